@@ -1,0 +1,22 @@
+//! The words of the house as plain types: no I/O, no wire format, no actor.
+//!
+//! Reading order: [`ids`], [`message`], [`session`], [`generation`], [`spec`], [`status`].
+pub mod generation;
+pub mod ids;
+pub mod message;
+pub mod session;
+pub mod spec;
+pub mod status;
+
+pub use generation::{
+    ChatRole, ChatTurn, FinishReason, GenerationRequest, Prompt, Refusal, Sampling, Token, Usage,
+};
+pub use ids::{
+    ArchonId, ChannelId, GenerationId, IdError, InboxId, ModelId, OutboxId, PeerId, SessionKey, ThreadId,
+};
+pub use message::{Accepted, AnswerKind, InboundMessage, InboxEntry, MessageKey, OutboxEntry, TurnEvent};
+pub use session::{NewAnswer, NewTurn, SessionHead, SessionSnapshot, Summary, TurnEnd, TurnRecord};
+pub use spec::{
+    ArchonLimits, ArchonSpec, ContextPolicy, FitPolicy, Priority, Route, RouteCondition, RouteRule,
+};
+pub use status::{ActorState, ArchonStatus, HouseStatus, ModelState, ModelStatus, PoolStatus, SessionStatus};

@@ -1,0 +1,14 @@
+//! The behaviour of archond: everything that decides, nothing that touches the world.
+//!
+//! Read in this order:
+//! - [`domain`]: the words of the house as plain types.
+//! - [`ports`]: what the house needs from the world (store, engine, clock).
+//! - [`link`]: how actors talk: deadlines, bounded mailboxes, handles that survive restarts.
+//! - [`observer`]: how a channel watches a turn.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod domain;
+pub mod link;
+pub mod observer;
+pub mod ports;

@@ -1,0 +1,262 @@
+//! What the house needs from the world. Each trait is owned here, by its consumer, and has one adapter per technology elsewhere.
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::domain::{
+    Accepted, ArchonId, ChannelId, FinishReason, GenerationId, GenerationRequest, InboundMessage, InboxEntry,
+    InboxId, ModelId, OutboxEntry, OutboxId, PeerId, Refusal, SessionHead, SessionKey, SessionSnapshot,
+    Summary, Token, TurnEnd, TurnRecord, Usage,
+};
+
+/// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.
+pub type Sink<T> = Arc<dyn Fn(T) + Send + Sync>;
+
+/// Wall time, for records. Delays and deadlines use tokio's clock, which tests can pause.
+pub trait Clock: Send + Sync + 'static {
+    /// Milliseconds since the Unix epoch.
+    fn now_unix_ms(&self) -> u64;
+}
+
+/// Why the store did not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full. Nothing was written; the store works again when there is space.
+    #[error("the disk that holds {path} is full; free some space and try again")]
+    DiskFull {
+        /// The store's file.
+        path: String,
+    },
+    /// Reading or writing failed. Nothing was written.
+    #[error("the store at {path} failed: {detail}")]
+    Io {
+        /// The store's file.
+        path: String,
+        /// What the system said.
+        detail: String,
+    },
+    /// A record cannot be read. The file is damaged or was written by a newer archond.
+    #[error(
+        "the store at {path} holds a record that cannot be read ({detail}); restore a backup or use the archond that wrote it"
+    )]
+    Corrupt {
+        /// The store's file.
+        path: String,
+        /// Which record and why.
+        detail: String,
+    },
+    /// The named inbox entry, outbox entry or session does not exist.
+    #[error("no such {what}")]
+    NotFound {
+        /// What was named.
+        what: String,
+    },
+}
+
+/// One change of the store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// Journal a message. A `/new` message also makes a fresh thread the peer's current one, in the same transaction,
+    /// and belongs to that thread. Answers [`Written::Accepted`].
+    Accept(InboundMessage),
+    /// Count a try before it begins. Answers [`Written::Attempt`].
+    BeginAttempt {
+        /// The message.
+        inbox: InboxId,
+    },
+    /// End a turn. Answers [`Written::Ended`]; ending it again answers the first answer.
+    EndTurn(TurnEnd),
+    /// The channel has delivered an answer. Doing it again changes nothing. Answers [`Written::Done`].
+    MarkSent {
+        /// The answer.
+        outbox: OutboxId,
+    },
+    /// Lay a summary over the first turns of a session. A summary that covers fewer turns than the present one is ignored.
+    /// Answers [`Written::Done`].
+    SetSummary {
+        /// The session.
+        session: SessionKey,
+        /// The summary.
+        summary: Summary,
+    },
+    /// Forget a session with its turns, and its delivered messages. Answers [`Written::Done`].
+    RemoveSession {
+        /// The session.
+        session: SessionKey,
+    },
+}
+
+/// What a [`Write`] answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Written {
+    /// The message is durable, or was already.
+    Accepted(Accepted),
+    /// The number of the try, from 1.
+    Attempt(u32),
+    /// The answer as it is kept.
+    Ended(OutboxEntry),
+    /// Done.
+    Done,
+}
+
+/// The durable memory of the house. Blocking: it is called from threads made for it.
+pub trait Store: Send + Sync + 'static {
+    /// Makes all changes durable in one transaction, in order. A change that is refused (say, an unknown session) refuses alone:
+    /// its own result is an error and the others stand. The outer error means that nothing was written.
+    fn commit(&self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, StoreError>;
+    /// Messages of an Archon that have no answer yet, oldest first.
+    fn pending(
+        &self,
+        archon: &ArchonId,
+        after: Option<InboxId>,
+        limit: usize,
+    ) -> Result<Vec<InboxEntry>, StoreError>;
+    /// How many messages of an Archon have no answer yet.
+    fn pending_len(&self, archon: &ArchonId) -> Result<u64, StoreError>;
+    /// A session with the turns that its summary does not cover.
+    fn session(&self, key: &SessionKey) -> Result<Option<SessionSnapshot>, StoreError>;
+    /// Turns of a session from a number on, in order.
+    fn turns(&self, key: &SessionKey, from: u64, limit: usize) -> Result<Vec<TurnRecord>, StoreError>;
+    /// Sessions in key order, after a key, of one Archon or of all.
+    fn sessions(
+        &self,
+        archon: Option<&ArchonId>,
+        after: Option<&SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<SessionHead>, StoreError>;
+    /// Answers that a channel has not delivered, oldest first; of one Archon and peer, or of all.
+    fn undelivered(
+        &self,
+        channel: &ChannelId,
+        peer: Option<(&ArchonId, &PeerId)>,
+        after: Option<OutboxId>,
+        limit: usize,
+    ) -> Result<Vec<OutboxEntry>, StoreError>;
+    /// The answer to a message, delivered or not; `None` while there is none.
+    fn answer_to(&self, inbox: InboxId) -> Result<Option<OutboxEntry>, StoreError>;
+    /// Which thread a peer's messages without a thread belong to.
+    fn current_thread(
+        &self,
+        archon: &ArchonId,
+        channel: &ChannelId,
+        peer: &PeerId,
+    ) -> Result<crate::domain::ThreadId, StoreError>;
+}
+
+/// Why a worker could not be started or has ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The model is not on disk, or not in the catalogue.
+    #[error("{model} is not on disk; get it with `archond model pull {model}`")]
+    NotOnDisk {
+        /// Which model.
+        model: ModelId,
+    },
+    /// The file cannot be used. Trying again does not help before it is replaced.
+    #[error("{model} cannot be loaded: {detail}")]
+    Unusable {
+        /// Which model.
+        model: ModelId,
+        /// What is wrong, and what to do.
+        detail: String,
+    },
+    /// The process ended or was killed.
+    #[error("the worker of {model} ended: {detail}")]
+    Exited {
+        /// Which model.
+        model: ModelId,
+        /// By which signal or with which code, and the last words it said.
+        detail: String,
+    },
+    /// The process could not be started or does not speak as expected.
+    #[error("the worker of {model} failed: {detail}")]
+    Process {
+        /// Which model.
+        model: ModelId,
+        /// What happened.
+        detail: String,
+    },
+}
+
+/// What a worker says. Every event of a worker comes in order; [`WorkerEvent::Exited`] is the last.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WorkerEvent {
+    /// The model is being loaded.
+    Loading {
+        /// 0 to 100.
+        percent: u8,
+    },
+    /// The worker takes requests.
+    Ready {
+        /// Sequences at once.
+        slots: u32,
+        /// Context of one sequence, in tokens.
+        context_tokens: u32,
+    },
+    /// A prompt is being read.
+    Prefill {
+        /// Which request.
+        id: GenerationId,
+        /// Tokens read, those found in the cache included.
+        done: u32,
+        /// Tokens to read.
+        total: u32,
+    },
+    /// One token was chosen.
+    Token {
+        /// Which request.
+        id: GenerationId,
+        /// The token, needed to go on elsewhere.
+        token: Token,
+        /// What may now be shown: complete characters, without the format's own marks. Often empty.
+        text: String,
+    },
+    /// An answer ended.
+    Finished {
+        /// Which request.
+        id: GenerationId,
+        /// Why.
+        reason: FinishReason,
+        /// What it cost.
+        usage: Usage,
+    },
+    /// A request was not begun, or could not be gone on with.
+    Refused {
+        /// Which request.
+        id: GenerationId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The process is gone, reaped.
+    Exited {
+        /// Why.
+        error: EngineError,
+    },
+}
+
+/// A running worker process. Dropping the last link kills it.
+pub trait WorkerLink: Send + Sync + 'static {
+    /// Hands over a request. `false`: the process is gone or its queue is full; [`WorkerEvent::Exited`] follows.
+    fn generate(&self, request: GenerationRequest) -> bool;
+    /// Asks for the end of an answer; [`WorkerEvent::Finished`] follows within one step.
+    fn cancel(&self, id: GenerationId);
+    /// Ends the process at once, by signal.
+    fn kill(&self);
+    /// The process.
+    fn pid(&self) -> u32;
+}
+
+/// Runs models.
+#[async_trait]
+pub trait Engine: Send + Sync + 'static {
+    /// The catalogue's models that are complete on disk now.
+    fn on_disk(&self) -> Vec<ModelId>;
+    /// Size of a model's file in bytes, if it is on disk. Bounds the time that loading may take.
+    fn size_bytes(&self, model: &ModelId) -> Option<u64>;
+    /// Starts a worker process and returns at once; loading is told by events.
+    async fn launch(
+        &self,
+        model: &ModelId,
+        events: Sink<WorkerEvent>,
+    ) -> Result<Arc<dyn WorkerLink>, EngineError>;
+}

@@ -1,0 +1,1 @@
+//! Everything archond knows about its models.

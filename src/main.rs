@@ -1,0 +1,2 @@
+//! The `archond` binary.
+fn main() {}
