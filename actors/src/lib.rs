@@ -5,6 +5,7 @@
 //! - [`ports`]: what the house needs from the world (store, engine, clock).
 //! - [`link`]: how actors talk: deadlines, bounded mailboxes, handles that survive restarts.
 //! - [`observer`]: how a channel watches a turn.
+//! - [`supervision`]: how actors are kept alive.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -12,3 +13,4 @@ pub mod domain;
 pub mod link;
 pub mod observer;
 pub mod ports;
+pub mod supervision;
