@@ -5,12 +5,14 @@
 //! - [`ports`]: what the house needs from the world (store, engine, clock).
 //! - [`link`]: how actors talk: deadlines, bounded mailboxes, handles that survive restarts.
 //! - [`observer`]: how a channel watches a turn.
+//! - [`memory`]: the way to the store; the smallest complete actor, and the one to copy.
 //! - [`supervision`]: how actors are kept alive.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod domain;
 pub mod link;
+pub mod memory;
 pub mod observer;
 pub mod ports;
 pub mod supervision;

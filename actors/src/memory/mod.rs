@@ -1,0 +1,232 @@
+//! The way to the store: every change is durable before it is answered, and nobody waits on the disk in an actor.
+//!
+//! - [`MemoryHandle`] is what everybody else holds.
+//! - `actor` collects changes and hands them to the store in groups, one commit at a time.
+mod actor;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, SpawnErr};
+
+use crate::domain::{
+    Accepted, ArchonId, ChannelId, InboundMessage, InboxEntry, InboxId, OutboxEntry, OutboxId, PeerId,
+    SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
+};
+use crate::link::{Link, LinkError, answer};
+use crate::ports::{Store, StoreError, Write, Written};
+use actor::{MemoryActor, MemoryMsg};
+
+/// Messages that may wait for the actor itself, which only sorts them: it never works long.
+const MAILBOX_LEN_MAX: usize = 1024;
+/// Longest wait for a change: an fsync on a busy disk takes seconds, and some groups may wait before ours.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for a question: it may wait behind a commit that reopens the store.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why memory did not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryError {
+    /// It could not be reached, or has too much to do.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How much memory does at once, and how much may wait for it.
+#[derive(Debug, Clone)]
+pub struct MemorySettings {
+    /// Changes in one commit, at most.
+    pub batch_len_max: usize,
+    /// Changes that may wait; more are refused as busy.
+    pub writes_waiting_max: usize,
+    /// Questions that are looked up at the same time.
+    pub reads_at_once_max: usize,
+    /// Questions that may wait; more are refused as busy.
+    pub reads_waiting_max: usize,
+}
+
+impl Default for MemorySettings {
+    /// A group of 100 adds about a millisecond to its fsync; 4096 waiting changes are 41 groups, a fraction of a second.
+    fn default() -> Self {
+        Self { batch_len_max: 100, writes_waiting_max: 4096, reads_at_once_max: 2, reads_waiting_max: 4096 }
+    }
+}
+
+/// What the actor is started with.
+#[derive(Clone)]
+pub struct MemoryArgs {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// How much at once.
+    pub settings: MemorySettings,
+}
+
+/// Memory, whichever incarnation of its actor runs.
+#[derive(Clone)]
+pub struct MemoryHandle(Link<MemoryMsg>);
+
+impl Default for MemoryHandle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryHandle {
+    /// A handle to an actor that does not run yet.
+    pub fn new() -> Self {
+        Self(Link::new("memory", MAILBOX_LEN_MAX))
+    }
+
+    /// Starts an incarnation of the actor.
+    pub async fn spawn(&self, args: MemoryArgs, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
+        let args = (args, self.0.clone());
+        let (actor, _) = MemoryActor::spawn_linked(None, MemoryActor, args, supervisor).await?;
+        Ok(actor.get_cell())
+    }
+
+    /// Journals a message. When this answers, the message survives everything but the loss of the disk.
+    pub async fn accept(&self, message: InboundMessage) -> Result<Accepted, MemoryError> {
+        match self.write(Write::Accept(message)).await? {
+            Written::Accepted(accepted) => Ok(accepted),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    /// Counts a try before it begins; answers its number, from 1.
+    pub async fn begin_attempt(&self, inbox: InboxId) -> Result<u32, MemoryError> {
+        match self.write(Write::BeginAttempt { inbox }).await? {
+            Written::Attempt(number) => Ok(number),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    /// Ends a turn. Safe to repeat: the first answer stands.
+    pub async fn end_turn(&self, end: TurnEnd) -> Result<OutboxEntry, MemoryError> {
+        match self.write(Write::EndTurn(end)).await? {
+            Written::Ended(entry) => Ok(entry),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    /// The channel has delivered an answer. Safe to repeat.
+    pub async fn mark_sent(&self, outbox: OutboxId) -> Result<(), MemoryError> {
+        self.write(Write::MarkSent { outbox }).await.map(drop)
+    }
+
+    /// Lays a summary over the first turns of a session.
+    pub async fn set_summary(&self, session: SessionKey, summary: Summary) -> Result<(), MemoryError> {
+        self.write(Write::SetSummary { session, summary }).await.map(drop)
+    }
+
+    /// Forgets a session with its turns, and its delivered messages.
+    pub async fn remove_session(&self, session: SessionKey) -> Result<(), MemoryError> {
+        self.write(Write::RemoveSession { session }).await.map(drop)
+    }
+
+    /// See [`Store::pending`].
+    pub async fn pending(
+        &self,
+        archon: &ArchonId,
+        after: Option<InboxId>,
+        limit: usize,
+    ) -> Result<Vec<InboxEntry>, MemoryError> {
+        let archon = archon.clone();
+        self.read(move |store| store.pending(&archon, after, limit)).await
+    }
+
+    /// See [`Store::pending_len`].
+    pub async fn pending_len(&self, archon: &ArchonId) -> Result<u64, MemoryError> {
+        let archon = archon.clone();
+        self.read(move |store| store.pending_len(&archon)).await
+    }
+
+    /// See [`Store::session`].
+    pub async fn session(&self, key: &SessionKey) -> Result<Option<SessionSnapshot>, MemoryError> {
+        let key = key.clone();
+        self.read(move |store| store.session(&key)).await
+    }
+
+    /// See [`Store::turns`].
+    pub async fn turns(
+        &self,
+        key: &SessionKey,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<TurnRecord>, MemoryError> {
+        let key = key.clone();
+        self.read(move |store| store.turns(&key, from, limit)).await
+    }
+
+    /// See [`Store::sessions`].
+    pub async fn sessions(
+        &self,
+        archon: Option<&ArchonId>,
+        after: Option<&SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<SessionHead>, MemoryError> {
+        let (archon, after) = (archon.cloned(), after.cloned());
+        self.read(move |store| store.sessions(archon.as_ref(), after.as_ref(), limit)).await
+    }
+
+    /// See [`Store::undelivered`].
+    pub async fn undelivered(
+        &self,
+        channel: &ChannelId,
+        peer: Option<(ArchonId, PeerId)>,
+        after: Option<OutboxId>,
+        limit: usize,
+    ) -> Result<Vec<OutboxEntry>, MemoryError> {
+        let channel = channel.clone();
+        self.read(move |store| {
+            let peer = peer.as_ref().map(|(archon, peer)| (archon, peer));
+            store.undelivered(&channel, peer, after, limit)
+        })
+        .await
+    }
+
+    /// See [`Store::answer_to`].
+    pub async fn answer_to(&self, inbox: InboxId) -> Result<Option<OutboxEntry>, MemoryError> {
+        self.read(move |store| store.answer_to(inbox)).await
+    }
+
+    /// See [`Store::current_thread`].
+    pub async fn current_thread(
+        &self,
+        archon: &ArchonId,
+        channel: &ChannelId,
+        peer: &PeerId,
+    ) -> Result<ThreadId, MemoryError> {
+        let (archon, channel, peer) = (archon.clone(), channel.clone(), peer.clone());
+        self.read(move |store| store.current_thread(&archon, &channel, &peer)).await
+    }
+
+    async fn write(&self, write: Write) -> Result<Written, MemoryError> {
+        self.0.call(WRITE_TIMEOUT, |reply| MemoryMsg::Write { write, reply }).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + Sync + 'static,
+    ) -> Result<T, MemoryError> {
+        self.0
+            .call(READ_TIMEOUT, |reply| MemoryMsg::Read {
+                question: Box::new(move |store| {
+                    answer(reply, store.and_then(|store| ask(store).map_err(MemoryError::Store)));
+                }),
+            })
+            .await
+    }
+}
+
+/// A store that answers another question than was asked breaks its contract; the caller must not go on.
+fn mismatch(written: &Written) -> MemoryError {
+    MemoryError::Store(StoreError::Corrupt {
+        path: "memory".to_owned(),
+        detail: format!("unexpected answer {written:?}"),
+    })
+}

@@ -1,0 +1,1 @@
+//! Tests of the memory actor, through its handle alone.
