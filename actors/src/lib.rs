@@ -10,9 +10,12 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod command;
 pub mod domain;
 pub mod link;
 pub mod memory;
 pub mod observer;
 pub mod ports;
 pub mod supervision;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;

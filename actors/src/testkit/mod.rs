@@ -1,0 +1,4 @@
+//! Doubles of the ports, for tests, benches and examples: they behave, they can be told to misbehave, and need no disk.
+pub mod store;
+
+pub use store::MemStore;

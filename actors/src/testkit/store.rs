@@ -1,0 +1,334 @@
+//! The store in memory: the same contract as the one on disk, held to it by the same tests, and able to fail on demand.
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::command::Command;
+use crate::domain::{
+    Accepted, ArchonId, ChannelId, InboundMessage, InboxEntry, InboxId, MessageKey, OutboxEntry, OutboxId,
+    PeerId, SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
+};
+use crate::ports::{Store, StoreError, Write, Written};
+
+/// A store that forgets everything with its process. Clone an [`std::sync::Arc`] of it to look inside while it is used.
+#[derive(Default)]
+pub struct MemStore {
+    tables: Mutex<Tables>,
+    faults: Mutex<Faults>,
+    released: Condvar,
+}
+
+#[derive(Default)]
+struct Faults {
+    held: bool,
+    write_error: Option<StoreError>,
+    read_error: Option<StoreError>,
+    batches: Vec<usize>,
+}
+
+#[derive(Default)]
+struct Tables {
+    inbox: BTreeMap<InboxId, InboxEntry>,
+    inbox_len: u64,
+    seen: HashMap<MessageKey, InboxId>,
+    pending: BTreeSet<(ArchonId, InboxId)>,
+    outbox: BTreeMap<OutboxId, OutboxEntry>,
+    outbox_len: u64,
+    undelivered: BTreeSet<(ChannelId, OutboxId)>,
+    answers: BTreeMap<InboxId, OutboxId>,
+    sessions: BTreeMap<SessionKey, Session>,
+    threads: HashMap<(ArchonId, ChannelId, PeerId), ThreadId>,
+}
+
+struct Session {
+    head: SessionHead,
+    turns: Vec<TurnRecord>,
+}
+
+impl MemStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on every commit fails with this error and writes nothing; `None` ends that.
+    pub fn fail_writes(&self, error: Option<StoreError>) {
+        lock(&self.faults).write_error = error;
+    }
+
+    /// From now on every question fails with this error; `None` ends that.
+    pub fn fail_reads(&self, error: Option<StoreError>) {
+        lock(&self.faults).read_error = error;
+    }
+
+    /// From now on commits wait, as on a disk that hangs, until [`MemStore::release`].
+    pub fn hold(&self) {
+        lock(&self.faults).held = true;
+    }
+
+    /// Lets the commits go on.
+    pub fn release(&self) {
+        lock(&self.faults).held = false;
+        self.released.notify_all();
+    }
+
+    /// How many changes each commit so far held, commits that failed included.
+    pub fn batches(&self) -> Vec<usize> {
+        lock(&self.faults).batches.clone()
+    }
+
+    fn tables(&self) -> Result<MutexGuard<'_, Tables>, StoreError> {
+        match &lock(&self.faults).read_error {
+            Some(error) => Err(error.clone()),
+            None => Ok(lock(&self.tables)),
+        }
+    }
+}
+
+impl Store for MemStore {
+    fn commit(&self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, StoreError> {
+        let mut faults = lock(&self.faults);
+        faults.batches.push(batch.len());
+        let faults =
+            self.released.wait_while(faults, |faults| faults.held).unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = &faults.write_error {
+            return Err(error.clone());
+        }
+        let mut tables = lock(&self.tables);
+        Ok(batch.iter().map(|write| tables.apply(write)).collect())
+    }
+
+    fn pending(
+        &self,
+        archon: &ArchonId,
+        after: Option<InboxId>,
+        limit: usize,
+    ) -> Result<Vec<InboxEntry>, StoreError> {
+        let tables = self.tables()?;
+        let from = (archon.clone(), after.map_or(InboxId(0), |id| InboxId(id.0 + 1)));
+        let ids = tables.pending.range(from..).take_while(|(owner, _)| owner == archon).take(limit);
+        Ok(ids.filter_map(|(_, id)| tables.inbox.get(id).cloned()).collect())
+    }
+
+    fn pending_len(&self, archon: &ArchonId) -> Result<u64, StoreError> {
+        let tables = self.tables()?;
+        let ids = tables.pending.range((archon.clone(), InboxId(0))..);
+        Ok(ids.take_while(|(owner, _)| owner == archon).count() as u64)
+    }
+
+    fn session(&self, key: &SessionKey) -> Result<Option<SessionSnapshot>, StoreError> {
+        let tables = self.tables()?;
+        Ok(tables.sessions.get(key).map(|session| {
+            let covered = session.head.summary.as_ref().map_or(0, |summary| summary.turns);
+            let turns = session.turns.iter().filter(|turn| turn.number >= covered).cloned().collect();
+            SessionSnapshot { head: session.head.clone(), turns }
+        }))
+    }
+
+    fn turns(&self, key: &SessionKey, from: u64, limit: usize) -> Result<Vec<TurnRecord>, StoreError> {
+        let tables = self.tables()?;
+        let turns = tables.sessions.get(key).map_or(&[][..], |session| &session.turns);
+        Ok(turns.iter().filter(|turn| turn.number >= from).take(limit).cloned().collect())
+    }
+
+    fn sessions(
+        &self,
+        archon: Option<&ArchonId>,
+        after: Option<&SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<SessionHead>, StoreError> {
+        let tables = self.tables()?;
+        let heads = tables.sessions.values().map(|session| &session.head);
+        let wanted = heads
+            .filter(|head| archon.is_none_or(|archon| head.key.archon == *archon))
+            .filter(|head| after.is_none_or(|after| head.key > *after));
+        Ok(wanted.take(limit).cloned().collect())
+    }
+
+    fn undelivered(
+        &self,
+        channel: &ChannelId,
+        peer: Option<(&ArchonId, &PeerId)>,
+        after: Option<OutboxId>,
+        limit: usize,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        let tables = self.tables()?;
+        let from = (channel.clone(), after.map_or(OutboxId(0), |id| OutboxId(id.0 + 1)));
+        let ids = tables.undelivered.range(from..).take_while(|(owner, _)| owner == channel);
+        let entries = ids.filter_map(|(_, id)| tables.outbox.get(id)).filter(|entry| {
+            peer.is_none_or(|(archon, peer)| entry.session.archon == *archon && entry.session.peer == *peer)
+        });
+        Ok(entries.take(limit).cloned().collect())
+    }
+
+    fn answer_to(&self, inbox: InboxId) -> Result<Option<OutboxEntry>, StoreError> {
+        let tables = self.tables()?;
+        Ok(tables.answers.get(&inbox).and_then(|id| tables.outbox.get(id)).cloned())
+    }
+
+    fn current_thread(
+        &self,
+        archon: &ArchonId,
+        channel: &ChannelId,
+        peer: &PeerId,
+    ) -> Result<ThreadId, StoreError> {
+        let of = (archon.clone(), channel.clone(), peer.clone());
+        Ok(self.tables()?.threads.get(&of).cloned().unwrap_or_else(ThreadId::main))
+    }
+}
+
+impl Tables {
+    fn apply(&mut self, write: &Write) -> Result<Written, StoreError> {
+        match write {
+            Write::Accept(message) => self.accept(message).map(Written::Accepted),
+            Write::BeginAttempt { inbox } => self.begin_attempt(*inbox).map(Written::Attempt),
+            Write::EndTurn(end) => self.end_turn(end).map(Written::Ended),
+            Write::MarkSent { outbox } => self.mark_sent(*outbox),
+            Write::SetSummary { session, summary } => self.set_summary(session, summary),
+            Write::RemoveSession { session } => self.remove_session(session),
+        }
+    }
+
+    fn accept(&mut self, message: &InboundMessage) -> Result<Accepted, StoreError> {
+        if let Some(id) = self.seen.get(&message.message_key()) {
+            return Ok(Accepted::Duplicate(*id));
+        }
+        let id = InboxId(self.inbox_len + 1);
+        let session = self.resolve(message, id)?;
+        self.inbox_len += 1;
+        self.seen.insert(message.message_key(), id);
+        self.pending.insert((message.archon.clone(), id));
+        let entry = InboxEntry {
+            id,
+            session,
+            key: message.key.clone(),
+            text: message.text.clone(),
+            received_unix_ms: message.received_unix_ms,
+            attempts: 0,
+        };
+        self.inbox.insert(id, entry.clone());
+        Ok(Accepted::Fresh(entry))
+    }
+
+    /// Which conversation a message belongs to; it is the peer's current one from now on.
+    fn resolve(&mut self, message: &InboundMessage, id: InboxId) -> Result<SessionKey, StoreError> {
+        let of = (message.archon.clone(), message.channel.clone(), message.peer.clone());
+        let thread = if Command::parse(&message.text) == Some(Command::New) {
+            ThreadId::new(&format!("s{id}"))
+                .map_err(|error| StoreError::NotFound { what: error.to_string() })?
+        } else {
+            let current = || self.threads.get(&of).cloned().unwrap_or_else(ThreadId::main);
+            message.thread.clone().unwrap_or_else(current)
+        };
+        let (archon, channel, peer) = of.clone();
+        self.threads.insert(of, thread.clone());
+        Ok(SessionKey { archon, channel, peer, thread })
+    }
+
+    fn begin_attempt(&mut self, inbox: InboxId) -> Result<u32, StoreError> {
+        let entry = self
+            .inbox
+            .get_mut(&inbox)
+            .filter(|entry| self.pending.contains(&(entry.session.archon.clone(), inbox)));
+        let entry = entry.ok_or_else(|| missing(format!("unanswered message {inbox}")))?;
+        entry.attempts += 1;
+        Ok(entry.attempts)
+    }
+
+    fn end_turn(&mut self, end: &TurnEnd) -> Result<OutboxEntry, StoreError> {
+        let first = self.answers.get(&end.inbox).and_then(|id| self.outbox.get(id));
+        if let Some(first) = first {
+            return Ok(first.clone());
+        }
+        let message =
+            self.inbox.get(&end.inbox).ok_or_else(|| missing(format!("message {}", end.inbox)))?.clone();
+        self.append_turn(&message.session, end);
+        self.outbox_len += 1;
+        let entry = OutboxEntry {
+            id: OutboxId(self.outbox_len),
+            answers: end.inbox,
+            key: message.key,
+            session: message.session,
+            kind: end.answer.kind,
+            text: end.answer.text.clone(),
+            created_unix_ms: end.ended_unix_ms,
+        };
+        self.pending.remove(&(entry.session.archon.clone(), end.inbox));
+        self.outbox.insert(entry.id, entry.clone());
+        self.undelivered.insert((entry.session.channel.clone(), entry.id));
+        self.answers.insert(end.inbox, entry.id);
+        Ok(entry)
+    }
+
+    fn append_turn(&mut self, key: &SessionKey, end: &TurnEnd) {
+        let Some(turn) = &end.turn else { return };
+        let session = self.sessions.entry(key.clone()).or_insert_with(|| Session {
+            head: SessionHead {
+                key: key.clone(),
+                created_unix_ms: end.ended_unix_ms,
+                updated_unix_ms: end.ended_unix_ms,
+                turns: 0,
+                summary: None,
+            },
+            turns: Vec::new(),
+        });
+        session.turns.push(TurnRecord {
+            number: session.head.turns,
+            inbox: end.inbox,
+            user: turn.user.clone(),
+            answer: turn.answer.clone(),
+            stopped: turn.stopped,
+            model: turn.model.clone(),
+            usage: turn.usage,
+            ended_unix_ms: end.ended_unix_ms,
+        });
+        session.head.turns += 1;
+        session.head.updated_unix_ms = end.ended_unix_ms;
+    }
+
+    fn mark_sent(&mut self, outbox: OutboxId) -> Result<Written, StoreError> {
+        let entry = self.outbox.get(&outbox).ok_or_else(|| missing(format!("answer {outbox}")))?;
+        self.undelivered.remove(&(entry.session.channel.clone(), outbox));
+        Ok(Written::Done)
+    }
+
+    fn set_summary(&mut self, key: &SessionKey, summary: &Summary) -> Result<Written, StoreError> {
+        let head = &mut self.sessions.get_mut(key).ok_or_else(|| missing(format!("session {key}")))?.head;
+        if summary.turns > head.turns {
+            return Err(missing(format!("turn {} of session {key}", summary.turns - 1)));
+        }
+        if head.summary.as_ref().is_none_or(|present| present.turns <= summary.turns) {
+            head.summary = Some(summary.clone());
+        }
+        Ok(Written::Done)
+    }
+
+    fn remove_session(&mut self, key: &SessionKey) -> Result<Written, StoreError> {
+        let delivered: Vec<_> = self
+            .outbox
+            .values()
+            .filter(|entry| entry.session == *key)
+            .filter(|entry| !self.undelivered.contains(&(key.channel.clone(), entry.id)))
+            .map(|entry| (entry.id, entry.answers))
+            .collect();
+        let known =
+            self.sessions.remove(key).is_some() || self.inbox.values().any(|entry| entry.session == *key);
+        if !known {
+            return Err(missing(format!("session {key}")));
+        }
+        for (outbox, inbox) in delivered {
+            self.outbox.remove(&outbox);
+            self.answers.remove(&inbox);
+            self.inbox.remove(&inbox);
+        }
+        Ok(Written::Done)
+    }
+}
+
+fn missing(what: String) -> StoreError {
+    StoreError::NotFound { what }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A test that panicked with the lock held has failed already; the others may go on.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
