@@ -7,15 +7,18 @@
 //! - [`observer`]: how a channel watches a turn.
 //! - [`memory`]: the way to the store; the smallest complete actor, and the one to copy.
 //! - [`supervision`]: how actors are kept alive.
+//! - [`command`], [`routing`], [`compaction`]: small pure decisions.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod command;
+pub mod compaction;
 pub mod domain;
 pub mod link;
 pub mod memory;
 pub mod observer;
 pub mod ports;
+pub mod routing;
 pub mod supervision;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

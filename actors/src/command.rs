@@ -1,0 +1,115 @@
+//! Slash commands: the few messages that the house answers itself, on every channel alike.
+//!
+//! A command takes the short way past the queue and the model, so that `/stop` and `/status` answer while a turn runs.
+
+/// What the house does itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// Begin a fresh session; the old one is kept.
+    New,
+    /// Stop the running turn now.
+    Stop,
+    /// Say which model answers, how full the context is, what is waiting.
+    Status,
+    /// List the commands.
+    Help,
+    /// Say who is asking, as the house knows him.
+    WhoAmI,
+}
+
+/// How a message is to be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// For the Archon.
+    Message,
+    /// For the house.
+    Command(Command),
+    /// Looks like a command and is none.
+    UnknownCommand(String),
+}
+
+/// Each command, its names (the first is the one we show), and what it does.
+pub const COMMANDS: &[(Command, &[&str], &str)] = &[
+    (Command::New, &["/new", "/reset", "/clear"], "begin a fresh session; the old one is kept"),
+    (Command::Stop, &["/stop", "/cancel"], "stop the running answer now"),
+    (Command::Status, &["/status"], "which model answers, how full the context is, what waits"),
+    (Command::Help, &["/help", "/commands", "/start"], "this list"),
+    (Command::WhoAmI, &["/whoami", "/id"], "who you are to the house"),
+];
+
+/// Longest command name: longer first words are ordinary text.
+const NAME_LEN_MAX: usize = 20;
+
+impl Command {
+    /// The command, if the message is one.
+    pub fn parse(text: &str) -> Option<Self> {
+        match Intent::of(text) {
+            Intent::Command(command) => Some(command),
+            Intent::Message | Intent::UnknownCommand(_) => None,
+        }
+    }
+}
+
+impl Intent {
+    /// Reads a message's first word, whatever its case. Telegram's `/new@botname` is the same as `/new`.
+    pub fn of(text: &str) -> Self {
+        let word = text.split_whitespace().next().unwrap_or_default();
+        let name = word.split('@').next().unwrap_or_default().to_ascii_lowercase();
+        let is_name = name.len() >= 2
+            && name.len() <= NAME_LEN_MAX
+            && name.strip_prefix('/').is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_lowercase()));
+        if !is_name {
+            return Self::Message;
+        }
+        COMMANDS
+            .iter()
+            .find(|(_, names, _)| names.contains(&name.as_str()))
+            .map_or(Self::UnknownCommand(name), |(command, ..)| Self::Command(*command))
+    }
+}
+
+/// The answer to `/help`.
+pub fn help_text() -> String {
+    let mut text = String::from("I understand these commands:\n");
+    for (_, names, meaning) in COMMANDS {
+        text.push_str(&format!("  {:<24} {meaning}\n", names.join(", ")));
+    }
+    text.push_str("Everything else is for me to answer.");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_taken_for_what_they_are() {
+        let table = [
+            ("hello", Intent::Message),
+            ("", Intent::Message),
+            ("/", Intent::Message),
+            ("/etc/passwd holds what?", Intent::Message),
+            ("//comment", Intent::Message),
+            ("a /new thing", Intent::Message),
+            ("/new", Intent::Command(Command::New)),
+            ("  /NEW please\n", Intent::Command(Command::New)),
+            ("/reset", Intent::Command(Command::New)),
+            ("/clear", Intent::Command(Command::New)),
+            ("/stop@ezra_bot", Intent::Command(Command::Stop)),
+            ("/cancel", Intent::Command(Command::Stop)),
+            ("/id", Intent::Command(Command::WhoAmI)),
+            ("/frobnicate", Intent::UnknownCommand("/frobnicate".into())),
+        ];
+        for (text, intent) in table {
+            assert_eq!(Intent::of(text), intent, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn help_names_every_command() {
+        let help = help_text();
+        for (_, names, meaning) in COMMANDS {
+            assert!(names.iter().all(|name| help.contains(name)) && help.contains(meaning));
+        }
+    }
+}

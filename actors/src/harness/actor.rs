@@ -1,0 +1,275 @@
+//! Finds or brings up the session of each message. Talks down to the sessions; Hermes talks to it.
+//!
+//! A session that dies is forgotten and its message given back to Hermes; the next message brings it up again.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+
+use super::handle::{HarnessArgs, HarnessError};
+use super::notice::{self, StatusInput};
+use crate::command::{Command, Intent};
+use crate::domain::{
+    AnswerKind, InboxEntry, InboxId, NewAnswer, SessionKey, SessionStatus, TurnEnd, TurnEvent,
+};
+use crate::link::{Envelope, Link, answer};
+use crate::ports::Sink;
+use crate::routing::{self, RouteInput};
+use crate::session::{SessionArgs, SessionFact, SessionHandle, TurnFailure};
+use crate::supervision::{ChildSpec, Restart, Shutdown, start_fn};
+
+/// Sessions of one Archon in memory; beyond it the one that was quiet for longest is passivated.
+const SESSIONS_LEN_MAX: usize = 2048;
+/// A session holds nothing that is not in the store: its end needs no time.
+const SESSION_STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(super) enum HarnessMsg {
+    /// Have a message answered.
+    Dispatch { entry: InboxEntry, attempt: u32 },
+    /// End the running turn of a session. Answers whether one was running.
+    StopTurn { session: SessionKey, reply: RpcReplyPort<Result<bool, HarnessError>> },
+    /// Fact from a session.
+    SessionHappened { child: String, fact: SessionFact },
+    /// Fact from the sessions' supervisor.
+    SessionExited { child: String, reason: Option<String> },
+    /// Answers the sessions in memory.
+    GetSessions { reply: RpcReplyPort<Result<Vec<SessionStatus>, HarnessError>> },
+    /// Answers how many sessions are in memory.
+    GetSessionsLen { reply: RpcReplyPort<Result<u32, HarnessError>> },
+}
+
+pub(super) struct HarnessActor {
+    pub(super) link: Link<HarnessMsg>,
+}
+
+pub(super) struct HarnessState {
+    link: Link<HarnessMsg>,
+    args: HarnessArgs,
+    sessions: HashMap<SessionKey, Resident>,
+    /// Numbers the incarnations of sessions: facts of an earlier one are stale.
+    incarnations: u64,
+    /// Counts dispatches, to know which session was quiet for longest.
+    dispatches: u64,
+}
+
+/// A session in memory.
+struct Resident {
+    child: String,
+    handle: SessionHandle,
+    running: Option<(InboxId, u32)>,
+    dispatched: u64,
+}
+
+impl Actor for HarnessActor {
+    type Msg = Envelope<HarnessMsg>;
+    type State = HarnessState;
+    type Arguments = HarnessArgs;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<Self::Msg>,
+        args: HarnessArgs,
+    ) -> Result<HarnessState, ActorProcessingErr> {
+        self.link.attach(me);
+        let link = self.link.clone();
+        Ok(HarnessState { link, args, sessions: HashMap::new(), incarnations: 0, dispatches: 0 })
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<Self::Msg>,
+        msg: Self::Msg,
+        state: &mut HarnessState,
+    ) -> Result<(), ActorProcessingErr> {
+        match msg.open() {
+            HarnessMsg::Dispatch { entry, attempt } => state.on_dispatch(entry, attempt).await,
+            HarnessMsg::StopTurn { session, reply } => answer(reply, state.stop_turn(&session)),
+            HarnessMsg::SessionHappened { child, fact } => state.on_session_happened(&child, fact).await,
+            HarnessMsg::SessionExited { child, reason } => state.on_session_exited(&child, reason),
+            HarnessMsg::GetSessions { reply } => state.on_get_sessions(reply).await,
+            HarnessMsg::GetSessionsLen { reply } => {
+                answer(reply, Ok(u32::try_from(state.sessions.len()).unwrap_or(u32::MAX)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl HarnessState {
+    async fn on_dispatch(&mut self, entry: InboxEntry, attempt: u32) {
+        let intent = Intent::of(&entry.text);
+        if intent != Intent::Message {
+            return self.answer_itself(entry, attempt, intent).await;
+        }
+        let inbox = entry.id;
+        if let Err(failure) = self.run_turn(entry, attempt).await {
+            (self.args.report)(SessionFact::Failed { inbox, attempt, failure });
+        }
+    }
+
+    async fn run_turn(&mut self, entry: InboxEntry, attempt: u32) -> Result<(), TurnFailure> {
+        let unavailable = |error: String| TurnFailure::Unavailable(error);
+        let key = entry.session.clone();
+        if !self.sessions.contains_key(&key) {
+            self.make_room().await;
+            let resident = self.bring_up(&key).await.map_err(unavailable)?;
+            self.sessions.insert(key.clone(), resident);
+        }
+        self.dispatches += 1;
+        let dispatched = self.dispatches;
+        let Some(resident) = self.sessions.get_mut(&key) else {
+            return Err(unavailable("it is gone".into()));
+        };
+        resident.dispatched = dispatched;
+        resident.running = Some((entry.id, attempt));
+        if let Err(error) = resident.handle.run_turn(entry, attempt) {
+            self.sessions.remove(&key);
+            return Err(unavailable(error.to_string()));
+        }
+        Ok(())
+    }
+
+    async fn bring_up(&mut self, key: &SessionKey) -> Result<Resident, String> {
+        self.incarnations += 1;
+        let child = format!("{key}#{}", self.incarnations);
+        let handle = SessionHandle::default();
+        let (link, name) = (self.link.clone(), child.clone());
+        let report: Sink<SessionFact> =
+            Arc::new(move |fact| link.fact(HarnessMsg::SessionHappened { child: name.clone(), fact }));
+        let args = SessionArgs {
+            key: key.clone(),
+            spec: self.args.spec.clone(),
+            memory: self.args.memory.clone(),
+            pool: self.args.pool.clone(),
+            observers: self.args.observers.clone(),
+            clock: self.args.clock.clone(),
+            report,
+        };
+        let spawner = handle.clone();
+        let start = start_fn(move |supervisor| {
+            let (handle, args) = (spawner.clone(), args.clone());
+            async move { handle.spawn(args, supervisor).await }
+        });
+        let spec = ChildSpec {
+            restart: Restart::Temporary,
+            shutdown: Shutdown::Within(SESSION_STOP_TIMEOUT),
+            ..ChildSpec::new(child.clone(), start)
+        };
+        self.args.sessions.start_child(spec).await.map_err(|error| error.to_string())?;
+        Ok(Resident { child, handle, running: None, dispatched: 0 })
+    }
+
+    /// Passivates the session that was quiet for longest, when there are too many.
+    async fn make_room(&mut self) {
+        if self.sessions.len() < SESSIONS_LEN_MAX {
+            return;
+        }
+        let quiet = self.sessions.iter().filter(|(_, resident)| resident.running.is_none());
+        let oldest = quiet.min_by_key(|(_, resident)| resident.dispatched).map(|(key, _)| key.clone());
+        if let Some(key) = oldest {
+            self.passivate(&key).await;
+        }
+    }
+
+    async fn passivate(&mut self, key: &SessionKey) {
+        if let Some(resident) = self.sessions.remove(key) {
+            // It may have died a moment ago: gone is what was wanted.
+            let _ = self.args.sessions.stop_child(&resident.child).await;
+        }
+    }
+
+    fn stop_turn(&mut self, session: &SessionKey) -> Result<bool, HarnessError> {
+        match self.sessions.get(session) {
+            Some(resident) if resident.running.is_some() => {
+                resident.handle.stop_turn()?;
+                Ok(true)
+            }
+            Some(_) | None => Ok(false),
+        }
+    }
+
+    async fn on_session_happened(&mut self, child: &str, fact: SessionFact) {
+        if let SessionFact::Idle { key } = &fact {
+            let quiet = self.sessions.get(key).is_some_and(|r| r.child == child && r.running.is_none());
+            if quiet {
+                self.passivate(&key.clone()).await;
+            }
+            return;
+        }
+        if let SessionFact::Ended { inbox } | SessionFact::Failed { inbox, .. } = &fact {
+            let resident = self.sessions.values_mut().find(|resident| resident.child == child);
+            if let Some(resident) = resident.filter(|r| r.running.is_some_and(|(id, _)| id == *inbox)) {
+                resident.running = None;
+            }
+        }
+        (self.args.report)(fact);
+    }
+
+    fn on_session_exited(&mut self, child: &str, reason: Option<String>) {
+        let Some(key) = self.sessions.iter().find(|(_, r)| r.child == child).map(|(key, _)| key.clone()) else {
+            return;
+        };
+        let Some(resident) = self.sessions.remove(&key) else { return };
+        if let Some((inbox, attempt)) = resident.running {
+            let failure = TurnFailure::Crashed(reason.unwrap_or_else(|| "it was stopped".into()));
+            (self.args.report)(SessionFact::Failed { inbox, attempt, failure });
+        }
+    }
+
+    async fn on_get_sessions(&mut self, reply: RpcReplyPort<Result<Vec<SessionStatus>, HarnessError>>) {
+        let handles: Vec<SessionHandle> = self.sessions.values().map(|r| r.handle.clone()).collect();
+        // A session that dies meanwhile is left out.
+        let statuses = futures::future::join_all(handles.iter().map(SessionHandle::status)).await;
+        answer(reply, Ok(statuses.into_iter().flatten().collect()));
+    }
+
+    /// Answers a command: no session, no model, no queue.
+    async fn answer_itself(&mut self, entry: InboxEntry, attempt: u32, intent: Intent) {
+        let text = match notice::for_intent(&intent, &entry.session) {
+            Some(text) => text,
+            None if intent == Intent::Command(Command::Stop) => match self.stop_turn(&entry.session) {
+                Ok(true) => "Stopping.".into(),
+                Ok(false) => "Nothing is running.".into(),
+                Err(error) => format!("It could not be stopped: {error}."),
+            },
+            None => self.status_text(&entry).await,
+        };
+        let inbox = entry.id;
+        let end = TurnEnd {
+            inbox,
+            turn: None,
+            answer: NewAnswer { kind: AnswerKind::Notice, text },
+            ended_unix_ms: self.args.clock.now_unix_ms(),
+        };
+        let fact = match self.args.memory.end_turn(end).await {
+            Ok(answer) => {
+                self.args.observers.publish(&entry.message_key(), TurnEvent::Ended { answer });
+                SessionFact::Ended { inbox }
+            }
+            Err(error) => {
+                SessionFact::Failed { inbox, attempt, failure: TurnFailure::Memory(error.to_string()) }
+            }
+        };
+        (self.args.report)(fact);
+    }
+
+    async fn status_text(&self, entry: &InboxEntry) -> String {
+        let input = RouteInput { text: "", channel: &entry.session.channel, turns: 0 };
+        let models = routing::models_for(&self.args.spec.route, input);
+        let model = self.args.pool.choose(models).await.map_err(|error| error.to_string());
+        let resident = self.sessions.get(&entry.session).map(|resident| resident.handle.clone());
+        let status = match resident {
+            Some(handle) => handle.status().await.ok(),
+            None => None,
+        };
+        notice::status_text(&StatusInput {
+            spec: &self.args.spec,
+            session: &entry.session,
+            status: status.as_ref(),
+            model,
+            in_flight: self.args.counters.in_flight(),
+            waiting: self.args.counters.waiting(),
+        })
+    }
+}

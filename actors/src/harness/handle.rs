@@ -1,0 +1,99 @@
+//! The way to an Archon's harness.
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, SpawnErr};
+
+use super::actor::{HarnessActor, HarnessMsg};
+use crate::domain::{ArchonSpec, InboxEntry, SessionKey, SessionStatus};
+use crate::house::ArchonCounters;
+use crate::link::{Link, LinkError};
+use crate::memory::MemoryHandle;
+use crate::observer::TurnObservers;
+use crate::pool::PoolHandle;
+use crate::ports::{Clock, Sink};
+use crate::session::{SessionError, SessionFact};
+use crate::supervision::SupervisorHandle;
+
+/// Hermes keeps at most the profile's number of turns in flight; the rest are commands and questions.
+const MAILBOX_LEN_MAX: usize = 4096;
+/// The slowest thing that the harness awaits is a session that ends.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the harness did not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HarnessError {
+    /// It could not be reached.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The session could not be reached.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+/// What a harness needs.
+#[derive(Clone)]
+pub struct HarnessArgs {
+    /// Whose harness it is.
+    pub spec: Arc<ArchonSpec>,
+    /// The store.
+    pub memory: MemoryHandle,
+    /// The models.
+    pub pool: PoolHandle,
+    /// Who watches turns.
+    pub observers: TurnObservers,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Starts and stops session actors.
+    pub sessions: SupervisorHandle,
+    /// What Hermes counts.
+    pub counters: Arc<ArchonCounters>,
+    /// Hermes.
+    pub report: Sink<SessionFact>,
+}
+
+/// The way to one Archon's harness.
+#[derive(Clone)]
+pub struct HarnessHandle {
+    link: Link<HarnessMsg>,
+}
+
+impl Default for HarnessHandle {
+    fn default() -> Self {
+        Self { link: Link::new("the harness", MAILBOX_LEN_MAX) }
+    }
+}
+
+impl HarnessHandle {
+    /// Starts the actor behind this handle.
+    pub async fn spawn(&self, args: HarnessArgs, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
+        let (actor, _) =
+            HarnessActor::spawn_linked(None, HarnessActor { link: self.link.clone() }, args, supervisor).await?;
+        Ok(actor.get_cell())
+    }
+
+    /// Has a message answered. What comes of it is reported to Hermes.
+    pub fn dispatch(&self, entry: InboxEntry, attempt: u32) -> Result<(), HarnessError> {
+        Ok(self.link.cast(HarnessMsg::Dispatch { entry, attempt })?)
+    }
+
+    /// Ends the running turn of a session at its next step. Answers whether one was running.
+    pub async fn stop_turn(&self, session: SessionKey) -> Result<bool, HarnessError> {
+        self.link.call(CALL_TIMEOUT, |reply| HarnessMsg::StopTurn { session, reply }).await
+    }
+
+    /// The sessions in memory.
+    pub async fn sessions(&self) -> Result<Vec<SessionStatus>, HarnessError> {
+        self.link.call(CALL_TIMEOUT, |reply| HarnessMsg::GetSessions { reply }).await
+    }
+
+    /// How many sessions are in memory.
+    pub async fn sessions_len(&self) -> Result<u32, HarnessError> {
+        self.link.call(CALL_TIMEOUT, |reply| HarnessMsg::GetSessionsLen { reply }).await
+    }
+
+    /// Fact from the sessions' supervisor: this child is gone. `reason` is `None` when it ended as asked.
+    pub fn session_exited(&self, child: String, reason: Option<String>) {
+        self.link.fact(HarnessMsg::SessionExited { child, reason });
+    }
+}

@@ -1,0 +1,6 @@
+//! The harness of one Archon: owns its sessions, and answers the commands that concern them.
+mod actor;
+mod handle;
+mod notice;
+
+pub use handle::{HarnessArgs, HarnessError, HarnessHandle};

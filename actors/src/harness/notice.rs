@@ -1,0 +1,66 @@
+//! What the house says itself: the texts of the commands' answers. Pure.
+use crate::command::{self, Command, Intent};
+use crate::domain::{ArchonSpec, ModelId, SessionKey, SessionStatus};
+
+/// What `/status` shows.
+pub(super) struct StatusInput<'a> {
+    pub(super) spec: &'a ArchonSpec,
+    pub(super) session: &'a SessionKey,
+    pub(super) status: Option<&'a SessionStatus>,
+    /// The model that answers a plain message now, or why none does.
+    pub(super) model: Result<ModelId, String>,
+    pub(super) in_flight: u32,
+    pub(super) waiting: u32,
+}
+
+/// The answer to a message that is not for the model; `None` for `/stop` and `/status`, which need to ask first.
+pub(super) fn for_intent(intent: &Intent, session: &SessionKey) -> Option<String> {
+    match intent {
+        Intent::Command(Command::New) => {
+            Some(format!("A fresh session: {}. The old one is kept.", session.thread))
+        }
+        Intent::Command(Command::Help) => Some(command::help_text()),
+        Intent::Command(Command::WhoAmI) => {
+            Some(format!("You are {} on {}; this session is {session}.", session.peer, session.channel))
+        }
+        Intent::UnknownCommand(name) => Some(format!("I do not know {name}; /help lists what I know.")),
+        Intent::Command(Command::Stop | Command::Status) | Intent::Message => None,
+    }
+}
+
+/// One line that says that a stand-in answers, and how to get the wanted model.
+pub fn stand_in(wanted: &ModelId, answering: &ModelId) -> Option<String> {
+    (wanted != answering).then(|| {
+        format!("{answering} stands in for {wanted}; get the real one with `archond model pull {wanted}`")
+    })
+}
+
+/// The answer to `/status`.
+pub(super) fn status_text(input: &StatusInput<'_>) -> String {
+    let wanted = &input.spec.route.default;
+    let mut lines = Vec::new();
+    match &input.model {
+        Ok(model) => {
+            lines.push(format!("{}: model {model}", input.spec.display_name));
+            lines.extend(stand_in(wanted, model));
+        }
+        Err(why) => lines.push(format!("{}: no model answers: {why}", input.spec.display_name)),
+    }
+    match input.status {
+        Some(status) => {
+            let percent = u64::from(status.context_tokens) * 100 / u64::from(status.context_tokens_max.max(1));
+            lines.push(format!(
+                "session {}: {}, {} turns, context {} of {} tokens ({percent} %), {} % of the last prompt reused",
+                input.session,
+                status.state,
+                status.turns,
+                status.context_tokens,
+                status.context_tokens_max,
+                status.reuse_percent,
+            ));
+        }
+        None => lines.push(format!("session {}: at rest", input.session)),
+    }
+    lines.push(format!("turns running {}, messages waiting {}", input.in_flight, input.waiting));
+    lines.join("\n")
+}

@@ -1,0 +1,249 @@
+//! Takes the messages of one Archon's inbox in order and sees each to its answer. Talks down to the harness and memory.
+//!
+//! It keeps nothing that the store does not hold: after a crash it reads the inbox again and goes on.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
+
+use super::dispatch::{Dispatch, DispatchPolicy, TryEnd, Verdict};
+use super::handle::HermesArgs;
+use crate::command::Intent;
+use crate::domain::{AnswerKind, InboxEntry, InboxId, NewAnswer, TurnEnd, TurnEvent};
+use crate::link::{Envelope, Link};
+use crate::pool::PoolError;
+use crate::session::{SessionFact, TurnFailure};
+
+/// How often deadlines, retries and the store are looked at: a fraction of the shortest sensible patience.
+const TICK_PERIOD: Duration = Duration::from_secs(1);
+/// Waiting messages held in memory: enough to keep every turn busy between two looks at the store.
+const WINDOW_LEN_MAX: usize = 1024;
+/// Commands under way at once. They are quick; more than that is a flood and waits in the store.
+const COMMANDS_LEN_MAX: usize = 64;
+
+pub(super) enum HermesMsg {
+    /// A message is in the inbox now.
+    Accepted { entry: InboxEntry },
+    /// Fact from the harness.
+    TurnHappened { fact: SessionFact },
+    /// Fact from the clock.
+    TickElapsed,
+}
+
+pub(super) struct HermesActor {
+    pub(super) link: Link<HermesMsg>,
+    pub(super) missed: Arc<AtomicBool>,
+}
+
+pub(super) struct HermesState {
+    args: HermesArgs,
+    dispatch: Dispatch,
+    /// Commands with the harness: they go past the queue.
+    commands: HashMap<InboxId, InboxEntry>,
+    /// Messages that were given up and whose sender could not be told yet, because the store refused.
+    unsaid: HashMap<InboxId, (InboxEntry, String)>,
+    missed: Arc<AtomicBool>,
+    /// Whether the unanswered messages of the store were counted.
+    counted: bool,
+    started: Instant,
+}
+
+impl Actor for HermesActor {
+    type Msg = Envelope<HermesMsg>;
+    type State = HermesState;
+    type Arguments = HermesArgs;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<Self::Msg>,
+        args: HermesArgs,
+    ) -> Result<HermesState, ActorProcessingErr> {
+        self.link.attach(me.clone());
+        // The first tick comes at once and reads the inbox.
+        me.send_message(Envelope::fact(HermesMsg::TickElapsed))?;
+        me.send_interval(TICK_PERIOD, || Envelope::fact(HermesMsg::TickElapsed));
+        let policy = DispatchPolicy {
+            in_flight_max: args.spec.limits.turns_in_flight_max as usize,
+            window_len_max: WINDOW_LEN_MAX,
+            fit: args.spec.fit,
+        };
+        Ok(HermesState {
+            args,
+            dispatch: Dispatch::new(policy),
+            commands: HashMap::new(),
+            unsaid: HashMap::new(),
+            missed: self.missed.clone(),
+            counted: false,
+            started: Instant::now(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<Self::Msg>,
+        msg: Self::Msg,
+        state: &mut HermesState,
+    ) -> Result<(), ActorProcessingErr> {
+        match msg.open() {
+            HermesMsg::Accepted { entry } => state.take_up(entry),
+            HermesMsg::TurnHappened { fact } => state.on_turn_happened(fact).await,
+            HermesMsg::TickElapsed => state.on_tick_elapsed().await,
+        }
+        state.pump().await;
+        Ok(())
+    }
+}
+
+impl HermesState {
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn take_up(&mut self, entry: InboxEntry) {
+        if Intent::of(&entry.text) == Intent::Message {
+            return self.dispatch.accept(entry);
+        }
+        if self.commands.contains_key(&entry.id) {
+            return;
+        }
+        if self.commands.len() >= COMMANDS_LEN_MAX || self.args.harness.dispatch(entry.clone(), 1).is_err() {
+            return self.dispatch.missed();
+        }
+        self.commands.insert(entry.id, entry);
+    }
+
+    async fn on_turn_happened(&mut self, fact: SessionFact) {
+        match fact {
+            SessionFact::Progress { inbox } => self.dispatch.progress(inbox, self.now()),
+            SessionFact::Ended { inbox } => self.ended(inbox),
+            SessionFact::Failed { inbox, attempt, failure } => self.failed(inbox, attempt, failure).await,
+            // The harness keeps that to itself.
+            SessionFact::Idle { .. } => {}
+        }
+    }
+
+    fn ended(&mut self, inbox: InboxId) {
+        if self.commands.remove(&inbox).is_some() | self.dispatch.ended(inbox) {
+            self.args.counters.closed();
+        }
+    }
+
+    async fn failed(&mut self, inbox: InboxId, attempt: u32, failure: TurnFailure) {
+        if self.commands.remove(&inbox).is_some() {
+            // Its answer could not be kept; it is still in the inbox.
+            return self.dispatch.missed();
+        }
+        let verdict = self.dispatch.failed(inbox, attempt, try_end(&failure), self.now());
+        match verdict {
+            Verdict::Stale => {}
+            Verdict::Retry { attempt } => {
+                tracing::info!(archon = %self.args.spec.id, %inbox, attempt, %failure, "the message is tried again");
+            }
+            Verdict::GiveUp { entry } => {
+                tracing::warn!(archon = %self.args.spec.id, %inbox, attempt, %failure, "the message is given up");
+                self.tell(entry, failure_text(&failure, attempt)).await;
+            }
+        }
+    }
+
+    /// Ends a message with bad news. While the store refuses, it is tried again at each tick.
+    async fn tell(&mut self, entry: InboxEntry, text: String) {
+        let end = TurnEnd {
+            inbox: entry.id,
+            turn: None,
+            answer: NewAnswer { kind: AnswerKind::Failure, text: text.clone() },
+            ended_unix_ms: self.args.clock.now_unix_ms(),
+        };
+        match self.args.memory.end_turn(end).await {
+            Ok(answer) => {
+                self.ended(entry.id);
+                self.args.observers.publish(&entry.message_key(), TurnEvent::Ended { answer });
+            }
+            Err(error) => {
+                tracing::warn!(inbox = %entry.id, %error, "a failure could not be kept; trying again");
+                self.unsaid.insert(entry.id, (entry, text));
+            }
+        }
+    }
+
+    async fn on_tick_elapsed(&mut self) {
+        for (_, (entry, text)) in std::mem::take(&mut self.unsaid) {
+            self.tell(entry, text).await;
+        }
+        let patience = self.args.spec.fit.progress_timeout.as_secs();
+        for (entry, attempt) in self.dispatch.overdue(self.now()) {
+            if self.unsaid.contains_key(&entry.id) {
+                continue;
+            }
+            // The session may be beyond hearing it; the next try replaces the turn in any case.
+            let _ = self.args.harness.stop_turn(entry.session.clone()).await;
+            self.failed(entry.id, attempt, TurnFailure::NoProgress(patience)).await;
+        }
+        if self.missed.swap(false, Ordering::AcqRel) {
+            self.dispatch.missed();
+        }
+        if self.dispatch.wants_refill() {
+            self.refill().await;
+        }
+    }
+
+    /// Reads a page of the inbox that is long enough to hold something new, if there is something new.
+    async fn refill(&mut self) {
+        let known = self.dispatch.waiting() + self.dispatch.in_flight() + self.commands.len();
+        let limit = known + WINDOW_LEN_MAX;
+        if !self.counted {
+            // Before the first look nobody knows how much an earlier life left behind.
+            if let Ok(open) = self.args.memory.pending_len(self.args.spec.id.clone()).await {
+                self.args.counters.set_open(open);
+                self.counted = true;
+            }
+        }
+        match self.args.memory.pending(self.args.spec.id.clone(), None, limit).await {
+            Ok(entries) => {
+                let complete = entries.len() < limit;
+                let (messages, commands): (Vec<_>, Vec<_>) =
+                    entries.into_iter().partition(|entry| Intent::of(&entry.text) == Intent::Message);
+                self.dispatch.refill(messages, complete);
+                for entry in commands {
+                    self.take_up(entry);
+                }
+            }
+            Err(error) => tracing::warn!(archon = %self.args.spec.id, %error, "the inbox could not be read"),
+        }
+    }
+
+    /// Hands over what may go now.
+    async fn pump(&mut self) {
+        while let Some((entry, attempt)) = self.dispatch.next(self.now()) {
+            let inbox = entry.id;
+            if let Err(error) = self.args.harness.dispatch(entry, attempt) {
+                self.failed(inbox, attempt, TurnFailure::Unavailable(error.to_string())).await;
+            }
+        }
+        self.args.counters.set(self.dispatch.in_flight(), self.dispatch.waiting());
+    }
+}
+
+/// Whether another try may help.
+fn try_end(failure: &TurnFailure) -> TryEnd {
+    match failure {
+        TurnFailure::Crashed(_) => TryEnd::Crashed,
+        TurnFailure::Memory(_) | TurnFailure::NoProgress(_) | TurnFailure::Unavailable(_) => TryEnd::Transient,
+        TurnFailure::Pool(error) => match error {
+            PoolError::QueueFull { .. } | PoolError::Link(_) | PoolError::Engine { .. } => TryEnd::Transient,
+            PoolError::NoModel { .. }
+            | PoolError::PromptTooLong { .. }
+            | PoolError::ModelFailed { .. }
+            | PoolError::RequestCrashed { .. } => TryEnd::Final,
+        },
+    }
+}
+
+/// What the sender is told.
+fn failure_text(failure: &TurnFailure, attempt: u32) -> String {
+    let tries = if attempt > 1 { format!(" (tried {attempt} times)") } else { String::new() };
+    format!("I could not answer that{tries}: {failure}.")
+}

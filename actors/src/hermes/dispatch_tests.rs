@@ -1,0 +1,162 @@
+//! Tables and properties of Hermes' dispatch.
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::{InboxEntry, InboxId};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn policy(in_flight_max: usize, window_len_max: usize) -> DispatchPolicy {
+    let fit = FitPolicy { progress_timeout: 30 * SECOND, retries_max: 3, retry_backoff: SECOND };
+    DispatchPolicy { in_flight_max, window_len_max, fit }
+}
+
+fn entry(id: u64, peer: u8) -> InboxEntry {
+    InboxEntry {
+        id: InboxId(id),
+        session: format!("ezra/cli/p{peer}/main").parse().unwrap(),
+        key: id.to_string(),
+        text: "hello".into(),
+        received_unix_ms: 0,
+        attempts: 0,
+    }
+}
+
+fn next_id(dispatch: &mut Dispatch, now: Duration) -> Option<u64> {
+    dispatch.next(now).map(|(entry, _)| entry.id.0)
+}
+
+#[test]
+fn sessions_take_turns_and_keep_their_order() {
+    let mut dispatch = Dispatch::new(policy(2, 100));
+    for (id, peer) in [(1, 1), (2, 1), (3, 1), (5, 2), (4, 2)] {
+        dispatch.accept(entry(id, peer));
+    }
+    assert_eq!(next_id(&mut dispatch, SECOND), Some(1));
+    assert_eq!(next_id(&mut dispatch, SECOND), Some(4), "reported late, journalled first");
+    assert_eq!(next_id(&mut dispatch, SECOND), None, "two at once");
+    assert!(dispatch.ended(InboxId(1)));
+    assert_eq!(next_id(&mut dispatch, SECOND), Some(2));
+    assert!(dispatch.ended(InboxId(2)) && dispatch.ended(InboxId(4)));
+    assert!(!dispatch.ended(InboxId(4)), "a second report changes nothing");
+    assert_eq!(next_id(&mut dispatch, SECOND), Some(5));
+    assert_eq!(next_id(&mut dispatch, SECOND), Some(3));
+}
+
+#[test]
+fn a_transient_failure_is_retried_three_times_with_growing_delay() {
+    let mut dispatch = Dispatch::new(policy(1, 10));
+    dispatch.accept(entry(1, 1));
+    let mut now = SECOND;
+    for (attempt, delay) in [(1, 1), (2, 2), (3, 4)] {
+        assert_eq!(dispatch.next(now).map(|(_, attempt)| attempt), Some(attempt));
+        let verdict = dispatch.failed(InboxId(1), attempt, TryEnd::Transient, now);
+        assert_eq!(verdict, Verdict::Retry { attempt: attempt + 1 });
+        assert_eq!(dispatch.failed(InboxId(1), attempt, TryEnd::Transient, now), Verdict::Stale);
+        assert!(dispatch.next(now + delay * SECOND - Duration::from_millis(1)).is_none());
+        now += delay * SECOND;
+    }
+    assert_eq!(dispatch.next(now).map(|(_, attempt)| attempt), Some(4));
+    let verdict = dispatch.failed(InboxId(1), 4, TryEnd::Transient, now);
+    assert!(matches!(verdict, Verdict::GiveUp { .. }));
+    assert!(dispatch.ended(InboxId(1)) && dispatch.is_idle());
+}
+
+#[test]
+fn a_crash_is_retried_once_and_a_hopeless_try_never() {
+    let mut dispatch = Dispatch::new(policy(1, 10));
+    dispatch.accept(entry(1, 1));
+    dispatch.next(SECOND);
+    let verdict = dispatch.failed(InboxId(1), 1, TryEnd::Crashed, SECOND);
+    assert_eq!(verdict, Verdict::Retry { attempt: 2 });
+    dispatch.next(9 * SECOND);
+    assert!(matches!(dispatch.failed(InboxId(1), 2, TryEnd::Crashed, SECOND), Verdict::GiveUp { .. }));
+    dispatch.ended(InboxId(1));
+
+    dispatch.accept(entry(2, 1));
+    dispatch.next(SECOND);
+    assert!(matches!(dispatch.failed(InboxId(2), 1, TryEnd::Final, SECOND), Verdict::GiveUp { .. }));
+    dispatch.ended(InboxId(2));
+
+    dispatch.accept(InboxEntry { attempts: ATTEMPTS_MAX, ..entry(3, 1) });
+    dispatch.next(SECOND);
+    assert!(matches!(dispatch.failed(InboxId(3), 1, TryEnd::Transient, SECOND), Verdict::GiveUp { .. }));
+}
+
+#[test]
+fn only_a_try_without_progress_is_overdue() {
+    let mut dispatch = Dispatch::new(policy(2, 10));
+    dispatch.accept(entry(1, 1));
+    dispatch.accept(entry(2, 2));
+    dispatch.next(SECOND);
+    dispatch.next(SECOND);
+    dispatch.progress(InboxId(2), 20 * SECOND);
+    assert!(dispatch.overdue(30 * SECOND).is_empty());
+    let overdue: Vec<u64> = dispatch.overdue(31 * SECOND).iter().map(|(entry, _)| entry.id.0).collect();
+    assert_eq!(overdue, [1]);
+}
+
+proptest! {
+    /// Messages come in any order, through the window or by refill; tries end, fail and crash as they like.
+    /// In the end each message was ended once, each session's in order, and never more than allowed at once.
+    #[test]
+    fn every_message_ends_once_and_in_order(
+        peers in prop::collection::vec(0_u8..5, 1..60),
+        fates in prop::collection::vec(0_u8..6, 0..200),
+        in_flight_max in 1_usize..5,
+        window in 1_usize..12,
+    ) {
+        let mut dispatch = Dispatch::new(policy(in_flight_max, window));
+        let entries: Vec<InboxEntry> =
+            peers.iter().zip(1_u64..).map(|(peer, id)| entry(id, *peer)).collect();
+        let mut ended: Vec<InboxEntry> = Vec::new();
+        for entry in &entries {
+            dispatch.accept(entry.clone());
+        }
+        let mut fates = fates.into_iter().cycle().take(4000);
+        let mut now = SECOND;
+        let mut steps = 0;
+        while ended.len() < entries.len() {
+            steps += 1;
+            prop_assert!(steps < 20_000, "no message starves");
+            if dispatch.wants_refill() {
+                let open: Vec<InboxEntry> =
+                    entries.iter().filter(|e| !ended.iter().any(|done| done.id == e.id)).cloned().collect();
+                let complete = open.len() <= window;
+                dispatch.refill(open.into_iter().take(window).collect(), complete);
+                // A page that is full of messages under way must not end the looking.
+                if !complete { dispatch.missed(); }
+            }
+            while dispatch.next(now).is_some() {}
+            prop_assert!(dispatch.in_flight() <= in_flight_max);
+            let flights: Vec<(InboxId, u32)> =
+                dispatch.flights().map(|(entry, attempt)| (entry.id, attempt)).collect();
+            for (id, attempt) in flights {
+                let end = match fates.next().unwrap_or(0) {
+                    0 => TryEnd::Transient,
+                    1 => TryEnd::Crashed,
+                    2 => TryEnd::Final,
+                    _ => {
+                        ended.extend(entries.iter().find(|e| e.id == id).cloned());
+                        prop_assert!(dispatch.ended(id));
+                        continue;
+                    }
+                };
+                if let Verdict::GiveUp { entry } = dispatch.failed(id, attempt, end, now) {
+                    prop_assert!(dispatch.ended(id));
+                    ended.push(entry);
+                }
+            }
+            now += 10 * SECOND;
+        }
+        prop_assert!(dispatch.is_idle() && dispatch.waiting() == 0);
+        for peer in 0..5 {
+            let key = entry(1, peer).session;
+            let ids: Vec<u64> = ended.iter().filter(|e| e.session == key).map(|e| e.id.0).collect();
+            let mut sorted = ids.clone();
+            sorted.sort_unstable();
+            sorted.dedup();
+            prop_assert_eq!(ids, sorted);
+        }
+    }
+}

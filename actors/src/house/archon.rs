@@ -1,0 +1,167 @@
+//! One Archon's part of the tree.
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::counters::ArchonCounters;
+use crate::domain::{ArchonId, ArchonSpec};
+use crate::harness::{HarnessArgs, HarnessHandle};
+use crate::hermes::{HermesArgs, HermesHandle};
+use crate::memory::MemoryHandle;
+use crate::observer::TurnObservers;
+use crate::pool::PoolHandle;
+use crate::ports::{Clock, Sink};
+use crate::supervision::{
+    ChildSpec, Exceeded, ExitReason, Intensity, Shutdown, Strategy, SupervisionFact, SupervisorHandle,
+    SupervisorSpec, start_fn, sub_supervisor,
+};
+
+/// Time for one Archon's actors to stop in order: none of them holds anything that is not in the store.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// What every Archon uses.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) memory: MemoryHandle,
+    pub(super) pool: PoolHandle,
+    pub(super) observers: TurnObservers,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Where supervisors report to, with the name of the subtree.
+    pub(super) report: Sink<(String, SupervisionFact)>,
+}
+
+/// The handles of one Archon. They stay the same over its restarts.
+#[derive(Clone)]
+pub(super) struct Archon {
+    pub(super) spec: Arc<ArchonSpec>,
+    pub(super) counters: Arc<ArchonCounters>,
+    pub(super) harness: HarnessHandle,
+    pub(super) hermes: HermesHandle,
+    supervisor: SupervisorHandle,
+    sessions: SupervisorHandle,
+}
+
+impl Archon {
+    pub(super) fn new(spec: ArchonSpec) -> Self {
+        Self {
+            spec: Arc::new(spec),
+            counters: Arc::default(),
+            harness: HarnessHandle::default(),
+            hermes: HermesHandle::default(),
+            supervisor: SupervisorHandle::new("the Archon's supervisor"),
+            sessions: SupervisorHandle::new("the sessions' supervisor"),
+        }
+    }
+
+    pub(super) fn id(&self) -> &ArchonId {
+        &self.spec.id
+    }
+
+    /// The subtree as a child of `archons`.
+    pub(super) fn child_spec(&self, shared: &Shared) -> ChildSpec {
+        let (archon, shared) = (self.clone(), shared.clone());
+        let id = self.spec.id.to_string();
+        let child =
+            sub_supervisor(self.supervisor.clone(), id, move || archon.supervisor_spec(shared.clone()));
+        ChildSpec { shutdown: Shutdown::Within(STOP_TIMEOUT), ..child }
+    }
+
+    fn intensity(&self) -> Intensity {
+        let limits = &self.spec.limits;
+        Intensity { restarts_max: limits.crashes_max, period: limits.crash_period }
+    }
+
+    fn supervisor_spec(&self, shared: Shared) -> SupervisorSpec {
+        let name = self.spec.id.to_string();
+        let report = self.counting(&shared, name.clone());
+        SupervisorSpec {
+            name,
+            strategy: Strategy::RestForOne,
+            intensity: self.intensity(),
+            exceeded: Exceeded::GiveUp,
+            count_temporary: false,
+            children: vec![self.harness_child(&shared), self.sessions_child(shared.clone()), self.hermes_child(shared)],
+            report,
+        }
+    }
+
+    fn harness_child(&self, shared: &Shared) -> ChildSpec {
+        let (harness, hermes) = (self.harness.clone(), self.hermes.clone());
+        let args = HarnessArgs {
+            spec: self.spec.clone(),
+            memory: shared.memory.clone(),
+            pool: shared.pool.clone(),
+            observers: shared.observers.clone(),
+            clock: shared.clock.clone(),
+            sessions: self.sessions.clone(),
+            counters: self.counters.clone(),
+            report: Arc::new(move |fact| hermes.turn_happened(fact)),
+        };
+        ChildSpec::new(
+            "harness",
+            start_fn(move |supervisor| {
+                let (harness, args) = (harness.clone(), args.clone());
+                async move { harness.spawn(args, supervisor).await }
+            }),
+        )
+    }
+
+    fn sessions_child(&self, shared: Shared) -> ChildSpec {
+        let archon = self.clone();
+        let child = sub_supervisor(self.sessions.clone(), "sessions", move || archon.sessions_spec(&shared));
+        // Its giving up is the Archon's: a fresh supervisor would only count from nought again.
+        ChildSpec { significant: true, ..child }
+    }
+
+    fn sessions_spec(&self, shared: &Shared) -> SupervisorSpec {
+        let harness = self.harness.clone();
+        let report = self.counting(shared, format!("{}/sessions", self.spec.id));
+        SupervisorSpec {
+            name: format!("{}/sessions", self.spec.id),
+            strategy: Strategy::OneForOne,
+            intensity: self.intensity(),
+            exceeded: Exceeded::GiveUp,
+            count_temporary: true,
+            children: vec![],
+            report: Arc::new(move |fact: SupervisionFact| {
+                if let SupervisionFact::ChildExited { id, reason } = &fact {
+                    let reason = match reason {
+                        ExitReason::Abnormal { detail } => Some(detail.clone()),
+                        ExitReason::Normal | ExitReason::Shutdown => None,
+                    };
+                    harness.session_exited(id.clone(), reason);
+                }
+                report(fact);
+            }),
+        }
+    }
+
+    fn hermes_child(&self, shared: Shared) -> ChildSpec {
+        let hermes = self.hermes.clone();
+        let args = HermesArgs {
+            spec: self.spec.clone(),
+            memory: shared.memory,
+            harness: self.harness.clone(),
+            observers: shared.observers,
+            clock: shared.clock,
+            counters: self.counters.clone(),
+        };
+        ChildSpec::new(
+            "hermes",
+            start_fn(move |supervisor| {
+                let (hermes, args) = (hermes.clone(), args.clone());
+                async move { hermes.spawn(args, supervisor).await }
+            }),
+        )
+    }
+
+    /// Reports on, and counts crashes on the way.
+    fn counting(&self, shared: &Shared, subtree: String) -> Sink<SupervisionFact> {
+        let (counters, report) = (self.counters.clone(), shared.report.clone());
+        Arc::new(move |fact| {
+            if let SupervisionFact::ChildExited { id, reason: ExitReason::Abnormal { detail } } = &fact {
+                counters.crashed(&format!("{id}: {detail}"));
+            }
+            report((subtree.clone(), fact));
+        })
+    }
+}

@@ -1,0 +1,20 @@
+//! The house as a whole: the supervision tree, and the one way in for every channel.
+//!
+//! ```text
+//! house      rest_for_one: what depends on a part that failed starts afresh with it
+//! ├── memory     the store's single owner
+//! ├── pool       Gemma: queue, workers
+//! └── archons    one_for_one: an Archon that fails is quarantined, its siblings notice nothing
+//!     └── ezra       rest_for_one
+//!         ├── harness
+//!         ├── sessions   temporary children; too many crashes end the Archon
+//!         └── hermes
+//! ```
+mod archon;
+mod counters;
+mod submit;
+mod tree;
+
+pub use counters::ArchonCounters;
+pub use submit::SubmitError;
+pub use tree::{House, HouseArgs, HouseError};

@@ -1,0 +1,79 @@
+//! The one way in: what is checked before a message is journalled. Pure.
+use super::counters::ArchonCounters;
+use crate::domain::{ActorState, ArchonId, ArchonSpec, ChannelId, InboundMessage};
+use crate::memory::MemoryError;
+
+/// Why a message was not taken. Nothing of it was kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// No Archon of that name was started.
+    #[error("{archon} is not running; start it with `archond start {archon}`")]
+    NotRunning {
+        /// The Archon.
+        archon: ArchonId,
+    },
+    /// The Archon is not well.
+    #[error("{archon} is {state}: {reason}; `archond start {archon}` tries again")]
+    Unavailable {
+        /// The Archon.
+        archon: ArchonId,
+        /// How it is.
+        state: ActorState,
+        /// Why.
+        reason: String,
+    },
+    /// The profile does not name the channel.
+    #[error("{archon} does not listen on {channel}; add it to `channels` in its profile")]
+    ChannelClosed {
+        /// The Archon.
+        archon: ArchonId,
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Nothing was said.
+    #[error("the message is empty")]
+    Empty,
+    /// Too much was said.
+    #[error("the message has {bytes} bytes, and {bytes_max} are allowed; send it in parts")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The limit of the profile.
+        bytes_max: u32,
+    },
+    /// Too many messages wait.
+    #[error("{archon} has {open} unanswered messages, which is the limit; try again when some are answered")]
+    Busy {
+        /// The Archon.
+        archon: ArchonId,
+        /// Unanswered messages.
+        open: u64,
+    },
+    /// It could not be kept.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+}
+
+/// Checks what can be checked without the store.
+pub(super) fn check(spec: &ArchonSpec, message: &InboundMessage, counters: &ArchonCounters) -> Result<(), SubmitError> {
+    if let Some(reason) = counters.quarantine() {
+        let (archon, state) = (spec.id.clone(), ActorState::Quarantined);
+        return Err(SubmitError::Unavailable { archon, state, reason });
+    }
+    let open = counters.open();
+    if !spec.channels.contains(&message.channel) {
+        let (archon, channel) = (spec.id.clone(), message.channel.clone());
+        return Err(SubmitError::ChannelClosed { archon, channel });
+    }
+    if message.text.trim().is_empty() {
+        return Err(SubmitError::Empty);
+    }
+    let (bytes, bytes_max) = (message.text.len(), spec.limits.message_bytes_max);
+    if bytes > bytes_max as usize {
+        return Err(SubmitError::TooLarge { bytes, bytes_max });
+    }
+    if open >= u64::from(spec.limits.inbox_len_max) {
+        return Err(SubmitError::Busy { archon: spec.id.clone(), open });
+    }
+    Ok(())
+}

@@ -1,0 +1,317 @@
+//! Builds the tree, and is the handle to all of it.
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use ractor::{ActorCell, SpawnErr};
+
+use super::archon::{Archon, Shared};
+use super::submit::{self, SubmitError};
+use crate::domain::{
+    Accepted, ActorState, ArchonId, ArchonSpec, ArchonStatus, HouseStatus, InboundMessage, ModelState,
+    PoolStatus, SessionKey, SessionStatus,
+};
+use crate::harness::HarnessError;
+use crate::memory::{MemoryArgs, MemoryHandle, MemorySettings};
+use crate::observer::TurnObservers;
+use crate::pool::{PoolArgs, PoolError, PoolHandle, PoolSettings};
+use crate::ports::{Clock, Engine, Sink, Store};
+use crate::routing::{self, RouteInput};
+use crate::supervision::{
+    ChildSpec, ChildStatus, Exceeded, Intensity, Shutdown, Strategy, SupervisionError, SupervisionFact,
+    SupervisorHandle, SupervisorSpec, start_fn, sub_supervisor,
+};
+
+/// Failures of the whole that are borne: 3 in 5 minutes; then the process ends and its service manager decides.
+const HOUSE_INTENSITY: Intensity = Intensity { restarts_max: 3, period: Duration::from_secs(300) };
+/// The first failure of an Archon's supervisor is its last: it has borne its own profile's number already.
+const ARCHON_INTENSITY: Intensity = Intensity { restarts_max: 0, period: Duration::from_secs(300) };
+/// Time for all Archons to stop, one after another.
+const ARCHONS_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the last group of changes to reach the disk.
+const MEMORY_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for everything, less than the 30 s that service managers usually give.
+const HOUSE_STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a house is made of.
+pub struct HouseArgs {
+    /// The durable memory.
+    pub store: Arc<dyn Store>,
+    /// What runs models.
+    pub engine: Arc<dyn Engine>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// How memory groups changes.
+    pub memory: MemorySettings,
+    /// How much the pool bears.
+    pub pool: PoolSettings,
+    /// Where supervisors report to, with the name of the subtree.
+    pub report: Sink<(String, SupervisionFact)>,
+}
+
+/// Why the house did not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HouseError {
+    /// A supervisor refused.
+    #[error(transparent)]
+    Supervision(#[from] SupervisionError),
+    /// The pool refused.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The harness could not be reached.
+    #[error(transparent)]
+    Harness(#[from] HarnessError),
+    /// No such Archon was started.
+    #[error("{archon} is not running")]
+    NotRunning {
+        /// Which.
+        archon: ArchonId,
+    },
+}
+
+type Archons = Arc<RwLock<BTreeMap<ArchonId, Archon>>>;
+
+/// The house. Dropping it ends nothing; [`House::shutdown`] does.
+pub struct House {
+    shared: Shared,
+    root: SupervisorHandle,
+    root_cell: ActorCell,
+    archons_supervisor: SupervisorHandle,
+    archons: Archons,
+}
+
+impl House {
+    /// Starts memory and the pool; Archons are started one by one.
+    pub async fn start(args: HouseArgs) -> Result<Self, SpawnErr> {
+        let shared = Shared {
+            memory: MemoryHandle::new(),
+            pool: PoolHandle::new(),
+            observers: TurnObservers::default(),
+            clock: args.clock.clone(),
+            report: args.report.clone(),
+        };
+        let archons = Archons::default();
+        let archons_supervisor = SupervisorHandle::new("the Archons' supervisor");
+        let root = SupervisorHandle::new("the house");
+        let report = args.report.clone();
+        let spec = SupervisorSpec {
+            name: "house".into(),
+            strategy: Strategy::RestForOne,
+            intensity: HOUSE_INTENSITY,
+            exceeded: Exceeded::GiveUp,
+            count_temporary: false,
+            children: vec![
+                memory_child(&shared, &args),
+                pool_child(&shared, &args),
+                archons_child(archons_supervisor.clone(), archons.clone(), shared.clone()),
+            ],
+            report: Arc::new(move |fact| report(("house".into(), fact))),
+        };
+        let root_cell = root.spawn(spec, None).await?;
+        Ok(Self { shared, root, root_cell, archons_supervisor, archons })
+    }
+
+    /// Starts an Archon, or lifts its quarantine, and begins to load its model. Does nothing to one that runs.
+    pub async fn start_archon(&self, spec: ArchonSpec) -> Result<(), HouseError> {
+        let id = spec.id.clone();
+        let child = self.children().await?.into_iter().find(|child| child.id == id.as_str());
+        let runs = child.as_ref().is_some_and(|child| child.state == ActorState::Ready);
+        if !runs {
+            let archon = Archon::new(spec);
+            let child_spec = archon.child_spec(&self.shared);
+            self.write().insert(id.clone(), archon);
+            if child.is_some_and(|child| child.state == ActorState::Quarantined) {
+                // Stopped first, so that it is started from the profile as it is now.
+                self.archons_supervisor.stop_child(id.as_str()).await?;
+            }
+            self.archons_supervisor.start_child(child_spec).await?;
+        }
+        if let Some(archon) = self.archon(&id) {
+            let model = self.shared.pool.choose(self.models(&archon)).await?;
+            self.shared.pool.warm(model).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops an Archon. Messages that it has not answered stay in the inbox until it is started again.
+    pub async fn stop_archon(&self, id: &ArchonId) -> Result<(), HouseError> {
+        if self.archon(id).is_none() {
+            return Err(HouseError::NotRunning { archon: id.clone() });
+        }
+        self.archons_supervisor.stop_child(id.as_str()).await?;
+        self.write().remove(id);
+        Ok(())
+    }
+
+    /// Takes a message. When this returns, it is durable, and it will be answered once.
+    pub async fn submit(&self, message: InboundMessage) -> Result<Accepted, SubmitError> {
+        let archon = message.archon.clone();
+        let Some(archon) = self.archon(&archon) else { return Err(SubmitError::NotRunning { archon }) };
+        submit::check(&archon.spec, &message, &archon.counters)?;
+        let accepted = self.shared.memory.accept(message).await?;
+        if let Accepted::Fresh(entry) = &accepted {
+            archon.counters.opened();
+            archon.hermes.accepted(entry.clone());
+        }
+        Ok(accepted)
+    }
+
+    /// Ends the running turn of a session at its next step. Answers whether one was running.
+    pub async fn stop_turn(&self, session: SessionKey) -> Result<bool, HouseError> {
+        let archon = session.archon.clone();
+        let Some(archon) = self.archon(&archon) else { return Err(HouseError::NotRunning { archon }) };
+        Ok(archon.harness.stop_turn(session).await?)
+    }
+
+    /// The sessions of an Archon that are in memory.
+    pub async fn sessions(&self, id: &ArchonId) -> Result<Vec<SessionStatus>, HouseError> {
+        let Some(archon) = self.archon(id) else { return Err(HouseError::NotRunning { archon: id.clone() }) };
+        Ok(archon.harness.sessions().await?)
+    }
+
+    /// The state of everything.
+    pub async fn status(&self) -> HouseStatus {
+        let pool = self.shared.pool.status().await.unwrap_or_default();
+        let children = self.children().await.unwrap_or_default();
+        let archons: Vec<Archon> = self.read().values().cloned().collect();
+        let mut statuses = Vec::with_capacity(archons.len());
+        for archon in archons {
+            let child = children.iter().find(|child| child.id == archon.id().as_str());
+            statuses.push(self.archon_status(&archon, child, &pool).await);
+        }
+        HouseStatus { archons: statuses, pool }
+    }
+
+    async fn archon_status(&self, archon: &Archon, child: Option<&ChildStatus>, pool: &PoolStatus) -> ArchonStatus {
+        let wanted = archon.spec.route.default.clone();
+        let chosen = self.shared.pool.choose(self.models(archon)).await;
+        let model = chosen.as_ref().ok().cloned();
+        let loaded = pool.models.iter().find(|status| Some(&status.id) == model.as_ref()).map(|m| &m.state);
+        let supervised = child.map_or(ActorState::Starting, |child| child.state);
+        let state = match (supervised, loaded) {
+            (ActorState::Ready, Some(ModelState::Ready)) if archon.counters.in_flight() > 0 => ActorState::Running,
+            (ActorState::Ready, Some(ModelState::Ready)) => ActorState::Ready,
+            (ActorState::Ready, Some(ModelState::Failed { .. }) | None) => ActorState::Failed,
+            (ActorState::Ready, Some(_)) => ActorState::Starting,
+            (other, _) => other,
+        };
+        let failure = pool.models.iter().find(|m| Some(&m.id) == model.as_ref()).and_then(|m| m.last_error.clone());
+        let model_error = if state == ActorState::Failed { failure } else { None };
+        ArchonStatus {
+            id: archon.id().clone(),
+            state,
+            wanted_model: (model.as_ref() != Some(&wanted)).then_some(wanted),
+            model,
+            sessions: archon.harness.sessions_len().await.unwrap_or(0),
+            in_flight: archon.counters.in_flight(),
+            waiting: archon.counters.waiting(),
+            crashes: archon.counters.crashes(),
+            last_error: child
+                .and_then(|child| child.last_error.clone())
+                .or(chosen.err().map(|error| error.to_string()))
+                .or(model_error)
+                .or(archon.counters.last_error()),
+        }
+    }
+
+    /// The store, for reading and for what channels confirm.
+    pub fn memory(&self) -> &MemoryHandle {
+        &self.shared.memory
+    }
+
+    /// Where turns can be watched.
+    pub fn observers(&self) -> &TurnObservers {
+        &self.shared.observers
+    }
+
+    /// Stops everything in reverse order, within 20 seconds.
+    pub async fn shutdown(&self) -> Result<(), HouseError> {
+        Ok(self.root.shutdown(HOUSE_STOP_TIMEOUT).await?)
+    }
+
+    /// Waits until the tree has ended, because it was shut down or because it gave up.
+    pub async fn ended(&self) {
+        // Without a time limit there is no error.
+        let _ = self.root_cell.wait(None).await;
+    }
+
+    async fn children(&self) -> Result<Vec<ChildStatus>, SupervisionError> {
+        self.archons_supervisor.children().await
+    }
+
+    fn models(&self, archon: &Archon) -> Vec<crate::domain::ModelId> {
+        let spec = &archon.spec;
+        // A plain short message on a channel that no rule names.
+        match spec.channels.first() {
+            Some(channel) => routing::models_for(&spec.route, RouteInput { text: "", channel, turns: 0 }),
+            None => vec![spec.route.default.clone()],
+        }
+    }
+
+    fn archon(&self, id: &ArchonId) -> Option<Archon> {
+        self.read().get(id).cloned()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<ArchonId, Archon>> {
+        self.archons.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<ArchonId, Archon>> {
+        self.archons.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn memory_child(shared: &Shared, args: &HouseArgs) -> ChildSpec {
+    let memory = shared.memory.clone();
+    let memory_args = MemoryArgs { store: args.store.clone(), settings: args.memory.clone() };
+    let start = start_fn(move |supervisor| {
+        let (memory, args) = (memory.clone(), memory_args.clone());
+        async move { memory.spawn(args, supervisor).await }
+    });
+    ChildSpec { shutdown: Shutdown::Within(MEMORY_STOP_TIMEOUT), ..ChildSpec::new("memory", start) }
+}
+
+fn pool_child(shared: &Shared, args: &HouseArgs) -> ChildSpec {
+    let pool = shared.pool.clone();
+    let pool_args = PoolArgs { engine: args.engine.clone(), settings: args.pool.clone() };
+    let start = start_fn(move |supervisor| {
+        let (pool, args) = (pool.clone(), pool_args.clone());
+        async move { pool.spawn(args, supervisor).await }
+    });
+    ChildSpec::new("pool", start)
+}
+
+fn archons_child(supervisor: SupervisorHandle, archons: Archons, shared: Shared) -> ChildSpec {
+    let child = sub_supervisor(supervisor, "archons", move || {
+        let (report, noting) = (shared.report.clone(), archons.clone());
+        // After a restart everyone who was started is started again.
+        let children = archons.read().unwrap_or_else(PoisonError::into_inner);
+        SupervisorSpec {
+            name: "archons".into(),
+            strategy: Strategy::OneForOne,
+            intensity: ARCHON_INTENSITY,
+            exceeded: Exceeded::Quarantine,
+            count_temporary: false,
+            children: children.values().map(|archon| archon.child_spec(&shared)).collect(),
+            report: Arc::new(move |fact| {
+                note_quarantine(&noting, &fact);
+                report(("archons".into(), fact));
+            }),
+        }
+    });
+    ChildSpec { shutdown: Shutdown::Within(ARCHONS_STOP_TIMEOUT), ..child }
+}
+
+/// Lets [`House::submit`] refuse for a quarantined Archon without asking around: its message would lie unanswered
+/// for as long as nobody looks.
+fn note_quarantine(archons: &Archons, fact: &SupervisionFact) {
+    let (id, reason) = match fact {
+        SupervisionFact::ChildQuarantined { id, reason } => (id, Some(reason.clone())),
+        SupervisionFact::ChildStarted { id } => (id, None),
+        _ => return,
+    };
+    let archons = archons.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(archon) = archons.iter().find(|(archon, _)| archon.as_str() == id).map(|(_, archon)| archon) {
+        archon.counters.set_quarantine(reason);
+    }
+}

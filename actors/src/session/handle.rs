@@ -1,0 +1,111 @@
+//! The way to a session, and what it reports.
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorCell, SpawnErr};
+
+use super::actor::{SessionActor, SessionMsg};
+use super::turn::TurnFailure;
+use crate::domain::{ArchonSpec, InboxEntry, InboxId, SessionKey, SessionStatus};
+use crate::link::{Link, LinkError};
+use crate::memory::MemoryHandle;
+use crate::observer::TurnObservers;
+use crate::pool::PoolHandle;
+use crate::ports::{Clock, Sink};
+
+/// Messages that may wait in a session: Hermes sends one at a time, the rest are stops and questions.
+const MAILBOX_LEN_MAX: usize = 16;
+/// A session answers between two events of the pool; the slowest thing it awaits is a commit.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a session did not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// It could not be reached.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+/// What a session tells its harness.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SessionFact {
+    /// The turn shows signs of life. Told at most once a second.
+    Progress {
+        /// Whose turn.
+        inbox: InboxId,
+    },
+    /// The answer is in the outbox.
+    Ended {
+        /// Whose turn.
+        inbox: InboxId,
+    },
+    /// The try is over without an answer.
+    Failed {
+        /// Whose turn.
+        inbox: InboxId,
+        /// Which try.
+        attempt: u32,
+        /// Why.
+        failure: TurnFailure,
+    },
+    /// Nothing happened for the profile's idle time.
+    Idle {
+        /// Which session.
+        key: SessionKey,
+    },
+}
+
+/// What a session needs.
+#[derive(Clone)]
+pub struct SessionArgs {
+    /// Which conversation.
+    pub key: SessionKey,
+    /// Whose.
+    pub spec: Arc<ArchonSpec>,
+    /// The store.
+    pub memory: MemoryHandle,
+    /// The models.
+    pub pool: PoolHandle,
+    /// Who watches turns.
+    pub observers: TurnObservers,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// The harness.
+    pub report: Sink<SessionFact>,
+}
+
+/// The way to one session.
+#[derive(Clone)]
+pub struct SessionHandle {
+    link: Link<SessionMsg>,
+}
+
+impl Default for SessionHandle {
+    fn default() -> Self {
+        Self { link: Link::new("the session", MAILBOX_LEN_MAX) }
+    }
+}
+
+impl SessionHandle {
+    /// Starts the actor behind this handle.
+    pub async fn spawn(&self, args: SessionArgs, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
+        let (actor, _) =
+            SessionActor::spawn_linked(None, SessionActor { link: self.link.clone() }, args, supervisor).await?;
+        Ok(actor.get_cell())
+    }
+
+    /// Begins a turn. What comes of it is reported as [`SessionFact`]s. A turn that runs is given up for it.
+    pub fn run_turn(&self, entry: InboxEntry, attempt: u32) -> Result<(), SessionError> {
+        Ok(self.link.cast(SessionMsg::RunTurn { entry, attempt })?)
+    }
+
+    /// Ends the running turn at its next step, if one runs.
+    pub fn stop_turn(&self) -> Result<(), SessionError> {
+        Ok(self.link.cast(SessionMsg::StopTurn)?)
+    }
+
+    /// What the session says of itself.
+    pub async fn status(&self) -> Result<SessionStatus, SessionError> {
+        self.link.call(CALL_TIMEOUT, |reply| SessionMsg::GetStatus { reply }).await
+    }
+}
