@@ -4,9 +4,9 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell, SpawnErr};
 
 use super::actor::{SupervisorActor, SupervisorArgs, SupervisorMsg};
-use super::rules::Shutdown;
+use super::events::Refusal;
+use super::rules::{ChildStatus, Shutdown};
 use super::spec::{ChildSpec, SupervisorSpec, start_fn};
-use crate::domain::ActorState;
 use crate::link::{Link, LinkError};
 
 /// Requests that may wait for one supervisor: far more than operators and harnesses have under way at once.
@@ -70,17 +70,14 @@ pub enum SupervisionError {
     Unreachable(#[from] LinkError),
 }
 
-/// One child, as the supervisor sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChildStatus {
-    /// Its name among its siblings.
-    pub id: String,
-    /// `Ready` while it is up.
-    pub state: ActorState,
-    /// Restarts since it was added, or since the operator restarted it.
-    pub restarts: u32,
-    /// Its last failure, in words.
-    pub last_error: Option<String>,
+impl SupervisionError {
+    pub(super) fn refused(id: String, refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::AlreadyRunning => Self::AlreadyRunning { id },
+            Refusal::Quarantined => Self::Quarantined { id },
+            Refusal::NotFound => Self::NotFound { id },
+        }
+    }
 }
 
 /// The way to a supervisor. It can be made before the supervisor is, and rides over its restarts.

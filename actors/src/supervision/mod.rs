@@ -5,16 +5,26 @@
 //!
 //! Read in this order:
 //! - [`rules`]: the words.
-//! - [`policy`]: every decision, as a pure function from events to effects.
+//! - [`events`]: what goes into the policy and what comes out.
+//! - [`policy`]: every decision, as a pure function from events to effects; `child` is what it keeps of each.
 //! - [`spec`]: what a supervisor is given.
 //! - [`handle`]: how others talk to it.
 //! - `actor`: carries out what the policy decides.
 mod actor;
+mod child;
+pub mod events;
 pub mod handle;
 pub mod policy;
 pub mod rules;
 pub mod spec;
 
-pub use handle::{ChildStatus, SupervisionError, SupervisorHandle, spawn_supervisor, sub_supervisor};
-pub use rules::{Backoff, Exceeded, ExitReason, Intensity, Restart, Shutdown, Strategy, SupervisionFact};
+#[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
+mod tests;
+
+pub use handle::{SupervisionError, SupervisorHandle, spawn_supervisor, sub_supervisor};
+pub use rules::{
+    Backoff, ChildStatus, Exceeded, ExitReason, Intensity, Restart, Shutdown, Strategy, SupervisionFact,
+};
 pub use spec::{ChildSpec, StartFn, SupervisorSpec, start_fn};

@@ -2,6 +2,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::domain::ActorState;
+
 /// Who is restarted when a child fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strategy {
@@ -146,4 +148,17 @@ pub enum SupervisionFact {
         /// Why.
         reason: String,
     },
+}
+
+/// One child, as the supervisor sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildStatus {
+    /// Its name among its siblings.
+    pub id: String,
+    /// `Ready` while it is up.
+    pub state: ActorState,
+    /// Restarts since it was added, or since the operator restarted it.
+    pub restarts: u32,
+    /// Its last failure, in words.
+    pub last_error: Option<String>,
 }
