@@ -1,0 +1,5 @@
+//! The command line.
+pub mod archon;
+pub mod config;
+pub mod exit;
+pub mod settings_view;

@@ -1,0 +1,356 @@
+//! Reads an Archon's profile into the checked form that the actors use. Every default and every range of a profile is written here,
+//! and nowhere else.
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use archond_actors::domain::{
+    ArchonId, ArchonLimits, ArchonSpec, ChannelId, ContextPolicy, FitPolicy, ModelId, Route, RouteCondition,
+    RouteRule, Sampling,
+};
+use serde::{Deserialize, Serialize};
+
+use super::fault::{Fault, nearest};
+use super::reader::{Effective, Group, Located, Sheet, any, within};
+use super::values::{HumanDuration, Setting};
+
+/// The channels that exist. A profile that names another one is refused.
+pub const CHANNELS: [&str; 1] = ["cli"];
+
+/// Models that stand in for the chosen one, when a profile does not say: the smaller Gemma 4 variants, then the starter, which
+/// is always there.
+const FALLBACK: [&str; 3] = ["gemma-4-e4b", "gemma-4-e2b", "smollm2-135m-instruct"];
+
+/// Longest system prompt, in bytes: about 8000 tokens, the whole default context.
+const PERSONA_BYTES_MAX: usize = 32 * 1024;
+
+/// Longest name and one-line description, in characters: what a list shows in one line.
+const LINE_CHARS_MAX: usize = 120;
+
+/// A profile after all checks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    /// What the actors are given.
+    pub spec: ArchonSpec,
+    /// Where it was written.
+    pub origin: Origin,
+    /// The value of each of its fields, and where each came from.
+    pub effective: Vec<Effective>,
+}
+
+/// Where a profile was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// It came with archond.
+    Shipped,
+    /// The user's own file.
+    User(PathBuf),
+}
+
+/// A profile's text before it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfileSource {
+    /// The Archon's name: the file's name without `.ron`.
+    pub id: ArchonId,
+    /// Where it was written.
+    pub origin: Origin,
+    /// What messages call the file.
+    pub path: PathBuf,
+    /// The text.
+    pub text: String,
+}
+
+/// When a rule holds, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum When {
+    MessageCharsMin(u32),
+    Channel(String),
+    StartsWith(String),
+    TurnsMin(u32),
+}
+
+impl Setting for When {
+    const WRITTEN: &'static str =
+        "one of MessageCharsMin(1500), StartsWith(\"review\"), TurnsMin(20) and Channel(\"cli\")";
+}
+
+/// Reads one profile. Models must be among the `models`.
+pub fn read(source: &ProfileSource, models: &[ModelId]) -> Result<Profile, Vec<Fault>> {
+    let sheet = Sheet::new(&source.path, source.text.clone());
+    let spec = sheet.top().and_then(|top| Reading { sheet: &sheet, models }.profile(top, &source.id));
+    let effective = sheet.finish()?;
+    // Without a spec there is a fault, so this cannot be reached; said in a way that needs no panic.
+    let spec = spec.ok_or_else(|| vec![Fault::of_file(&source.path, "the profile could not be read")])?;
+    Ok(Profile { spec, origin: source.origin.clone(), effective })
+}
+
+struct Reading<'a> {
+    sheet: &'a Sheet<'a>,
+    models: &'a [ModelId],
+}
+
+impl Reading<'_> {
+    fn profile(&self, mut top: Group<'_>, id: &ArchonId) -> Option<ArchonSpec> {
+        let display_name = top.value("display_name", capitalised(id.as_str()), one_line);
+        let description = top.required("description", "one line for lists, in quotes", one_line);
+        let persona = top.required("persona", "the system prompt, who the Archon is", persona_fits);
+        let channels = self.channels(&mut top);
+        let route = self.route(top.group("route"), &channels);
+        let sampling = sampling(top.group("sampling"));
+        let fit = fit(top.group("fit"));
+        let context_group = top.group("context");
+        let limits_group = top.group("limits");
+        let (context, limits) = context_and_limits(context_group, limits_group);
+        for tool in top.list::<String>("tools", &[], any) {
+            let hint = Some("this version has no tools: write `tools: []`".to_owned());
+            self.sheet.fault(tool.span, format!("there is no tool `{}`", tool.value), hint);
+        }
+        if let Some(persona) = &persona {
+            check_persona_leaves_room(&top, persona, context);
+        }
+        top.finish();
+        Some(ArchonSpec {
+            id: id.clone(),
+            display_name,
+            description: description?.value,
+            persona: Arc::from(persona?.value.trim()),
+            route: route?,
+            sampling,
+            fit,
+            context,
+            channels: channels.into_iter().map(|channel| channel.value).collect(),
+            limits,
+        })
+    }
+
+    fn channels(&self, top: &mut Group<'_>) -> Vec<Located<ChannelId>> {
+        let written = top.list("channels", &CHANNELS.map(str::to_owned), any);
+        let channels: Vec<_> = written.into_iter().filter_map(|channel| self.channel(&channel)).collect();
+        self.refuse_twins(channels.iter().map(|channel| (channel.value.as_str(), channel)));
+        channels
+    }
+
+    fn channel(&self, written: &Located<String>) -> Option<Located<ChannelId>> {
+        let name = written.value.as_str();
+        if let (true, Ok(value)) = (CHANNELS.contains(&name), ChannelId::new(name)) {
+            return Some(Located { value, span: written.span });
+        }
+        let hint = Some(format!("this version has: {}", CHANNELS.join(", ")));
+        self.sheet.fault(written.span, format!("there is no channel `{name}`"), hint);
+        None
+    }
+
+    fn route(&self, mut route: Group<'_>, channels: &[Located<ChannelId>]) -> Option<Route> {
+        let default = route.required("default", "the model that answers, like \"gemma-4-e4b\"", any);
+        let default = default.map(|name| self.model(&name));
+        let rules = route.groups("rules").into_iter().map(|rule| self.rule(rule, channels)).collect();
+        let chosen = default.as_ref().and_then(Option::as_ref);
+        let stand_in = |name: &&str| {
+            self.models.iter().any(|model| model.as_str() == *name)
+                && chosen.is_none_or(|id| id.as_str() != *name)
+        };
+        let stand_ins: Vec<String> =
+            FALLBACK.iter().filter(|name| stand_in(name)).map(|&name| name.into()).collect();
+        let fallback = route.list("fallback", &stand_ins, any);
+        self.refuse_twins(fallback.iter().map(|name| (name.value.as_str(), name)));
+        let fallback: Option<Vec<ModelId>> = fallback.iter().map(|name| self.model(name)).collect();
+        route.finish();
+        let rules: Option<Vec<RouteRule>> = rules;
+        Some(Route { default: default??, rules: rules?, fallback: fallback? })
+    }
+
+    fn rule(&self, mut rule: Group<'_>, channels: &[Located<ChannelId>]) -> Option<RouteRule> {
+        let when = rule.required("when", "when the rule holds, like MessageCharsMin(1500)", any);
+        let model = rule.required("model", "the model that the rule chooses", any);
+        let when = when.and_then(|when| self.condition(&when, channels));
+        let model = model.and_then(|name| self.model(&name));
+        rule.finish();
+        Some(RouteRule { when: when?, model: model? })
+    }
+
+    fn condition(&self, when: &Located<When>, channels: &[Located<ChannelId>]) -> Option<RouteCondition> {
+        let fault = |message: &str, hint: &str| {
+            self.sheet.fault(when.span, message, Some(hint.to_owned()));
+            None
+        };
+        match &when.value {
+            When::MessageCharsMin(0) | When::TurnsMin(0) => fault(
+                "a rule from 0 up always holds",
+                "name its model as `default` instead, or write a greater number",
+            ),
+            When::MessageCharsMin(chars) => Some(RouteCondition::MessageCharsMin(*chars)),
+            When::TurnsMin(turns) => Some(RouteCondition::TurnsMin(*turns)),
+            When::StartsWith(text) if text.trim().is_empty() => {
+                fault("a rule for every beginning always holds", "write the word that messages begin with")
+            }
+            When::StartsWith(text) => Some(RouteCondition::StartsWith(text.clone())),
+            When::Channel(name) => {
+                let channel = self.channel(&Located { value: name.clone(), span: when.span })?;
+                if channels.iter().any(|known| known.value == channel.value) {
+                    return Some(RouteCondition::Channel(channel.value));
+                }
+                fault("the rule never holds: the profile does not use this channel", "add it to `channels`")
+            }
+        }
+    }
+
+    fn model(&self, written: &Located<String>) -> Option<ModelId> {
+        let name = written.value.as_str();
+        let known = self.models.iter().find(|model| model.as_str() == name);
+        if known.is_none() {
+            let hint = match nearest(name, self.models.iter().map(ModelId::as_str)) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "`archond model ls` shows those that there are".to_owned(),
+            };
+            self.sheet.fault(
+                written.span,
+                format!("there is no model `{name}` in the catalogue"),
+                Some(hint),
+            );
+        }
+        known.cloned()
+    }
+
+    fn refuse_twins<'n, T: 'n>(&self, items: impl Iterator<Item = (&'n str, &'n Located<T>)>) {
+        let mut seen = BTreeSet::new();
+        for (name, item) in items {
+            if !seen.insert(name) {
+                let hint = Some("remove one of them".to_owned());
+                self.sheet.fault(item.span, format!("`{name}` is in the list twice"), hint);
+            }
+        }
+    }
+}
+
+fn sampling(mut group: Group<'_>) -> Sampling {
+    // The defaults are Gemma 4's own generation settings; penalties are off in them.
+    let sampling = Sampling {
+        temperature: real(&mut group, "temperature", 1.0, 0.0, 2.0),
+        top_k: group.value("top_k", 64, within(0..=1000, "")),
+        top_p: real(&mut group, "top_p", 0.95, 0.0, 1.0),
+        min_p: real(&mut group, "min_p", 0.0, 0.0, 1.0),
+        repeat_penalty: real(&mut group, "repeat_penalty", 1.0, 1.0, 2.0),
+        presence_penalty: real(&mut group, "presence_penalty", 0.0, -2.0, 2.0),
+        frequency_penalty: real(&mut group, "frequency_penalty", 0.0, -2.0, 2.0),
+        seed: group.value("seed", None, any),
+    };
+    group.finish();
+    sampling
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a number within -2 to 2 is rounded to what the sampler uses"
+)]
+fn real(group: &mut Group<'_>, name: &'static str, default: f64, least: f64, most: f64) -> f32 {
+    group.value(name, default, within(least..=most, "")) as f32
+}
+
+fn fit(mut group: Group<'_>) -> FitPolicy {
+    let fit = FitPolicy {
+        progress_timeout: duration(&mut group, "progress_timeout", seconds(30), seconds(1), seconds(600)),
+        retries_max: group.value("retries_max", 3, within(0..=10, " retries")),
+        retry_backoff: duration(
+            &mut group,
+            "retry_backoff",
+            seconds(1),
+            Duration::from_millis(100),
+            seconds(60),
+        ),
+    };
+    group.finish();
+    fit
+}
+
+fn context_and_limits(mut context: Group<'_>, mut limits: Group<'_>) -> (ContextPolicy, ArchonLimits) {
+    let policy = ContextPolicy {
+        tokens_max: context.value("tokens_max", 8192, within(256..=262_144, " tokens")),
+        compact_at_percent: context.value("compact_at_percent", 75, within(25..=95, " percent")),
+        keep_turns: context.value("keep_turns", 4, within(1..=100, " turns")),
+    };
+    let bounds = ArchonLimits {
+        message_bytes_max: limits.value("message_bytes_max", 65_536, within(256..=1_048_576, " bytes")),
+        answer_tokens_max: limits.value("answer_tokens_max", 1024, within(1..=8192, " tokens")),
+        turns_in_flight_max: limits.value("turns_in_flight_max", 8, within(1..=64, " turns")),
+        inbox_len_max: limits.value("inbox_len_max", 1000, within(1..=100_000, " messages")),
+        session_idle: duration(&mut limits, "session_idle", seconds(600), seconds(5), seconds(86_400)),
+        crashes_max: limits.value("crashes_max", 5, within(0..=100, " crashes")),
+        crash_period: duration(&mut limits, "crash_period", seconds(60), seconds(1), seconds(3600)),
+    };
+    let room = policy.tokens_max - policy.tokens_max * u32::from(policy.compact_at_percent) / 100;
+    if bounds.answer_tokens_max > room {
+        let message = format!(
+            "an answer of `answer_tokens_max` {} does not fit: above `compact_at_percent` {} of `tokens_max` {} is room for {room} tokens",
+            bounds.answer_tokens_max, policy.compact_at_percent, policy.tokens_max,
+        );
+        limits.fault(
+            "answer_tokens_max",
+            message,
+            Some("make one of the three smaller or greater".to_owned()),
+        );
+    }
+    context.finish();
+    limits.finish();
+    (policy, bounds)
+}
+
+fn duration(
+    group: &mut Group<'_>,
+    name: &'static str,
+    default: Duration,
+    least: Duration,
+    most: Duration,
+) -> Duration {
+    group.value(name, HumanDuration(default), within(HumanDuration(least)..=HumanDuration(most), "")).0
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn check_persona_leaves_room(top: &Group<'_>, persona: &Located<String>, context: ContextPolicy) {
+    /// Bytes of English text per token, rounded down: only a gross misfit is refused here, the exact count is the model's.
+    const BYTES_PER_TOKEN: usize = 4;
+    let tokens = persona.value.len() / BYTES_PER_TOKEN;
+    let half = context.tokens_max as usize / 2;
+    if tokens > half {
+        let message = format!(
+            "`persona` takes about {tokens} tokens, more than half of the context of {}",
+            context.tokens_max
+        );
+        top.fault("persona", message, Some("shorten it, or raise `context.tokens_max`".to_owned()));
+    }
+}
+
+#[expect(clippy::ptr_arg, reason = "a check is given a reference to the setting's own type")]
+fn one_line(text: &String) -> Result<(), String> {
+    if text.trim().is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    if text.contains(char::is_control) {
+        return Err("must be one line without control characters".to_owned());
+    }
+    let length = text.chars().count();
+    if length > LINE_CHARS_MAX {
+        return Err(format!("must be at most {LINE_CHARS_MAX} characters long, has {length}"));
+    }
+    Ok(())
+}
+
+#[expect(clippy::ptr_arg, reason = "a check is given a reference to the setting's own type")]
+fn persona_fits(text: &String) -> Result<(), String> {
+    if text.trim().is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    if text.len() > PERSONA_BYTES_MAX {
+        return Err(format!("must be at most {PERSONA_BYTES_MAX} bytes long, has {}", text.len()));
+    }
+    Ok(())
+}
+
+/// A name with a capital letter: `ezra` is `Ezra`.
+pub fn capitalised(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
