@@ -35,20 +35,16 @@ fn a_child_that_does_not_start_is_tried_again_and_holds_up_only_those_who_depend
 
 #[test]
 fn the_restart_table() {
-    let ends: [(&str, fn() -> ExitReason); 3] = [
-        ("normal", || ExitReason::Normal),
-        ("shutdown", || ExitReason::Shutdown),
-        ("abnormal", || ExitReason::abnormal("killed")),
-    ];
-    for (name, end) in ends {
+    let ends = [ExitReason::Normal, ExitReason::Shutdown, ExitReason::abnormal("killed")];
+    for end in ends {
         for restart in [Restart::Permanent, Restart::Transient, Restart::Temporary] {
-            let expected = match (restart, name) {
+            let expected = match (restart, &end) {
                 (Restart::Temporary, _) => "forget a",
-                (Restart::Transient, "normal" | "shutdown") => "",
+                (Restart::Transient, ExitReason::Normal | ExitReason::Shutdown) => "",
                 (Restart::Transient | Restart::Permanent, _) => "wait a, start a",
             };
             let live = |bench: &mut Bench| {
-                bench.exit("a", end());
+                bench.exit("a", end.clone());
                 bench.pass(SECOND);
             };
             check(rules(ONE, Exceeded::GiveUp), children("a b", restart), live, expected);
