@@ -1,1 +1,4 @@
 //! Everything archond knows about its models.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+pub mod catalogue;
+pub mod gguf;
