@@ -325,7 +325,8 @@ fn top_folders() -> BTreeSet<String> {
     collect(root(), &mut paths);
     let relative = paths.iter().filter_map(|path| path.strip_prefix(root()).ok());
     let folders = relative.filter(|path| path.components().count() > 1);
-    folders.filter_map(|path| Some(path.iter().next()?.to_string_lossy().into_owned())).collect()
+    let names = folders.filter_map(|path| Some(path.iter().next()?.to_string_lossy().into_owned()));
+    names.filter(|name| !name.starts_with('.')).collect() // an editor's own folders are nobody's business
 }
 
 #[test]
