@@ -4,3 +4,4 @@ mod handle;
 mod notice;
 
 pub use handle::{HarnessArgs, HarnessError, HarnessHandle};
+pub use notice::stand_in;

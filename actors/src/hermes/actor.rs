@@ -196,12 +196,12 @@ impl HermesState {
         let limit = known + WINDOW_LEN_MAX;
         if !self.counted {
             // Before the first look nobody knows how much an earlier life left behind.
-            if let Ok(open) = self.args.memory.pending_len(self.args.spec.id.clone()).await {
+            if let Ok(open) = self.args.memory.pending_len(&self.args.spec.id).await {
                 self.args.counters.set_open(open);
                 self.counted = true;
             }
         }
-        match self.args.memory.pending(self.args.spec.id.clone(), None, limit).await {
+        match self.args.memory.pending(&self.args.spec.id, None, limit).await {
             Ok(entries) => {
                 let complete = entries.len() < limit;
                 let (messages, commands): (Vec<_>, Vec<_>) =

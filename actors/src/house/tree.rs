@@ -214,6 +214,11 @@ impl House {
         }
     }
 
+    /// What an Archon was started from.
+    pub fn spec(&self, id: &ArchonId) -> Option<Arc<ArchonSpec>> {
+        self.archon(id).map(|archon| archon.spec)
+    }
+
     /// The store, for reading and for what channels confirm.
     pub fn memory(&self) -> &MemoryHandle {
         &self.shared.memory

@@ -149,7 +149,7 @@ impl SessionState {
         self.args.memory.begin_attempt(entry.id).await.map_err(failed)?;
         if self.memory.is_none() {
             let key = self.args.key.clone();
-            let kept = self.args.memory.session(key.clone()).await.map_err(failed)?;
+            let kept = self.args.memory.session(&key).await.map_err(failed)?;
             let now = self.args.clock.now_unix_ms();
             self.memory = Some(kept.unwrap_or_else(|| SessionSnapshot {
                 head: SessionHead { key, created_unix_ms: now, updated_unix_ms: now, turns: 0, summary: None },
