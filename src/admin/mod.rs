@@ -1,2 +1,12 @@
 //! The Unix socket by which clients of this machine talk with the daemon.
+//!
+//! [`protocol`] is what is said, [`listener`] who is let in, [`connection`] one client, [`operations`] what is done for him.
+mod connection;
+mod line;
+mod listener;
+mod operations;
 pub mod protocol;
+mod views;
+
+pub use listener::{AdminListener, BindError};
+pub use operations::{AdminContext, ProfileError, ProfileSource};
