@@ -17,9 +17,10 @@ for tool in bash env readlink dirname find uname nproc sed head cut sort mkdir d
 done
 stand_in() { printf '#!/bin/bash\n%s\n' "$(cat)" > "$1"; chmod +x "$1"; }
 stand_in "$1/bin/cargo" <<'CARGO'
-[[ $1 != --version ]] || exit 0
+[[ $1 != --version && ${2:-} != --version ]] || exit 0
 echo "$* CMAKE=${CMAKE:-}" >> "$CALLS"
 case $1 in
+clippy) [[ ! -e $BROKEN ]] ;;
 clean) rm -rf "$CARGO_TARGET_DIR/release" ;;
 build)
   [[ ! -p $GATE ]] || read -r _ < "$GATE"
@@ -252,6 +253,34 @@ fn two_at_once_build_once() {
     let finished = |child: Child| Ran::of(child.wait_with_output().unwrap()).out;
     assert_eq!([finished(first), finished(second)], ["ran ps\n", "ran ps\n"]);
     assert_eq!(checkout.builds(), 1);
+}
+
+#[test]
+fn the_check_runs_everything_and_says_what_failed() {
+    let checkout = Checkout::new();
+    let good = checkout.run(&["test"]);
+    assert_eq!(good.code, Some(0), "{}", good.err);
+    assert!(good.err.ends_with("archond: all checks passed\n"), "{}", good.err);
+    for check in ["fmt --all --check", "clippy --release", "test --release --workspace --locked CMAKE="] {
+        assert!(checkout.calls().iter().any(|call| call.starts_with(check)), "{:?}", checkout.calls());
+    }
+    std::fs::write(checkout.path("broken"), "").unwrap();
+    let bad = checkout.run(&["test"]);
+    assert_eq!(bad.code, Some(1));
+    assert!(bad.err.ends_with("archond: FAILED: clippy\n"), "{}", bad.err);
+}
+
+#[test]
+fn some_tests_can_be_chosen() {
+    let checkout = Checkout::new();
+    assert_eq!(checkout.run(&["test", "--test", "tidy"]).code, Some(0));
+    let calls = checkout.calls();
+    assert_eq!(
+        calls.last().map(String::as_str),
+        Some("test --release --locked --test tidy CMAKE="),
+        "{calls:?}"
+    );
+    assert!(!calls.iter().any(|call| call.starts_with("clippy")), "{calls:?}");
 }
 
 #[test]
