@@ -7,6 +7,7 @@
 //! - [`observer`]: how a channel watches a turn.
 //! - [`memory`]: the way to the store; the smallest complete actor, and the one to copy.
 //! - [`supervision`]: how actors are kept alive.
+//! - [`pool`]: the one pool into which all inference funnels.
 //! - [`command`], [`routing`], [`compaction`]: small pure decisions.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -17,6 +18,7 @@ pub mod domain;
 pub mod link;
 pub mod memory;
 pub mod observer;
+pub mod pool;
 pub mod ports;
 pub mod routing;
 pub mod supervision;
