@@ -1,0 +1,222 @@
+//! The store on disk: redb, one file per house, one owner, every commit durable before it is answered.
+//!
+//! Files: `open` (the file comes to be), `tables` and `records` (what lies in it), `writes`, `reads`, `fault`.
+//!
+//! After an I/O error redb refuses everything until it is opened anew. We close it then and open it at the next call:
+//! the house lives on, and works again once there is space. A commit whose fsync failed may turn out to be there after
+//! that; every change may safely be repeated, so the caller simply tries again.
+mod fault;
+mod open;
+mod reads;
+mod records;
+mod tables;
+mod writes;
+
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use archond_actors::domain::{
+    ArchonId, ChannelId, InboxEntry, InboxId, OutboxEntry, OutboxId, PeerId, SessionHead, SessionKey,
+    SessionSnapshot, ThreadId, TurnRecord,
+};
+use archond_actors::ports::{Store, StoreError, Write, Written};
+use redb::{Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, StorageBackend};
+
+use fault::Fault;
+pub use open::OpenError;
+use writes::Writer;
+
+/// How long the platforms' message ids are remembered, to recognise repetitions.
+/// A key is forgotten when it is old *and* many newer ones are known.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// So many of the newest keys stay, whatever their age.
+    pub keys_min: u64,
+    /// Younger keys stay, however many they are.
+    pub key_age_min_ms: u64,
+}
+
+impl Default for Retention {
+    /// Telegram repeats for a day, Nostr relays back-date by two: 30 days is ample. 100,000 keys take about 10 MB.
+    fn default() -> Self {
+        Self { keys_min: 100_000, key_age_min_ms: 30 * 24 * 60 * 60 * 1000 }
+    }
+}
+
+type Opener = Box<dyn Fn() -> Result<Database, OpenError> + Send + Sync>;
+
+/// The durable memory of one house.
+pub struct RedbStore {
+    path: PathBuf,
+    opener: Opener,
+    /// `None` after an I/O error, until the next call.
+    database: RwLock<Option<Database>>,
+    retention: Retention,
+}
+
+impl RedbStore {
+    /// Opens the store's file; makes it if there is none.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
+        let path = path.into();
+        let at = path.clone();
+        Self::with_opener(path, Box::new(move || open::open_or_create(&at)))
+    }
+
+    /// Opens a store on storage of the caller's own making, for tests that break disks. `path` is used in messages alone;
+    /// `backend` is asked again whenever the store has to be opened anew.
+    pub fn open_on<B: StorageBackend>(
+        path: impl Into<PathBuf>,
+        backend: impl Fn() -> B + Send + Sync + 'static,
+    ) -> Result<Self, OpenError> {
+        let path = path.into();
+        let at = path.clone();
+        let open = move || -> Result<Database, DatabaseError> {
+            let backend = backend();
+            let empty = backend.len().map_err(redb::StorageError::Io)? == 0;
+            let database = open::builder().create_with_backend(backend)?;
+            if empty {
+                open::initialise(&database).map_err(|fault| match fault {
+                    Fault::Broken(error) => redb::StorageError::Backend(error),
+                    fault => redb::StorageError::Corrupted(format!("{fault:?}")),
+                })?;
+            }
+            Ok(database)
+        };
+        Self::with_opener(path, Box::new(move || open::guarded(&at, &open)))
+    }
+
+    fn with_opener(path: PathBuf, opener: Opener) -> Result<Self, OpenError> {
+        let database = opener()?;
+        Ok(Self { path, opener, database: RwLock::new(Some(database)), retention: Retention::default() })
+    }
+
+    /// The same store with another retention.
+    #[must_use]
+    pub fn with_retention(self, retention: Retention) -> Self {
+        Self { retention, ..self }
+    }
+
+    /// The store's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Uses the database, and closes it if it breaks.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, StoreError> {
+        self.reopen()?;
+        let result = {
+            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(database) = &*database else { return Err(self.broke_meanwhile()) };
+            work(database)
+        };
+        if let Err(Fault::Broken(_)) = &result {
+            // Dropping closes the file and gives up its lock; what was not committed is gone.
+            *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        result.map_err(|fault| fault.into_store_error(&self.path))
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        if self.database.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return Ok(());
+        }
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        if database.is_none() {
+            let path = self.path.display().to_string();
+            *database = Some((self.opener)().map_err(|error| match error {
+                OpenError::DiskFull { .. } => StoreError::DiskFull { path },
+                error => StoreError::Io { path, detail: error.to_string() },
+            })?);
+        }
+        Ok(())
+    }
+
+    fn broke_meanwhile(&self) -> StoreError {
+        let detail = "another call met an I/O error; try again".to_owned();
+        StoreError::Io { path: self.path.display().to_string(), detail }
+    }
+
+    fn read<T>(&self, ask: impl FnOnce(&ReadTransaction) -> Result<T, Fault>) -> Result<T, StoreError> {
+        self.with(|database| ask(&database.begin_read()?))
+    }
+
+    fn write(&self, database: &Database, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, Fault> {
+        let mut txn = database.begin_write()?;
+        txn.set_durability(Durability::Immediate)?;
+        let mut writer = Writer::open(&txn, self.retention)?;
+        let mut results = Vec::with_capacity(batch.len());
+        for write in batch {
+            results.push(match writer.apply(write) {
+                Ok(written) => Ok(written),
+                Err(Fault::Broken(error)) => return Err(Fault::Broken(error)),
+                Err(refusal) => Err(refusal.into_store_error(&self.path)),
+            });
+        }
+        // Repetitions and refusals alone change nothing, and need no fsync.
+        if writer.finish()? {
+            txn.commit()?
+        } else {
+            txn.abort()?
+        }
+        Ok(results)
+    }
+}
+
+impl Store for RedbStore {
+    fn commit(&self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, StoreError> {
+        self.with(|database| self.write(database, batch))
+    }
+
+    fn pending(
+        &self,
+        archon: &ArchonId,
+        after: Option<InboxId>,
+        limit: usize,
+    ) -> Result<Vec<InboxEntry>, StoreError> {
+        self.read(|txn| reads::pending(txn, archon, after, limit))
+    }
+
+    fn pending_len(&self, archon: &ArchonId) -> Result<u64, StoreError> {
+        self.read(|txn| reads::pending_len(txn, archon))
+    }
+
+    fn session(&self, key: &SessionKey) -> Result<Option<SessionSnapshot>, StoreError> {
+        self.read(|txn| reads::session(txn, key))
+    }
+
+    fn turns(&self, key: &SessionKey, from: u64, limit: usize) -> Result<Vec<TurnRecord>, StoreError> {
+        self.read(|txn| reads::turns(txn, key, from, limit))
+    }
+
+    fn sessions(
+        &self,
+        archon: Option<&ArchonId>,
+        after: Option<&SessionKey>,
+        limit: usize,
+    ) -> Result<Vec<SessionHead>, StoreError> {
+        self.read(|txn| reads::sessions(txn, archon, after, limit))
+    }
+
+    fn undelivered(
+        &self,
+        channel: &ChannelId,
+        peer: Option<(&ArchonId, &PeerId)>,
+        after: Option<OutboxId>,
+        limit: usize,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.read(|txn| reads::undelivered(txn, channel, peer, after, limit))
+    }
+
+    fn answer_to(&self, inbox: InboxId) -> Result<Option<OutboxEntry>, StoreError> {
+        self.read(|txn| reads::answer_to(txn, inbox))
+    }
+
+    fn current_thread(
+        &self,
+        archon: &ArchonId,
+        channel: &ChannelId,
+        peer: &PeerId,
+    ) -> Result<ThreadId, StoreError> {
+        self.read(|txn| reads::current_thread(txn, archon, channel, peer))
+    }
+}

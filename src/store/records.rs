@@ -1,0 +1,312 @@
+//! The records as they lie in the file: one byte of version, then postcard. The domain's types are never written themselves,
+//! so that a change of theirs cannot change the file. A reader of every version ever written stays here.
+use archond_actors::domain::{
+    AnswerKind, InboxEntry, InboxId, OutboxEntry, OutboxId, SessionHead, SessionKey, Summary, TurnRecord,
+    Usage,
+};
+use serde::{Deserialize, Serialize};
+
+use super::tables::SessionCols;
+
+/// The version that is written.
+const VERSION: u8 = 1;
+
+/// Why a record cannot be read; says what was found.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecordError {
+    #[error("it is empty")]
+    Empty,
+    #[error("its version is {found}, this archond reads up to {VERSION}")]
+    Newer { found: u8 },
+    #[error("its bytes make no sense: {0}")]
+    Bytes(#[from] postcard::Error),
+    #[error(transparent)]
+    Identity(#[from] archond_actors::domain::IdError),
+}
+
+#[derive(Serialize, Deserialize)]
+struct InboxV1<'a> {
+    session: SessionCols<'a>,
+    key: &'a str,
+    text: &'a str,
+    received_unix_ms: u64,
+    attempts: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OutboxV1<'a> {
+    answers: u64,
+    key: &'a str,
+    session: SessionCols<'a>,
+    kind: KindV1,
+    text: &'a str,
+    created_unix_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+enum KindV1 {
+    Answer,
+    Notice,
+    Failure,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeadV1<'a> {
+    created_unix_ms: u64,
+    updated_unix_ms: u64,
+    turns: u64,
+    #[serde(borrow)]
+    summary: Option<SummaryV1<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SummaryV1<'a> {
+    text: &'a str,
+    turns: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TurnV1<'a> {
+    inbox: u64,
+    user: &'a str,
+    answer: &'a str,
+    stopped: bool,
+    model: &'a str,
+    usage: UsageV1,
+    ended_unix_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct UsageV1 {
+    prompt_tokens: u32,
+    cached_tokens: u32,
+    answer_tokens: u32,
+    prefill_ms: u32,
+    decode_ms: u32,
+}
+
+/// The columns of a session's key.
+pub(super) fn cols(key: &SessionKey) -> SessionCols<'_> {
+    (key.archon.as_str(), key.channel.as_str(), key.peer.as_str(), key.thread.as_str())
+}
+
+/// The session that the columns name.
+pub(super) fn session_key(cols: SessionCols<'_>) -> Result<SessionKey, RecordError> {
+    let (archon, channel, peer, thread) = cols;
+    Ok(SessionKey {
+        archon: archon.parse()?,
+        channel: channel.parse()?,
+        peer: peer.parse()?,
+        thread: thread.parse()?,
+    })
+}
+
+pub(super) fn write_inbox(entry: &InboxEntry) -> Result<Vec<u8>, RecordError> {
+    encode(&InboxV1 {
+        session: cols(&entry.session),
+        key: &entry.key,
+        text: &entry.text,
+        received_unix_ms: entry.received_unix_ms,
+        attempts: entry.attempts,
+    })
+}
+
+pub(super) fn read_inbox(id: InboxId, bytes: &[u8]) -> Result<InboxEntry, RecordError> {
+    let record: InboxV1<'_> = decode(bytes)?;
+    Ok(InboxEntry {
+        id,
+        session: session_key(record.session)?,
+        key: record.key.to_owned(),
+        text: record.text.to_owned(),
+        received_unix_ms: record.received_unix_ms,
+        attempts: record.attempts,
+    })
+}
+
+pub(super) fn write_outbox(entry: &OutboxEntry) -> Result<Vec<u8>, RecordError> {
+    encode(&OutboxV1 {
+        answers: entry.answers.0,
+        key: &entry.key,
+        session: cols(&entry.session),
+        kind: match entry.kind {
+            AnswerKind::Answer => KindV1::Answer,
+            AnswerKind::Notice => KindV1::Notice,
+            AnswerKind::Failure => KindV1::Failure,
+        },
+        text: &entry.text,
+        created_unix_ms: entry.created_unix_ms,
+    })
+}
+
+pub(super) fn read_outbox(id: OutboxId, bytes: &[u8]) -> Result<OutboxEntry, RecordError> {
+    let record: OutboxV1<'_> = decode(bytes)?;
+    Ok(OutboxEntry {
+        id,
+        answers: InboxId(record.answers),
+        key: record.key.to_owned(),
+        session: session_key(record.session)?,
+        kind: match record.kind {
+            KindV1::Answer => AnswerKind::Answer,
+            KindV1::Notice => AnswerKind::Notice,
+            KindV1::Failure => AnswerKind::Failure,
+        },
+        text: record.text.to_owned(),
+        created_unix_ms: record.created_unix_ms,
+    })
+}
+
+pub(super) fn write_head(head: &SessionHead) -> Result<Vec<u8>, RecordError> {
+    let summary = head.summary.as_ref();
+    encode(&HeadV1 {
+        created_unix_ms: head.created_unix_ms,
+        updated_unix_ms: head.updated_unix_ms,
+        turns: head.turns,
+        summary: summary.map(|summary| SummaryV1 { text: &summary.text, turns: summary.turns }),
+    })
+}
+
+pub(super) fn read_head(key: SessionKey, bytes: &[u8]) -> Result<SessionHead, RecordError> {
+    let record: HeadV1<'_> = decode(bytes)?;
+    let summary = record.summary;
+    Ok(SessionHead {
+        key,
+        created_unix_ms: record.created_unix_ms,
+        updated_unix_ms: record.updated_unix_ms,
+        turns: record.turns,
+        summary: summary.map(|summary| Summary { text: summary.text.to_owned(), turns: summary.turns }),
+    })
+}
+
+pub(super) fn write_turn(turn: &TurnRecord) -> Result<Vec<u8>, RecordError> {
+    let usage = turn.usage;
+    encode(&TurnV1 {
+        inbox: turn.inbox.0,
+        user: &turn.user,
+        answer: &turn.answer,
+        stopped: turn.stopped,
+        model: turn.model.as_str(),
+        usage: UsageV1 {
+            prompt_tokens: usage.prompt_tokens,
+            cached_tokens: usage.cached_tokens,
+            answer_tokens: usage.answer_tokens,
+            prefill_ms: usage.prefill_ms,
+            decode_ms: usage.decode_ms,
+        },
+        ended_unix_ms: turn.ended_unix_ms,
+    })
+}
+
+pub(super) fn read_turn(number: u64, bytes: &[u8]) -> Result<TurnRecord, RecordError> {
+    let record: TurnV1<'_> = decode(bytes)?;
+    let usage = record.usage;
+    Ok(TurnRecord {
+        number,
+        inbox: InboxId(record.inbox),
+        user: record.user.to_owned(),
+        answer: record.answer.to_owned(),
+        stopped: record.stopped,
+        model: record.model.parse()?,
+        usage: Usage {
+            prompt_tokens: usage.prompt_tokens,
+            cached_tokens: usage.cached_tokens,
+            answer_tokens: usage.answer_tokens,
+            prefill_ms: usage.prefill_ms,
+            decode_ms: usage.decode_ms,
+        },
+        ended_unix_ms: record.ended_unix_ms,
+    })
+}
+
+fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, RecordError> {
+    Ok(postcard::to_extend(record, vec![VERSION])?)
+}
+
+/// A second version gets its own arm here and its own struct above, turned into the first one's successor by hand.
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, RecordError> {
+    match bytes.split_first() {
+        Some((1, record)) => Ok(postcard::from_bytes(record)?),
+        Some((&found, _)) => Err(RecordError::Newer { found }),
+        None => Err(RecordError::Empty),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> SessionKey {
+        "ezra/cli/uid0/main".parse().unwrap()
+    }
+
+    fn turn() -> TurnRecord {
+        TurnRecord {
+            number: 3,
+            inbox: InboxId(300),
+            user: "hi".into(),
+            answer: "ho".into(),
+            stopped: true,
+            model: "m".parse().unwrap(),
+            usage: Usage {
+                prompt_tokens: 1,
+                cached_tokens: 2,
+                answer_tokens: 3,
+                prefill_ms: 4,
+                decode_ms: 5,
+            },
+            ended_unix_ms: 6,
+        }
+    }
+
+    /// Files written by version 1 must stay readable: these bytes are never to be changed.
+    #[test]
+    fn version_1_is_read_as_it_was_written() {
+        let entry = InboxEntry {
+            id: InboxId(7),
+            session: key(),
+            key: "k".into(),
+            text: "hi".into(),
+            received_unix_ms: 9,
+            attempts: 2,
+        };
+        let bytes = b"\x01\x04ezra\x03cli\x04uid0\x04main\x01k\x02hi\x09\x02";
+        assert_eq!(write_inbox(&entry).unwrap(), bytes);
+        assert_eq!(read_inbox(InboxId(7), bytes).unwrap(), entry);
+
+        let entry = OutboxEntry {
+            id: OutboxId(8),
+            answers: InboxId(7),
+            key: "k".into(),
+            session: key(),
+            kind: AnswerKind::Failure,
+            text: "ho".into(),
+            created_unix_ms: 9,
+        };
+        let bytes = b"\x01\x07\x01k\x04ezra\x03cli\x04uid0\x04main\x02\x02ho\x09";
+        assert_eq!(write_outbox(&entry).unwrap(), bytes);
+        assert_eq!(read_outbox(OutboxId(8), bytes).unwrap(), entry);
+
+        let summary = Some(Summary { text: "s".into(), turns: 2 });
+        let head = SessionHead { key: key(), created_unix_ms: 1, updated_unix_ms: 2, turns: 3, summary };
+        let bytes = b"\x01\x01\x02\x03\x01\x01s\x02";
+        assert_eq!(write_head(&head).unwrap(), bytes);
+        assert_eq!(read_head(key(), bytes).unwrap(), head);
+
+        let bytes = b"\x01\xac\x02\x02hi\x02ho\x01\x01m\x01\x02\x03\x04\x05\x06";
+        assert_eq!(write_turn(&turn()).unwrap(), bytes);
+        assert_eq!(read_turn(3, bytes).unwrap(), turn());
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let table: [(&[u8], &str); 4] = [
+            (b"", "it is empty"),
+            (b"\x09rest", "its version is 9, this archond reads up to 1"),
+            (b"\x01\x05", "its bytes make no sense: Hit the end of buffer, expected more data"),
+            (b"\x01\x01\x01a\x01b\x00\x02M!\x01\x01\x01\x01\x01\x01", "`M!` is not a valid model name: "),
+        ];
+        for (bytes, message) in table {
+            let error = read_turn(0, bytes).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+}

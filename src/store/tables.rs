@@ -1,0 +1,50 @@
+//! What is kept where. Keys are plain columns in the order of the domain's own types; values are versioned records.
+//!
+//! A message is pending while it stands in [`PENDING`], an answer is undelivered while it stands in [`UNDELIVERED`]:
+//! no record repeats that, so the two cannot disagree.
+use redb::TableDefinition;
+
+/// The layout that this program writes. A store with a greater number was written by a newer archond.
+pub(super) const SCHEMA: u64 = 1;
+
+/// Archon, channel, peer, thread.
+pub(super) type SessionCols<'a> = (&'a str, &'a str, &'a str, &'a str);
+/// Archon, channel, peer, thread, number.
+pub(super) type SessionNumberCols<'a> = (&'a str, &'a str, &'a str, &'a str, u64);
+
+/// [`META_SCHEMA`], [`META_INBOX`], [`META_OUTBOX`].
+pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+/// The layout of the other tables.
+pub(super) const META_SCHEMA: &str = "schema";
+/// The last inbox number that was given away; never given again, whatever is removed.
+pub(super) const META_INBOX: &str = "last inbox";
+/// The last outbox number that was given away.
+pub(super) const META_OUTBOX: &str = "last outbox";
+
+/// Inbox number: the message.
+pub(super) const INBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("inbox");
+/// Channel and the platform's id: the inbox number that it got.
+pub(super) const SEEN: TableDefinition<(&str, &str), u64> = TableDefinition::new("seen");
+/// Inbox number: channel, the platform's id, time of receipt. Says which keys are old enough to be forgotten.
+pub(super) const SEEN_ORDER: TableDefinition<u64, (&str, &str, u64)> = TableDefinition::new("seen order");
+/// Archon and inbox number of each message without an answer.
+pub(super) const PENDING: TableDefinition<(&str, u64), ()> = TableDefinition::new("pending");
+/// Archon: how many messages have no answer; asked before each message is let in, so it is not counted then.
+pub(super) const PENDING_LEN: TableDefinition<&str, u64> = TableDefinition::new("pending len");
+/// Outbox number: the answer.
+pub(super) const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("outbox");
+/// Channel and outbox number of each answer that was not delivered.
+pub(super) const UNDELIVERED: TableDefinition<(&str, u64), ()> = TableDefinition::new("undelivered");
+/// The same by channel, Archon, peer and outbox number.
+pub(super) const UNDELIVERED_TO: TableDefinition<(&str, &str, &str, u64), ()> =
+    TableDefinition::new("undelivered to");
+/// Inbox number: the outbox number of its answer.
+pub(super) const ANSWER: TableDefinition<u64, u64> = TableDefinition::new("answer");
+/// Session: its head.
+pub(super) const SESSIONS: TableDefinition<SessionCols<'static>, &[u8]> = TableDefinition::new("sessions");
+/// Session and turn number: the turn.
+pub(super) const TURNS: TableDefinition<SessionNumberCols<'static>, &[u8]> = TableDefinition::new("turns");
+/// Session and inbox number of each message that belongs to it.
+pub(super) const MESSAGES: TableDefinition<SessionNumberCols<'static>, ()> = TableDefinition::new("messages");
+/// Archon, channel, peer: the thread that is current.
+pub(super) const THREADS: TableDefinition<(&str, &str, &str), &str> = TableDefinition::new("threads");

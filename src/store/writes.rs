@@ -1,0 +1,322 @@
+//! Changes of the store, all in one write transaction. Each change reads all it needs before it writes anything,
+//! so that one that is refused leaves no trace and the others stand.
+use archond_actors::command::Command;
+use archond_actors::domain::{
+    Accepted, InboundMessage, InboxEntry, InboxId, OutboxEntry, OutboxId, SessionHead, SessionKey, Summary,
+    ThreadId, TurnEnd, TurnRecord,
+};
+use archond_actors::ports::{Write, Written};
+use redb::{ReadableTable, Table, WriteTransaction};
+
+use super::Retention;
+use super::fault::Fault;
+use super::reads::{outbox_entry, thread_of};
+use super::records::{self, RecordError, cols};
+use super::tables::{self, SessionCols, SessionNumberCols};
+
+/// Old keys that one new message may push out: two, so that a backlog shrinks, and no message pays for all of it.
+const FORGOTTEN_PER_MESSAGE: usize = 2;
+
+type Bytes = &'static [u8];
+type Text = &'static str;
+
+/// The tables of one write transaction.
+pub(super) struct Writer<'txn> {
+    meta: Table<'txn, Text, u64>,
+    inbox: Table<'txn, u64, Bytes>,
+    seen: Table<'txn, (Text, Text), u64>,
+    seen_order: Table<'txn, u64, (Text, Text, u64)>,
+    pending: Table<'txn, (Text, u64), ()>,
+    pending_len: Table<'txn, Text, u64>,
+    outbox: Table<'txn, u64, Bytes>,
+    undelivered: Table<'txn, (Text, u64), ()>,
+    undelivered_to: Table<'txn, (Text, Text, Text, u64), ()>,
+    answer: Table<'txn, u64, u64>,
+    sessions: Table<'txn, SessionCols<'static>, Bytes>,
+    turns: Table<'txn, SessionNumberCols<'static>, Bytes>,
+    messages: Table<'txn, SessionNumberCols<'static>, ()>,
+    threads: Table<'txn, (Text, Text, Text), Text>,
+    last_inbox: u64,
+    last_outbox: u64,
+    changed: bool,
+    retention: Retention,
+}
+
+impl<'txn> Writer<'txn> {
+    /// Opens every table; those that do not exist yet are made.
+    pub(super) fn open(txn: &'txn WriteTransaction, retention: Retention) -> Result<Self, Fault> {
+        let meta = txn.open_table(tables::META)?;
+        let last = |name| Ok::<_, Fault>(meta.get(name)?.map_or(0, |last| last.value()));
+        let (last_inbox, last_outbox) = (last(tables::META_INBOX)?, last(tables::META_OUTBOX)?);
+        Ok(Self {
+            meta,
+            inbox: txn.open_table(tables::INBOX)?,
+            seen: txn.open_table(tables::SEEN)?,
+            seen_order: txn.open_table(tables::SEEN_ORDER)?,
+            pending: txn.open_table(tables::PENDING)?,
+            pending_len: txn.open_table(tables::PENDING_LEN)?,
+            outbox: txn.open_table(tables::OUTBOX)?,
+            undelivered: txn.open_table(tables::UNDELIVERED)?,
+            undelivered_to: txn.open_table(tables::UNDELIVERED_TO)?,
+            answer: txn.open_table(tables::ANSWER)?,
+            sessions: txn.open_table(tables::SESSIONS)?,
+            turns: txn.open_table(tables::TURNS)?,
+            messages: txn.open_table(tables::MESSAGES)?,
+            threads: txn.open_table(tables::THREADS)?,
+            last_inbox,
+            last_outbox,
+            changed: false,
+            retention,
+        })
+    }
+
+    /// Makes this an empty store of the present layout.
+    pub(super) fn initialise(&mut self) -> Result<(), Fault> {
+        self.changed = true;
+        self.meta.insert(tables::META_SCHEMA, tables::SCHEMA)?;
+        Ok(())
+    }
+
+    /// Makes one change.
+    pub(super) fn apply(&mut self, write: &Write) -> Result<Written, Fault> {
+        match write {
+            Write::Accept(message) => self.accept(message).map(Written::Accepted),
+            Write::BeginAttempt { inbox } => self.begin_attempt(*inbox).map(Written::Attempt),
+            Write::EndTurn(end) => self.end_turn(end).map(Written::Ended),
+            Write::MarkSent { outbox } => self.mark_sent(*outbox).map(|()| Written::Done),
+            Write::SetSummary { session, summary } => {
+                self.set_summary(session, summary).map(|()| Written::Done)
+            }
+            Write::RemoveSession { session } => self.remove_session(session).map(|()| Written::Done),
+        }
+    }
+
+    /// Whether there is anything to commit.
+    pub(super) fn finish(mut self) -> Result<bool, Fault> {
+        if self.changed {
+            self.meta.insert(tables::META_INBOX, self.last_inbox)?;
+            self.meta.insert(tables::META_OUTBOX, self.last_outbox)?;
+        }
+        Ok(self.changed)
+    }
+
+    fn accept(&mut self, message: &InboundMessage) -> Result<Accepted, Fault> {
+        let (archon, channel, peer) =
+            (message.archon.as_str(), message.channel.as_str(), message.peer.as_str());
+        if let Some(id) = self.seen.get((channel, message.key.as_str()))? {
+            return Ok(Accepted::Duplicate(InboxId(id.value())));
+        }
+        let id = InboxId(self.last_inbox + 1);
+        let session = SessionKey {
+            archon: message.archon.clone(),
+            channel: message.channel.clone(),
+            peer: message.peer.clone(),
+            thread: self.thread(message, id)?,
+        };
+        let waiting = self.pending_len.get(archon)?.map_or(0, |len| len.value());
+        let entry = InboxEntry {
+            id,
+            session,
+            key: message.key.clone(),
+            text: message.text.clone(),
+            received_unix_ms: message.received_unix_ms,
+            attempts: 0,
+        };
+        let record = records::write_inbox(&entry).map_err(|e| Fault::record("inbox", id, e))?;
+
+        self.changed = true;
+        self.last_inbox = id.0;
+        self.inbox.insert(id.0, record.as_slice())?;
+        self.seen.insert((channel, message.key.as_str()), id.0)?;
+        self.seen_order.insert(id.0, (channel, message.key.as_str(), message.received_unix_ms))?;
+        self.pending.insert((archon, id.0), ())?;
+        self.pending_len.insert(archon, waiting + 1)?;
+        self.messages.insert(numbered(&entry.session, id.0), ())?;
+        self.threads.insert((archon, channel, peer), entry.session.thread.as_str())?;
+        self.forget_old_keys(message.received_unix_ms)?;
+        Ok(Accepted::Fresh(entry))
+    }
+
+    /// Which thread a message belongs to: a fresh one after `/new`, else the one it names, else the peer's current one.
+    fn thread(&self, message: &InboundMessage, id: InboxId) -> Result<ThreadId, Fault> {
+        if Command::parse(&message.text) == Some(Command::New) {
+            return ThreadId::new(&format!("s{id}")).map_err(|e| Fault::record("thread", id, e.into()));
+        }
+        match &message.thread {
+            Some(thread) => Ok(thread.clone()),
+            None => thread_of(
+                &self.threads,
+                (message.archon.as_str(), message.channel.as_str(), message.peer.as_str()),
+            ),
+        }
+    }
+
+    /// Keys that no platform will send again need not be known for ever.
+    fn forget_old_keys(&mut self, now_unix_ms: u64) -> Result<(), Fault> {
+        for _ in 0..FORGOTTEN_PER_MESSAGE {
+            let oldest = {
+                let Some((id, row)) = self.seen_order.first()? else { return Ok(()) };
+                let (channel, key, received_unix_ms) = row.value();
+                let recent = self.last_inbox.saturating_sub(id.value()) < self.retention.keys_min
+                    || now_unix_ms.saturating_sub(received_unix_ms) < self.retention.key_age_min_ms;
+                if recent {
+                    return Ok(());
+                }
+                self.seen.remove((channel, key))?;
+                id.value()
+            };
+            self.seen_order.remove(oldest)?;
+        }
+        Ok(())
+    }
+
+    fn begin_attempt(&mut self, inbox: InboxId) -> Result<u32, Fault> {
+        let mut entry = self.inbox_entry(inbox, "unanswered message")?;
+        if self.pending.get((entry.session.archon.as_str(), inbox.0))?.is_none() {
+            return Err(Fault::not_found("unanswered message", inbox));
+        }
+        entry.attempts = entry.attempts.saturating_add(1);
+        let record = records::write_inbox(&entry).map_err(|e| Fault::record("inbox", inbox, e))?;
+        self.changed = true;
+        self.inbox.insert(inbox.0, record.as_slice())?;
+        Ok(entry.attempts)
+    }
+
+    fn end_turn(&mut self, end: &TurnEnd) -> Result<OutboxEntry, Fault> {
+        if let Some(first) = self.answer.get(end.inbox.0)?.map(|id| id.value()) {
+            return outbox_entry(&self.outbox, first);
+        }
+        let message = self.inbox_entry(end.inbox, "message")?;
+        let session = message.session;
+        let turn = self.next_turn(&session, end)?;
+        let archon = session.archon.clone();
+        let waiting = self.pending_len.get(archon.as_str())?.map_or(0, |len| len.value());
+        let entry = OutboxEntry {
+            id: OutboxId(self.last_outbox + 1),
+            answers: end.inbox,
+            key: message.key,
+            session,
+            kind: end.answer.kind,
+            text: end.answer.text.clone(),
+            created_unix_ms: end.ended_unix_ms,
+        };
+        let record = records::write_outbox(&entry).map_err(|e| Fault::record("outbox", entry.id, e))?;
+
+        self.changed = true;
+        self.last_outbox = entry.id.0;
+        if let Some((number, head, turn)) = turn {
+            self.sessions.insert(cols(&entry.session), head.as_slice())?;
+            self.turns.insert(numbered(&entry.session, number), turn.as_slice())?;
+        }
+        if self.pending.remove((archon.as_str(), end.inbox.0))?.is_some() {
+            self.pending_len.insert(archon.as_str(), waiting.saturating_sub(1))?;
+        }
+        let (channel, peer) = (entry.session.channel.as_str(), entry.session.peer.as_str());
+        self.outbox.insert(entry.id.0, record.as_slice())?;
+        self.undelivered.insert((channel, entry.id.0), ())?;
+        self.undelivered_to.insert((channel, archon.as_str(), peer, entry.id.0), ())?;
+        self.answer.insert(end.inbox.0, entry.id.0)?;
+        Ok(entry)
+    }
+
+    /// The number, head and turn to be written, if the session keeps this turn.
+    fn next_turn(
+        &self,
+        session: &SessionKey,
+        end: &TurnEnd,
+    ) -> Result<Option<(u64, Vec<u8>, Vec<u8>)>, Fault> {
+        let Some(turn) = &end.turn else { return Ok(None) };
+        let mut head = self.head(session)?.unwrap_or_else(|| SessionHead {
+            key: session.clone(),
+            created_unix_ms: end.ended_unix_ms,
+            updated_unix_ms: end.ended_unix_ms,
+            turns: 0,
+            summary: None,
+        });
+        let turn = TurnRecord {
+            number: head.turns,
+            inbox: end.inbox,
+            user: turn.user.clone(),
+            answer: turn.answer.clone(),
+            stopped: turn.stopped,
+            model: turn.model.clone(),
+            usage: turn.usage,
+            ended_unix_ms: end.ended_unix_ms,
+        };
+        head.turns += 1;
+        head.updated_unix_ms = end.ended_unix_ms;
+        let unwritable = |e: RecordError| Fault::record("session", session, e);
+        let head = records::write_head(&head).map_err(unwritable)?;
+        Ok(Some((turn.number, head, records::write_turn(&turn).map_err(unwritable)?)))
+    }
+
+    fn mark_sent(&mut self, outbox: OutboxId) -> Result<(), Fault> {
+        if self.outbox.get(outbox.0)?.is_none() {
+            return Err(Fault::not_found("answer", outbox));
+        }
+        let session = outbox_entry(&self.outbox, outbox.0)?.session;
+        let (archon, channel, peer, _) = cols(&session);
+        if self.undelivered.remove((channel, outbox.0))?.is_some() {
+            self.changed = true;
+            self.undelivered_to.remove((channel, archon, peer, outbox.0))?;
+        }
+        Ok(())
+    }
+
+    fn set_summary(&mut self, session: &SessionKey, summary: &Summary) -> Result<(), Fault> {
+        let mut head = self.head(session)?.ok_or_else(|| Fault::not_found("session", session))?;
+        if summary.turns > head.turns {
+            return Err(Fault::not_found(&format!("turn {} of session", summary.turns - 1), session));
+        }
+        if head.summary.as_ref().is_some_and(|present| present.turns > summary.turns) {
+            return Ok(());
+        }
+        head.summary = Some(summary.clone());
+        let record = records::write_head(&head).map_err(|e| Fault::record("session", session, e))?;
+        self.changed = true;
+        self.sessions.insert(cols(session), record.as_slice())?;
+        Ok(())
+    }
+
+    fn remove_session(&mut self, session: &SessionKey) -> Result<(), Fault> {
+        let channel = session.channel.as_str();
+        let mut messages = Vec::new();
+        for row in self.messages.range(numbered(session, 0)..=numbered(session, u64::MAX))? {
+            messages.push(row?.0.value().4);
+        }
+        if messages.is_empty() && self.sessions.get(cols(session))?.is_none() {
+            return Err(Fault::not_found("session", session));
+        }
+
+        self.changed = true;
+        self.sessions.remove(cols(session))?;
+        self.turns.retain_in(numbered(session, 0)..=numbered(session, u64::MAX), |_, _| false)?;
+        for inbox in messages {
+            let Some(outbox) = self.answer.get(inbox)?.map(|id| id.value()) else { continue };
+            if self.undelivered.get((channel, outbox))?.is_none() {
+                self.answer.remove(inbox)?;
+                self.outbox.remove(outbox)?;
+                self.inbox.remove(inbox)?;
+                self.messages.remove(numbered(session, inbox))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn inbox_entry(&self, id: InboxId, what: &str) -> Result<InboxEntry, Fault> {
+        let record = self.inbox.get(id.0)?.ok_or_else(|| Fault::not_found(what, id))?;
+        records::read_inbox(id, record.value()).map_err(|e| Fault::record("inbox", id, e))
+    }
+
+    fn head(&self, session: &SessionKey) -> Result<Option<SessionHead>, Fault> {
+        let record = self.sessions.get(cols(session))?;
+        let head = record.map(|record| records::read_head(session.clone(), record.value()));
+        head.transpose().map_err(|e| Fault::record("session", session, e))
+    }
+}
+
+/// The columns of a row that belongs to a session.
+fn numbered(session: &SessionKey, number: u64) -> SessionNumberCols<'_> {
+    let (archon, channel, peer, thread) = cols(session);
+    (archon, channel, peer, thread, number)
+}
