@@ -85,7 +85,7 @@ impl fmt::Display for Fault {
         }
         let Some(place) = &self.place else { return Ok(()) };
         // A long line is shown from a little before the fault on, so that the caret is always in sight.
-        let skipped = (place.column - 1).saturating_sub(SHOWN_CHARS_MAX / 2);
+        let skipped = if place.column <= SHOWN_CHARS_MAX { 0 } else { place.column - SHOWN_CHARS_MAX / 2 };
         let shown: String = place.source_line.chars().skip(skipped).take(SHOWN_CHARS_MAX).collect();
         let lead: String = shown
             .chars()

@@ -1,7 +1,7 @@
 //! What the user may set: the house (`archond.ron`) and the Archons' profiles (`archons/*.ron`), read from RON with every fault of
 //! every file at once, each with its line and column. Nothing is opened or started before all of it is good.
 //!
-//! Reading order: [`fault`], `scan`, [`reader`], [`values`], [`profile`], [`house`], [`paths`].
+//! Reading order: [`fault`], `lexis`, `scan`, [`reader`], [`values`], [`profile`], [`house`], [`paths`].
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use archond_actors::domain::{ArchonId, ModelId};
 pub mod environment;
 pub mod fault;
 pub mod house;
+mod lexis;
 pub mod paths;
 pub mod profile;
 pub mod reader;

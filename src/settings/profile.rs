@@ -144,7 +144,8 @@ impl Reading<'_> {
     fn route(&self, mut route: Group<'_>, channels: &[Located<ChannelId>]) -> Option<Route> {
         let default = route.required("default", "the model that answers, like \"gemma-4-e4b\"", any);
         let default = default.map(|name| self.model(&name));
-        let rules = route.groups("rules").into_iter().map(|rule| self.rule(rule, channels)).collect();
+        // Each step ends before the next begins: collecting straight into an Option would stop at the first fault.
+        let rules: Vec<_> = route.groups("rules").into_iter().map(|rule| self.rule(rule, channels)).collect();
         let chosen = default.as_ref().and_then(Option::as_ref);
         let stand_in = |name: &&str| {
             self.models.iter().any(|model| model.as_str() == *name)
@@ -154,10 +155,13 @@ impl Reading<'_> {
             FALLBACK.iter().filter(|name| stand_in(name)).map(|&name| name.into()).collect();
         let fallback = route.list("fallback", &stand_ins, any);
         self.refuse_twins(fallback.iter().map(|name| (name.value.as_str(), name)));
-        let fallback: Option<Vec<ModelId>> = fallback.iter().map(|name| self.model(name)).collect();
+        let fallback: Vec<_> = fallback.iter().map(|name| self.model(name)).collect();
         route.finish();
-        let rules: Option<Vec<RouteRule>> = rules;
-        Some(Route { default: default??, rules: rules?, fallback: fallback? })
+        Some(Route {
+            default: default??,
+            rules: rules.into_iter().collect::<Option<_>>()?,
+            fallback: fallback.into_iter().collect::<Option<_>>()?,
+        })
     }
 
     fn rule(&self, mut rule: Group<'_>, channels: &[Located<ChannelId>]) -> Option<RouteRule> {

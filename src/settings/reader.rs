@@ -138,9 +138,10 @@ impl<'e> Sheet<'e> {
         let shown = shorten(text);
         let (offset, message) = match error.code {
             ron::Error::Message(detail) => (0, format!("`{name}`: {detail}")),
-            ron::Error::InvalidEscape(detail) => {
-                (offset_of(text, error.span.start), format!("`{name}` has a bad escape: {detail}"))
-            }
+            ron::Error::InvalidEscape(detail) => (
+                offset_of(text, error.span.end).saturating_sub(1),
+                format!("`{name}` has a bad escape: {detail}"),
+            ),
             _ => (0, format!("`{name}` needs {}, not `{shown}`", T::WRITTEN)),
         };
         let start = span.start + offset.min(text.len());
@@ -233,12 +234,12 @@ impl<'s> Group<'s> {
             let value = self.checked(name, node.span, &check)?;
             Some((value, Provenance::File(self.sheet.line(node.span))))
         });
-        let from_env = self.from_env(&full, |text| {
+        let overriding = self.overriding(&full, |text| {
             let value =
                 parse_loose(text).ok_or_else(|| format!("needs {}, not `{}`", T::WRITTEN, shorten(text)))?;
             check(&value).map(|()| value)
         });
-        let (value, from) = from_env.or(written).unwrap_or((default, Provenance::Default));
+        let (value, from) = overriding.or(written).unwrap_or((default, Provenance::Default));
         self.sheet.note(full, &value, from);
         value
     }
@@ -286,7 +287,7 @@ impl<'s> Group<'s> {
             Some((items.into_iter().filter_map(read).collect(), from))
         });
         let span = self.span;
-        let from_env = self.from_env(&full, |text| {
+        let overriding = self.overriding(&full, |text| {
             let items: Option<Vec<T>> = text.split(',').map(|item| parse_loose(item.trim())).collect();
             let items = items.ok_or_else(|| format!("needs {}, several with commas between", T::WRITTEN))?;
             items.iter().try_for_each(&check)?;
@@ -294,7 +295,7 @@ impl<'s> Group<'s> {
         });
         let default = || default.iter().map(|value| Located { value: value.clone(), span }).collect();
         let (items, from): (Vec<Located<T>>, _) =
-            from_env.or(written).unwrap_or_else(|| (default(), Provenance::Default));
+            overriding.or(written).unwrap_or_else(|| (default(), Provenance::Default));
         let values: Vec<&T> = items.iter().map(|item| &item.value).collect();
         self.sheet.note(full, &values, from);
         items
@@ -363,7 +364,7 @@ impl<'s> Group<'s> {
         }
     }
 
-    fn from_env<V>(&self, full: &str, read: impl Fn(&str) -> Result<V, String>) -> Option<(V, Provenance)> {
+    fn overriding<V>(&self, full: &str, read: impl Fn(&str) -> Result<V, String>) -> Option<(V, Provenance)> {
         let name = Environment::name_of(full);
         let text = self.sheet.env?.get(&name)?;
         let outcome = text.to_str().ok_or_else(|| "is not valid UTF-8".to_owned()).and_then(read);
@@ -407,9 +408,9 @@ fn parse_loose<T: Setting>(text: &str) -> Option<T> {
 
 /// A byte offset from `ron`'s line and column.
 fn offset_of(text: &str, position: ron::error::Position) -> usize {
-    let lines = text.split_inclusive('\n');
-    let before: usize = lines.clone().take(position.line.saturating_sub(1)).map(str::len).sum();
-    let line = lines.skip(position.line.saturating_sub(1)).next().unwrap_or_default();
+    let mut lines = text.split_inclusive('\n');
+    let before: usize = lines.by_ref().take(position.line.saturating_sub(1)).map(str::len).sum();
+    let line = lines.next().unwrap_or_default();
     before + line.chars().take(position.col.saturating_sub(1)).map(char::len_utf8).sum::<usize>()
 }
 

@@ -3,6 +3,7 @@
 //! serde stops at the first fault and loses positions; a person wants all faults of a file at once. So only the outline is read
 //! here: named groups `( field: value, .. )` and lists `[ .. ]`. Every other value stays text, which `ron` reads on its own.
 use super::fault::Span;
+use super::lexis::{Lexeme, blank, is_blank, quoted};
 
 /// Deepest nesting of groups and lists; profiles need 4. Bounds the recursion on hostile input.
 const DEPTH_MAX: usize = 32;
@@ -44,7 +45,22 @@ pub(super) struct Field {
 
 /// Reads the outline of a text. Never fails: what cannot be read is a fault in the outline.
 pub(super) fn outline(text: &str) -> Outline {
-    let mut scanner = Scanner { text, at: 0, dead: false, faults: Vec::new() };
+    let (outline, ends_early) = scan(text, None);
+    // A forgotten bracket is noticed at the end of the text only. The indentation tells which one it was.
+    if ends_early.is_some() { scan(text, ends_early).0 } else { outline }
+}
+
+/// A group that by its indentation ends before the field at `end`.
+#[derive(Debug, Clone, Copy)]
+struct EndsEarly {
+    start: usize,
+    end: usize,
+}
+
+/// Reads the outline, closing one group early if told so. Answers also which one to close early, if a bracket is missing.
+fn scan(text: &str, close: Option<EndsEarly>) -> (Outline, Option<EndsEarly>) {
+    let mut scanner =
+        Scanner { text, at: 0, dead: false, close, suspect: None, unclosed: false, faults: Vec::new() };
     if scanner.peek() == Some('\u{feff}') {
         scanner.bump();
     }
@@ -69,7 +85,8 @@ pub(super) fn outline(text: &str) -> Outline {
     if !scanner.dead && scanner.peek().is_some() {
         scanner.fault(scanner.at, "text behind the end of the outermost group", Some("remove it"));
     }
-    Outline { top, faults: scanner.faults }
+    let suspect = scanner.suspect.filter(|_| scanner.unclosed && close.is_none());
+    (Outline { top, faults: scanner.faults }, suspect)
 }
 
 struct Scanner<'t> {
@@ -77,6 +94,12 @@ struct Scanner<'t> {
     at: usize,
     /// A fault after which the rest cannot be understood: reported once, then everything stands at the end of the text.
     dead: bool,
+    /// The group to close early.
+    close: Option<EndsEarly>,
+    /// The first group that ends early by its indentation.
+    suspect: Option<EndsEarly>,
+    /// A bracket was still open at the end of the text.
+    unclosed: bool,
     faults: Vec<(Span, String, Option<String>)>,
 }
 
@@ -112,107 +135,21 @@ impl<'t> Scanner<'t> {
 
     /// Skips white space and comments.
     fn skip_blank(&mut self) {
-        loop {
-            let rest = self.rest();
-            if rest.starts_with("//") {
-                self.skip_line();
-            } else if rest.starts_with("/*") {
-                self.skip_block_comment();
-            } else if rest.starts_with(is_blank) {
-                self.bump();
-            } else {
-                return;
-            }
-        }
-    }
-
-    fn skip_block_comment(&mut self) {
-        let start = self.at;
-        let mut depth = 0_usize;
-        loop {
-            let rest = self.rest();
-            if rest.starts_with("/*") {
-                depth += 1;
-                self.at += 2;
-            } else if rest.starts_with("*/") {
-                depth -= 1;
-                self.at += 2;
-                if depth == 0 {
-                    return;
-                }
-            } else if rest.is_empty() {
-                return self.give_up(start, "this comment never ends", "close it with `*/`");
-            } else {
-                self.bump();
-            }
-        }
+        while self.skip(blank(self.rest()), "this comment never ends") {}
     }
 
     /// Skips a string, raw string, byte string or character, if one begins here.
     fn skip_quoted(&mut self) -> bool {
-        let rest = self.rest();
-        let body = rest.strip_prefix('b').unwrap_or(rest);
-        if let Some(raw) = body.strip_prefix('r') {
-            let hashes = raw.len() - raw.trim_start_matches('#').len();
-            if raw.get(hashes..).is_some_and(|raw| raw.starts_with('"')) {
-                self.skip_raw(rest.len() - raw.len() + hashes + 1, hashes);
-                return true;
-            }
-        }
-        let prefix = rest.len() - body.len();
-        if body.starts_with('"') {
-            self.skip_string(prefix + 1);
-            return true;
-        }
-        if body.starts_with('\'') {
-            return self.skip_char(prefix + 1);
-        }
-        false
+        self.skip(quoted(self.rest()), "this text never ends")
     }
 
-    fn skip_raw(&mut self, opening: usize, hashes: usize) {
-        let start = self.at;
-        self.at += opening;
-        let close = format!("\"{}", "#".repeat(hashes));
-        match self.rest().find(&close) {
-            Some(length) => self.at += length + close.len(),
-            None => {
-                self.give_up(start, "this text never ends", &format!("close it with `{close}`"));
-            }
+    fn skip(&mut self, lexeme: Lexeme, endless: &str) -> bool {
+        match lexeme {
+            Lexeme::Nothing => return false,
+            Lexeme::Whole(length) => self.at += length,
+            Lexeme::Endless(close) => self.give_up(self.at, endless, &format!("close it with `{close}`")),
         }
-    }
-
-    fn skip_string(&mut self, opening: usize) {
-        let start = self.at;
-        self.at += opening;
-        loop {
-            match self.peek() {
-                Some('"') => return self.bump(),
-                Some('\\') => {
-                    self.bump();
-                    self.bump();
-                }
-                Some(_) => self.bump(),
-                None => return self.give_up(start, "this text never ends", "close it with `\"`"),
-            }
-        }
-    }
-
-    fn skip_char(&mut self, opening: usize) -> bool {
-        let rest = self.rest().get(opening..).unwrap_or_default();
-        let escaped = rest.strip_prefix('\\');
-        // Behind a backslash the closing quote is searched from the second character on: `'\''`.
-        let first = escaped.unwrap_or(rest).chars().next().map_or(0, char::len_utf8);
-        let inner = rest.len() - escaped.unwrap_or(rest).len() + first;
-        let tail = rest.get(inner..).unwrap_or_default();
-        let reach = if escaped.is_some() { tail.find(['\'', '\n']) } else { Some(0) };
-        match reach {
-            Some(reach) if tail.get(reach..).is_some_and(|tail| tail.starts_with('\'')) => {
-                self.at += opening + inner + reach + 1;
-                true
-            }
-            _ => false,
-        }
+        true
     }
 
     /// Skips everything to the bracket that closes the one that begins here.
@@ -240,7 +177,7 @@ impl<'t> Scanner<'t> {
                 Some(_) => self.bump(),
                 None => {
                     if let Some((opener, at)) = open.pop() {
-                        self.unclosed(opener, at);
+                        self.never_closed(opener, at);
                     }
                     return;
                 }
@@ -251,7 +188,8 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    fn unclosed(&mut self, opener: char, at: usize) {
+    fn never_closed(&mut self, opener: char, at: usize) {
+        self.unclosed |= !self.dead;
         let hint = format!("add the missing `{}`", closer_of(opener));
         self.give_up(at, format!("`{opener}` is never closed"), &hint);
     }
@@ -299,6 +237,9 @@ impl<'t> Scanner<'t> {
                 Shape::Leaf
             }
         };
+        if self.dead && matches!(shape, Shape::Leaf) {
+            return None;
+        }
         Some(Node { span: Span { start, end: self.at }, shape })
     }
 
@@ -325,7 +266,15 @@ impl<'t> Scanner<'t> {
 
     fn group_begins(&mut self) -> bool {
         let start = self.at;
-        let mut ahead = Scanner { text: self.text, at: start + 1, dead: true, faults: Vec::new() };
+        let mut ahead = Scanner {
+            text: self.text,
+            at: start + 1,
+            dead: true,
+            close: None,
+            suspect: None,
+            unclosed: false,
+            faults: Vec::new(),
+        };
         ahead.skip_blank();
         if ahead.peek() == Some(')') {
             return true;
@@ -364,7 +313,7 @@ impl<'t> Scanner<'t> {
                 }
                 Some(_) => {}
                 None => {
-                    self.unclosed('[', start);
+                    self.never_closed('[', start);
                     break;
                 }
             }
@@ -389,15 +338,36 @@ impl<'t> Scanner<'t> {
                     self.mismatch('(', start, found);
                     break;
                 }
-                Some(_) => self.field(depth, &mut fields),
+                Some(_) if self.close.is_some_and(|close| close.start == start && close.end == self.at) => {
+                    self.fault(start, "`(` is never closed", Some("add the missing `)`"));
+                    break;
+                }
+                Some(_) => {
+                    if depth > 0 && self.suspect.is_none() && self.is_outside(start) {
+                        self.suspect = Some(EndsEarly { start, end: self.at });
+                    }
+                    self.field(depth, &mut fields);
+                }
                 None => {
-                    self.unclosed('(', start);
+                    self.never_closed('(', start);
                     break;
                 }
             }
         }
         let shape = Shape::Group { fields, complete: !self.dead };
         Node { span: Span { start, end: self.at }, shape }
+    }
+
+    /// Whether what begins here is the first of its line, and no deeper than the line of the bracket at `opener`.
+    fn is_outside(&self, opener: usize) -> bool {
+        let line_of = |at: usize| {
+            let before = self.text.get(..at).unwrap_or_default();
+            self.text.get(before.rfind('\n').map_or(0, |newline| newline + 1)..).unwrap_or_default()
+        };
+        let indent = |line: &str| line.len() - line.trim_start_matches([' ', '\t']).len();
+        let (here, there) = (line_of(self.at), line_of(opener));
+        let first = here.len() - self.rest().len() == indent(here);
+        first && here.len() != there.len() && indent(here) <= indent(there)
     }
 
     fn field(&mut self, depth: usize, fields: &mut Vec<Field>) {
@@ -431,6 +401,8 @@ impl<'t> Scanner<'t> {
         match self.peek() {
             Some(',') => self.bump(),
             None | Some(')' | ']' | '}') => {}
+            // The bracket that was forgotten here would have brought its comma.
+            Some(_) if self.close.is_some_and(|close| close.end == self.at) => {}
             Some(c) => {
                 self.fault(end, format!("expected `,` behind {what}"), None);
                 if !begins(c) {
@@ -447,10 +419,6 @@ fn closer_of(opener: char) -> char {
         '[' => ']',
         _ => '}',
     }
-}
-
-fn is_blank(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\u{200e}' | '\u{200f}')
 }
 
 fn is_name_char(c: char) -> bool {

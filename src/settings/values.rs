@@ -21,8 +21,8 @@ macro_rules! settings {
 
 settings! {
     u8 => "a whole number from 0 to 255",
-    u32 => "a whole number from 0 up",
-    Option<u32> => "a whole number from 0 up, or None",
+    u32 => "a whole number from 0 to 4294967295",
+    Option<u32> => "a whole number from 0 to 4294967295, or None",
     f64 => "a number",
     String => "a text in quotes",
     Option<String> => "a text in quotes, or None",
@@ -97,8 +97,7 @@ impl fmt::Display for Bytes {
 }
 
 /// How much the daemon reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
     /// What failed.
     Error,
@@ -122,6 +121,21 @@ impl LogLevel {
             Self::Debug => "debug",
             Self::Trace => "trace",
         }
+    }
+}
+
+impl FromStr for LogLevel {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let levels = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+        let level = levels.into_iter().find(|level| level.as_str() == text);
+        level.ok_or_else(|| format!("`{text}` is no log level: write {}", Self::WRITTEN))
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -161,7 +175,7 @@ macro_rules! as_text {
     };
 }
 
-as_text!(HumanDuration, Bytes);
+as_text!(HumanDuration, Bytes, LogLevel);
 
 impl<T: Serialize> Serialize for Amount<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
