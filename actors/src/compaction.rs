@@ -45,16 +45,15 @@ pub fn summary_prompt(persona: &str, former: Option<&Summary>, turns: &[TurnReco
     let lines: Vec<String> =
         turns.iter().map(|turn| format!("user: {}\nassistant: {}", turn.user, turn.answer)).collect();
     text.push_str(&lines.join("\n"));
-    Prompt {
-        system: persona.into(),
-        turns: vec![ChatTurn { role: ChatRole::User, text: text.into() }],
-    }
+    Prompt { system: persona.into(), turns: vec![ChatTurn { role: ChatRole::User, text: text.into() }] }
 }
 
 /// Stands in where the model could not summarise: the beginning of each thing the peer said, newest last.
 pub fn makeshift_summary(former: Option<&Summary>, turns: &[TurnRecord]) -> String {
-    let mut lines: Vec<String> = former.map(|summary| cut(&summary.text, MAKESHIFT_CHARS_MAX / 2)).into_iter().collect();
-    lines.extend(turns.iter().map(|turn| format!("user said: {}", cut(&turn.user, MAKESHIFT_LINE_CHARS_MAX))));
+    let mut lines: Vec<String> =
+        former.map(|summary| cut(&summary.text, MAKESHIFT_CHARS_MAX / 2)).into_iter().collect();
+    lines
+        .extend(turns.iter().map(|turn| format!("user said: {}", cut(&turn.user, MAKESHIFT_LINE_CHARS_MAX))));
     cut(&lines.join("\n"), MAKESHIFT_CHARS_MAX)
 }
 

@@ -9,18 +9,24 @@
 //! - [`supervision`]: how actors are kept alive.
 //! - [`pool`]: the one pool into which all inference funnels.
 //! - [`command`], [`routing`], [`compaction`]: small pure decisions.
+//! - [`session`], [`harness`], [`hermes`]: the layers of one Archon.
+//! - [`house`]: the tree, and the one way in.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod command;
 pub mod compaction;
 pub mod domain;
+pub mod harness;
+pub mod hermes;
+pub mod house;
 pub mod link;
 pub mod memory;
 pub mod observer;
 pub mod pool;
 pub mod ports;
 pub mod routing;
+pub mod session;
 pub mod supervision;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

@@ -14,9 +14,8 @@ pub struct RouteInput<'a> {
 
 /// The models that may answer, best first, none twice: the first rule that holds, else the default; then the fallbacks.
 pub fn models_for(route: &Route, input: RouteInput<'_>) -> Vec<ModelId> {
-    let chosen = (route.rules.iter())
-        .find(|rule| holds(&rule.when, input))
-        .map_or(&route.default, |rule| &rule.model);
+    let chosen =
+        (route.rules.iter()).find(|rule| holds(&rule.when, input)).map_or(&route.default, |rule| &rule.model);
     let mut models = vec![chosen.clone()];
     for model in std::iter::once(&route.default).chain(&route.fallback) {
         if !models.contains(model) {

@@ -207,7 +207,8 @@ impl HarnessState {
     }
 
     fn on_session_exited(&mut self, child: &str, reason: Option<String>) {
-        let Some(key) = self.sessions.iter().find(|(_, r)| r.child == child).map(|(key, _)| key.clone()) else {
+        let Some(key) = self.sessions.iter().find(|(_, r)| r.child == child).map(|(key, _)| key.clone())
+        else {
             return;
         };
         let Some(resident) = self.sessions.remove(&key) else { return };

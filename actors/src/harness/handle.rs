@@ -68,7 +68,8 @@ impl HarnessHandle {
     /// Starts the actor behind this handle.
     pub async fn spawn(&self, args: HarnessArgs, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
         let (actor, _) =
-            HarnessActor::spawn_linked(None, HarnessActor { link: self.link.clone() }, args, supervisor).await?;
+            HarnessActor::spawn_linked(None, HarnessActor { link: self.link.clone() }, args, supervisor)
+                .await?;
         Ok(actor.get_cell())
     }
 

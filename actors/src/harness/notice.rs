@@ -48,7 +48,8 @@ pub(super) fn status_text(input: &StatusInput<'_>) -> String {
     }
     match input.status {
         Some(status) => {
-            let percent = u64::from(status.context_tokens) * 100 / u64::from(status.context_tokens_max.max(1));
+            let percent =
+                u64::from(status.context_tokens) * 100 / u64::from(status.context_tokens_max.max(1));
             lines.push(format!(
                 "session {}: {}, {} turns, context {} of {} tokens ({percent} %), {} % of the last prompt reused",
                 input.session,

@@ -231,7 +231,9 @@ impl HermesState {
 fn try_end(failure: &TurnFailure) -> TryEnd {
     match failure {
         TurnFailure::Crashed(_) => TryEnd::Crashed,
-        TurnFailure::Memory(_) | TurnFailure::NoProgress(_) | TurnFailure::Unavailable(_) => TryEnd::Transient,
+        TurnFailure::Memory(_) | TurnFailure::NoProgress(_) | TurnFailure::Unavailable(_) => {
+            TryEnd::Transient
+        }
         TurnFailure::Pool(error) => match error {
             PoolError::QueueFull { .. } | PoolError::Link(_) | PoolError::Engine { .. } => TryEnd::Transient,
             PoolError::NoModel { .. }

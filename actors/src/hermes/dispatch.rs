@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::domain::{FitPolicy, InboxEntry, InboxId, SessionKey};
 
 /// Tries of one message over all lives of the daemon. A message that ends the process each time is given up at last.
-pub const ATTEMPTS_MAX: u32 = 20;
+pub(super) const ATTEMPTS_MAX: u32 = 20;
 /// Tries of one message that each ended in a crash of its session: it is begun again once.
 const CRASHES_MAX: u32 = 2;
 /// Longest wait before a retry.
@@ -16,7 +16,7 @@ const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(60);
 
 /// The numbers of one Archon's dispatch.
 #[derive(Debug, Clone, Copy)]
-pub struct DispatchPolicy {
+pub(super) struct DispatchPolicy {
     /// Messages with the harness at once.
     pub in_flight_max: usize,
     /// Waiting messages held in memory; the others stay in the store.
@@ -27,7 +27,7 @@ pub struct DispatchPolicy {
 
 /// How a try ended without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TryEnd {
+pub(super) enum TryEnd {
     /// The session died under it.
     Crashed,
     /// Something that may pass: no progress, a full queue, a disk without space.
@@ -38,7 +38,7 @@ pub enum TryEnd {
 
 /// What follows from a try without an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// It is tried again after a delay.
     Retry {
         /// The number of the coming try.
@@ -69,7 +69,7 @@ struct Retry {
 
 /// The state of one Archon's dispatch. Times are counted from any fixed point.
 #[derive(Debug)]
-pub struct Dispatch {
+pub(super) struct Dispatch {
     policy: DispatchPolicy,
     /// Waiting messages of each session, oldest first.
     lanes: HashMap<SessionKey, VecDeque<InboxEntry>>,
@@ -87,7 +87,7 @@ pub struct Dispatch {
 
 impl Dispatch {
     /// An empty dispatch that knows nothing of the store yet: [`Dispatch::wants_refill`] holds.
-    pub fn new(policy: DispatchPolicy) -> Self {
+    pub(super) fn new(policy: DispatchPolicy) -> Self {
         Self {
             policy,
             lanes: HashMap::new(),
@@ -103,7 +103,7 @@ impl Dispatch {
     }
 
     /// Takes up a journalled message. One that is known is ignored; one that finds the window full stays in the store.
-    pub fn accept(&mut self, entry: InboxEntry) {
+    pub(super) fn accept(&mut self, entry: InboxEntry) {
         if self.known.contains(&entry.id) {
             return;
         }
@@ -124,7 +124,7 @@ impl Dispatch {
     }
 
     /// The next message for the harness and the number of its try within this life of the daemon, while there is room.
-    pub fn next(&mut self, now: Duration) -> Option<(InboxEntry, u32)> {
+    pub(super) fn next(&mut self, now: Duration) -> Option<(InboxEntry, u32)> {
         if self.flights.len() >= self.policy.in_flight_max {
             return None;
         }
@@ -146,14 +146,14 @@ impl Dispatch {
     }
 
     /// A sign of life of a try.
-    pub fn progress(&mut self, id: InboxId, now: Duration) {
+    pub(super) fn progress(&mut self, id: InboxId, now: Duration) {
         if let Some(flight) = self.flights.get_mut(&id) {
             flight.progress_at = now;
         }
     }
 
     /// The message has its answer. Returns whether it was under way.
-    pub fn ended(&mut self, id: InboxId) -> bool {
+    pub(super) fn ended(&mut self, id: InboxId) -> bool {
         let entry = match (self.flights.remove(&id), self.retries.remove(&id)) {
             (Some(flight), _) => flight.entry,
             (None, Some(retry)) => retry.entry,
@@ -178,7 +178,7 @@ impl Dispatch {
 
     /// A try ended without an answer. After [`Verdict::GiveUp`] the message is still under way until [`Dispatch::ended`]:
     /// its session's next message must not overtake the bad news.
-    pub fn failed(&mut self, id: InboxId, attempt: u32, end: TryEnd, now: Duration) -> Verdict {
+    pub(super) fn failed(&mut self, id: InboxId, attempt: u32, end: TryEnd, now: Duration) -> Verdict {
         let Some(flight) = self.flights.get(&id).filter(|flight| flight.attempt == attempt) else {
             return Verdict::Stale;
         };
@@ -205,7 +205,7 @@ impl Dispatch {
     }
 
     /// Tries that showed no sign of life for the profile's time, and the message and number of each.
-    pub fn overdue(&self, now: Duration) -> Vec<(InboxEntry, u32)> {
+    pub(super) fn overdue(&self, now: Duration) -> Vec<(InboxEntry, u32)> {
         let patience = self.policy.fit.progress_timeout;
         (self.flights.values())
             .filter(|flight| now.saturating_sub(flight.progress_at) >= patience)
@@ -214,22 +214,22 @@ impl Dispatch {
     }
 
     /// Messages with the harness now, and the number of each try.
-    pub fn flights(&self) -> impl Iterator<Item = (&InboxEntry, u32)> {
+    pub(super) fn flights(&self) -> impl Iterator<Item = (&InboxEntry, u32)> {
         self.flights.values().map(|flight| (&flight.entry, flight.attempt))
     }
 
     /// Whether the store may hold messages that are not known here, and there is room for them.
-    pub fn wants_refill(&self) -> bool {
+    pub(super) fn wants_refill(&self) -> bool {
         self.more_in_store && self.waiting <= self.policy.window_len_max / 2
     }
 
     /// A report to this dispatch was lost: the store is to be looked at again.
-    pub fn missed(&mut self) {
+    pub(super) fn missed(&mut self) {
         self.more_in_store = true;
     }
 
     /// Takes up what the store holds, oldest first. `complete`: the store holds no more than that.
-    pub fn refill(&mut self, entries: Vec<InboxEntry>, complete: bool) {
+    pub(super) fn refill(&mut self, entries: Vec<InboxEntry>, complete: bool) {
         self.more_in_store = !complete;
         for entry in entries {
             self.accept(entry);
@@ -237,17 +237,17 @@ impl Dispatch {
     }
 
     /// Messages that wait here, those about to be retried included.
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.waiting + self.retries.len()
     }
 
     /// Messages with the harness.
-    pub fn in_flight(&self) -> usize {
+    pub(super) fn in_flight(&self) -> usize {
         self.flights.len()
     }
 
     /// Whether time matters: something is under way or waits for its retry.
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.flights.is_empty() && self.retries.is_empty()
     }
 }

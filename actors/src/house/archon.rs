@@ -79,7 +79,11 @@ impl Archon {
             intensity: self.intensity(),
             exceeded: Exceeded::GiveUp,
             count_temporary: false,
-            children: vec![self.harness_child(&shared), self.sessions_child(shared.clone()), self.hermes_child(shared)],
+            children: vec![
+                self.harness_child(&shared),
+                self.sessions_child(shared.clone()),
+                self.hermes_child(shared),
+            ],
             report,
         }
     }

@@ -55,7 +55,11 @@ pub enum SubmitError {
 }
 
 /// Checks what can be checked without the store.
-pub(super) fn check(spec: &ArchonSpec, message: &InboundMessage, counters: &ArchonCounters) -> Result<(), SubmitError> {
+pub(super) fn check(
+    spec: &ArchonSpec,
+    message: &InboundMessage,
+    counters: &ArchonCounters,
+) -> Result<(), SubmitError> {
     if let Some(reason) = counters.quarantine() {
         let (archon, state) = (spec.id.clone(), ActorState::Quarantined);
         return Err(SubmitError::Unavailable { archon, state, reason });

@@ -182,20 +182,28 @@ impl House {
         HouseStatus { archons: statuses, pool }
     }
 
-    async fn archon_status(&self, archon: &Archon, child: Option<&ChildStatus>, pool: &PoolStatus) -> ArchonStatus {
+    async fn archon_status(
+        &self,
+        archon: &Archon,
+        child: Option<&ChildStatus>,
+        pool: &PoolStatus,
+    ) -> ArchonStatus {
         let wanted = archon.spec.route.default.clone();
         let chosen = self.shared.pool.choose(self.models(archon)).await;
         let model = chosen.as_ref().ok().cloned();
         let loaded = pool.models.iter().find(|status| Some(&status.id) == model.as_ref()).map(|m| &m.state);
         let supervised = child.map_or(ActorState::Starting, |child| child.state);
         let state = match (supervised, loaded) {
-            (ActorState::Ready, Some(ModelState::Ready)) if archon.counters.in_flight() > 0 => ActorState::Running,
+            (ActorState::Ready, Some(ModelState::Ready)) if archon.counters.in_flight() > 0 => {
+                ActorState::Running
+            }
             (ActorState::Ready, Some(ModelState::Ready)) => ActorState::Ready,
             (ActorState::Ready, Some(ModelState::Failed { .. }) | None) => ActorState::Failed,
             (ActorState::Ready, Some(_)) => ActorState::Starting,
             (other, _) => other,
         };
-        let failure = pool.models.iter().find(|m| Some(&m.id) == model.as_ref()).and_then(|m| m.last_error.clone());
+        let failure =
+            pool.models.iter().find(|m| Some(&m.id) == model.as_ref()).and_then(|m| m.last_error.clone());
         let model_error = if state == ActorState::Failed { failure } else { None };
         ArchonStatus {
             id: archon.id().clone(),

@@ -12,8 +12,8 @@ use super::handle::{SessionArgs, SessionError, SessionFact};
 use super::turn::{Effect, Turn, TurnFailure, View};
 use crate::compaction;
 use crate::domain::{
-    ActorState, GenerationId, InboxEntry, MessageKey, ModelId, NewAnswer, NewTurn, Priority, Prompt, SessionHead,
-    SessionSnapshot, SessionStatus, Summary, TurnEnd, TurnEvent, TurnRecord, Usage,
+    ActorState, GenerationId, InboxEntry, MessageKey, ModelId, NewAnswer, NewTurn, Priority, Prompt,
+    SessionHead, SessionSnapshot, SessionStatus, Summary, TurnEnd, TurnEvent, TurnRecord, Usage,
 };
 use crate::link::{Envelope, Link, answer};
 use crate::pool::{GenerationEvent, GenerationOrder};
@@ -152,7 +152,13 @@ impl SessionState {
             let kept = self.args.memory.session(&key).await.map_err(failed)?;
             let now = self.args.clock.now_unix_ms();
             self.memory = Some(kept.unwrap_or_else(|| SessionSnapshot {
-                head: SessionHead { key, created_unix_ms: now, updated_unix_ms: now, turns: 0, summary: None },
+                head: SessionHead {
+                    key,
+                    created_unix_ms: now,
+                    updated_unix_ms: now,
+                    turns: 0,
+                    summary: None,
+                },
                 turns: Vec::new(),
             }));
             if let Some(last) = self.memory.as_ref().and_then(|memory| memory.turns.last()) {

@@ -90,7 +90,8 @@ impl SessionHandle {
     /// Starts the actor behind this handle.
     pub async fn spawn(&self, args: SessionArgs, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
         let (actor, _) =
-            SessionActor::spawn_linked(None, SessionActor { link: self.link.clone() }, args, supervisor).await?;
+            SessionActor::spawn_linked(None, SessionActor { link: self.link.clone() }, args, supervisor)
+                .await?;
         Ok(actor.get_cell())
     }
 

@@ -8,9 +8,7 @@
 //! ```
 //! From compacting and answering a stop leads to ended too, a failure back to Hermes.
 use crate::compaction::{self, NothingToSummarise};
-use crate::domain::{
-    AnswerKind, ContextPolicy, FinishReason, ModelId, NewAnswer, NewTurn, TurnEvent, Usage,
-};
+use crate::domain::{AnswerKind, ContextPolicy, FinishReason, ModelId, NewAnswer, NewTurn, TurnEvent, Usage};
 use crate::pool::{GenerationEvent, PoolError};
 
 /// Why a turn has no answer.
@@ -35,7 +33,7 @@ pub enum TurnFailure {
 
 /// What the conversation looks like while the turn runs.
 #[derive(Debug, Clone, Copy)]
-pub struct View {
+pub(super) struct View {
     /// The Archon's policy.
     pub policy: ContextPolicy,
     /// Turns that are in the prompt word for word.
@@ -46,7 +44,7 @@ pub struct View {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
+pub(super) enum Effect {
     /// Ask the pool for the answer.
     AskAnswer,
     /// Ask the pool for a summary of the first uncovered turns.
@@ -85,7 +83,7 @@ enum Phase {
 
 /// A running turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turn {
+pub(super) struct Turn {
     user: String,
     answer: String,
     phase: Phase,
@@ -95,7 +93,7 @@ pub struct Turn {
 
 impl Turn {
     /// Begins a turn.
-    pub fn begin(user: String, view: View) -> (Self, Vec<Effect>) {
+    pub(super) fn begin(user: String, view: View) -> (Self, Vec<Effect>) {
         let mut turn =
             Self { user, answer: String::new(), phase: Phase::Answering, stopping: false, halvings: 0 };
         let due = compaction::is_due(view.policy, view.context_tokens, view.uncovered as u64);
@@ -107,7 +105,7 @@ impl Turn {
     }
 
     /// Whether it summarises at the moment.
-    pub fn is_compacting(&self) -> bool {
+    pub(super) fn is_compacting(&self) -> bool {
         matches!(self.phase, Phase::Compacting { .. })
     }
 
@@ -117,7 +115,7 @@ impl Turn {
     }
 
     /// The summary is kept.
-    pub fn summary_saved(&mut self) -> Vec<Effect> {
+    pub(super) fn summary_saved(&mut self) -> Vec<Effect> {
         if self.stopping {
             return self.end_stopped(None);
         }
@@ -127,7 +125,7 @@ impl Turn {
     }
 
     /// The peer wants it to end.
-    pub fn stop(&mut self) -> Vec<Effect> {
+    pub(super) fn stop(&mut self) -> Vec<Effect> {
         match self.phase {
             Phase::Ended => vec![],
             _ if self.stopping => vec![],
@@ -139,17 +137,19 @@ impl Turn {
     }
 
     /// The pool refused the request at once.
-    pub fn refused(&mut self, error: PoolError, view: View) -> Vec<Effect> {
+    pub(super) fn refused(&mut self, error: PoolError, view: View) -> Vec<Effect> {
         self.generation(GenerationEvent::Failed { error }, view)
     }
 
     /// Something happened in the pool.
-    pub fn generation(&mut self, event: GenerationEvent, view: View) -> Vec<Effect> {
+    pub(super) fn generation(&mut self, event: GenerationEvent, view: View) -> Vec<Effect> {
         let publish = |event| vec![Effect::Publish(event)];
         match (&mut self.phase, event) {
             (Phase::Ended, _) => vec![],
             (_, GenerationEvent::Queued { position }) => publish(TurnEvent::Queued { position }),
-            (_, GenerationEvent::Loading { model, percent }) => publish(TurnEvent::Loading { model, percent }),
+            (_, GenerationEvent::Loading { model, percent }) => {
+                publish(TurnEvent::Loading { model, percent })
+            }
             (_, GenerationEvent::Reading { done, total }) => publish(TurnEvent::Reading { done, total }),
             (_, GenerationEvent::WorkerReplaced) => publish(TurnEvent::WorkerReplaced),
             (Phase::Compacting { text, .. }, GenerationEvent::Text { text: more }) => {
@@ -205,7 +205,10 @@ impl Turn {
         }
         let mut text = turn.answer.clone();
         if reason == FinishReason::Length {
-            text.push_str(&format!("\n\n[cut at the limit of {} tokens; say \"go on\"]", usage.answer_tokens));
+            text.push_str(&format!(
+                "\n\n[cut at the limit of {} tokens; say \"go on\"]",
+                usage.answer_tokens
+            ));
         }
         vec![Effect::End { turn: Some(turn), answer: NewAnswer { kind: AnswerKind::Answer, text } }]
     }
@@ -214,7 +217,9 @@ impl Turn {
         self.phase = Phase::Ended;
         let turn = turn.filter(|turn| !turn.answer.is_empty());
         let answer = match &turn {
-            Some(turn) => NewAnswer { kind: AnswerKind::Answer, text: format!("{}\n\n[stopped]", turn.answer) },
+            Some(turn) => {
+                NewAnswer { kind: AnswerKind::Answer, text: format!("{}\n\n[stopped]", turn.answer) }
+            }
             None => NewAnswer { kind: AnswerKind::Notice, text: "Stopped.".into() },
         };
         vec![Effect::End { turn, answer }]

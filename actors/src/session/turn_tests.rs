@@ -104,7 +104,11 @@ fn a_prompt_that_does_not_fit_is_shortened_step_by_step_to_the_last_turn() {
     assert_eq!(turn.generation(too_long(), view(4, 0))[1], Effect::AskSummary { turns: 2 });
     assert_eq!(turn.generation(too_long(), view(4, 0))[1], Effect::AskSummary { turns: 1 });
     let effects = turn.generation(too_long(), view(4, 0));
-    assert_eq!(effects, [Effect::SaveSummary { text: None, turns: 1 }], "one turn alone is too long to be read");
+    assert_eq!(
+        effects,
+        [Effect::SaveSummary { text: None, turns: 1 }],
+        "one turn alone is too long to be read"
+    );
     assert_eq!(turn.summary_saved(), [Effect::AskAnswer]);
     assert_eq!(turn.generation(too_long(), view(1, 0))[1], Effect::AskSummary { turns: 1 });
     turn.generation(finished(FinishReason::EndOfTurn), view(1, 0));

@@ -1,0 +1,176 @@
+//! What can go wrong on a machine, each with a clear word, nothing half-made, and a daemon that lives.
+use std::io::Write;
+use std::path::Path;
+
+use archond::admin::protocol::{ErrorCode, Op, Reply, TurnView};
+
+use crate::kit::{TINY, TINY_ID, TestHouse, text};
+
+fn stderr(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn error(reply: Reply) -> (ErrorCode, String) {
+    match reply {
+        Reply::Error { code, message } => (code, message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_second_daemon_is_told_of_the_first() {
+    let house = TestHouse::new();
+    let _daemon = house.start(&["ezra"]);
+    let second = house.run(&["run"]);
+    assert!(!second.status.success());
+    assert!(stderr(&second).contains("archond shutdown"), "{}", text(&second));
+    assert_eq!(house.client().chat("ezra", "1", "main", "hello").text, "Hello, I am Ezra.");
+}
+
+#[test]
+fn a_bad_profile_ends_the_start_before_anything_is_opened() {
+    let house = TestHouse::new();
+    house.write_profile("ezra", "limits: (answer_tokens_max: 0, colour: \"red\"),");
+    let output = house.run(&["start", "--no-chat", "ezra"]);
+    assert_eq!(output.status.code(), Some(64), "{}", text(&output));
+    let said = stderr(&output);
+    assert!(said.contains("ezra.ron:") && said.contains("answer_tokens_max") && said.contains("colour"), "{said}");
+    assert!(!house.socket().exists() && !house.path().join("data/house.redb").exists());
+}
+
+#[test]
+fn messages_that_cannot_be_taken_are_refused_and_the_daemon_lives() {
+    let house = TestHouse::new();
+    let _daemon = house.start(&["ezra"]);
+    let mut client = house.client();
+    let chat = |text: String| Op::Chat { archon: "ezra".into(), text, key: "k".into(), thread: None };
+
+    let (code, message) = error(client.ask(chat("x".repeat(1024 * 1024))).unwrap());
+    assert_eq!(code, ErrorCode::TooLarge);
+    assert!(message.contains("1048576") && message.contains("65536"), "{message}");
+    let (code, _) = error(client.ask(chat("  \n".into())).unwrap());
+    assert_eq!(code, ErrorCode::BadRequest);
+    let (code, message) = error(client.ask(Op::StopArchon { archon: "nobody".into() }).unwrap());
+    assert_eq!(code, ErrorCode::Unavailable, "{message}");
+    let (code, message) = error(client.ask(Op::StartArchon { archon: "nobody".into() }).unwrap());
+    assert_eq!(code, ErrorCode::NotFound);
+    assert!(message.contains("archond archon new nobody"), "{message}");
+
+    for bytes in [b"\xff\xfe\xfd\n".as_slice(), b"not json\n", b"{\"id\":1,\"op\":\"fly\"}\n", b"\n"] {
+        client.send_bytes(bytes).unwrap();
+        let (code, _) = error(client.receive().unwrap().reply);
+        assert_eq!(code, ErrorCode::BadRequest);
+    }
+    client.send_bytes(&vec![b'x'; 3 * 1024 * 1024]).unwrap();
+    client.send_bytes(b"\n").unwrap();
+    let (_, message) = error(client.receive().unwrap().reply);
+    assert!(message.contains("longer than"), "{message}");
+    assert_eq!(client.chat("ezra", "1", "main", "hello").text, "Hello, I am Ezra.");
+}
+
+#[test]
+fn a_broken_model_fails_clearly_and_the_others_answer() {
+    let house = TestHouse::new();
+    let broken = house.path().join("broken.gguf");
+    // A file that is whole to the eye but whose tensors are cut off: the import must refuse it.
+    let bytes = std::fs::read(TINY).unwrap();
+    std::fs::write(&broken, &bytes[..bytes.len() / 2]).unwrap();
+    let output = house.run(&["model", "import", broken.to_str().unwrap(), "--name", "broken"]);
+    assert!(!output.status.success());
+    assert!(stderr(&output).contains("truncated") || stderr(&output).contains("cut"), "{}", text(&output));
+
+    // One that is damaged after it was imported.
+    std::fs::write(&broken, &bytes).unwrap();
+    let output = house.run(&["model", "import", broken.to_str().unwrap(), "--name", "broken"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let installed = std::fs::read_dir(house.path().join("data/models/broken")).unwrap();
+    let file = installed.map(|entry| entry.unwrap().path()).find(|path| path.extension() == Some("gguf".as_ref()));
+    let mut damaged = bytes;
+    damaged[24..2048].fill(0xff);
+    replace(&file.unwrap(), &damaged);
+    house.write_profile_for("electra", "broken");
+
+    let _daemon = house.start(&["ezra"]);
+    let mut client = house.client();
+    // It starts; its model does not.
+    client.ask(Op::StartArchon { archon: "electra".into() }).unwrap();
+    let answer = client.chat("electra", "1", "main", "hello");
+    assert_eq!(answer.kind, "failure");
+    assert!(answer.text.contains("broken"), "{}", answer.text);
+    assert_eq!(client.chat("ezra", "2", "main", "hello").text, "Hello, I am Ezra.");
+    let status = client.status();
+    let electra = status.archons.iter().find(|archon| archon.archon == "electra").unwrap();
+    assert!(electra.state == "failed" && electra.last_error.is_some(), "{electra:?}");
+}
+
+fn replace(path: &Path, bytes: &[u8]) {
+    std::fs::remove_file(path).unwrap();
+    std::fs::File::create(path).unwrap().write_all(bytes).unwrap();
+}
+
+#[test]
+fn a_model_that_is_not_on_disk_is_named_with_the_command_that_gets_it() {
+    let house = TestHouse::new();
+    house.write_profile_for("electra", "gemma-4-e2b");
+    let _daemon = house.start(&["ezra"]);
+    let mut client = house.client();
+    let (_, message) = error(client.ask(Op::StartArchon { archon: "electra".into() }).unwrap());
+    assert!(message.contains("archond model pull gemma-4-e2b"), "{message}");
+    assert_eq!(client.chat("ezra", "1", "main", "hello").text, "Hello, I am Ezra.");
+}
+
+#[test]
+fn a_home_that_cannot_be_written_is_named() {
+    let house = TestHouse::new();
+    let mut command = house.command(&["run"]);
+    let output = command.env("ARCHOND_HOME", "/dev/null/house").output().unwrap();
+    assert!(!output.status.success());
+    assert!(stderr(&output).contains("/dev/null/house"), "{}", text(&output));
+}
+
+#[test]
+fn a_worker_that_needs_too_much_memory_fails_alone() {
+    let house = TestHouse::new();
+    // The largest context that a profile may ask for: its memory is far beyond the limit.
+    house.write_profile("electra", "context: (tokens_max: 262144),");
+    let settings = "(worker: (memory_max: \"256 MiB\", slots: 64))";
+    std::fs::write(house.path().join("config/archond.ron"), settings).unwrap();
+    let output = house.run(&["start", "--no-chat", "ezra"]);
+    assert!(!output.status.success(), "{}", text(&output));
+    let mut client = house.client();
+    let status = client.status();
+    let model = status.models.iter().find(|model| model.model == TINY_ID).unwrap();
+    assert!(model.last_error.as_deref().is_some_and(|error| error.contains("memory")), "{model:?}");
+    let _daemon = crate::kit::Daemon::of(status.pid);
+}
+
+#[test]
+fn a_running_answer_is_stopped_at_once() {
+    let house = TestHouse::new();
+    let _daemon = house.start(&["ezra"]);
+    let mut client = house.client();
+    let text = "Summarise this conversation:\n\n".to_owned()
+        + &"user: my colour is teal\nassistant: Noted, your colour is teal.\n".repeat(20);
+    let thread = Some("main".to_owned());
+    client.send(Op::Chat { archon: "ezra".into(), text, key: "1".into(), thread: thread.clone() }).unwrap();
+    let mut asked = false;
+    loop {
+        match client.receive().unwrap().reply {
+            Reply::Turn(TurnView::Reading { .. } | TurnView::Text { .. }) if !asked => {
+                asked = true;
+                client.send(Op::Cancel { archon: "ezra".into(), thread: thread.clone() }).unwrap();
+            }
+            Reply::Turn(TurnView::Ended(answer)) => {
+                // Stopped, or so quick that there was nothing left to stop.
+                assert!(answer.text.ends_with("[stopped]") || answer.text.contains("Stopped") || !asked || answer.kind == "answer");
+                break;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(client_chat_again(&house), "Hello, I am Ezra.");
+}
+
+fn client_chat_again(house: &TestHouse) -> String {
+    house.client().chat("ezra", "again", "fresh", "hello").text
+}

@@ -1,0 +1,236 @@
+//! A house in a temporary folder: the real program, the real tiny model, real signals. Nothing here sleeps: it waits on facts.
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use archond::admin::protocol::{AnswerView, HouseView, Op, Reply, Request, Response, TurnView};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use tempfile::TempDir;
+
+/// The model that every test runs: the real architecture, a million parameters.
+pub const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny-gemma4-tools.gguf");
+/// The name under which tests import it.
+pub const TINY_ID: &str = "tiny-gemma4";
+/// Longest wait for one line of the daemon; far above anything but a hang, on the busiest machine.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A home folder with settings, profiles and the tiny model.
+pub struct TestHouse {
+    home: TempDir,
+}
+
+impl TestHouse {
+    /// A house whose four Archons all answer with the tiny model, greedily.
+    pub fn new() -> Self {
+        let house = Self { home: tempfile::Builder::new().prefix("archond-").tempdir().unwrap() };
+        let imported = house.run(&["model", "import", TINY, "--name", TINY_ID]);
+        assert!(imported.status.success(), "{}", text(&imported));
+        for name in ["ezra", "electra", "allegro", "bezalel"] {
+            house.write_profile(name, "");
+        }
+        house
+    }
+
+    /// Another house on the same models and with the same settings, and nothing else.
+    pub fn sibling(&self) -> Self {
+        let house = Self { home: tempfile::Builder::new().prefix("archond-").tempdir().unwrap() };
+        copy_folder(&self.path().join("config"), &house.path().join("config"));
+        let models = format!("(models_dir: {:?})", self.path().join("data/models"));
+        std::fs::write(house.path().join("config/archond.ron"), models).unwrap();
+        house
+    }
+
+    /// Writes a profile; `more` are further fields.
+    pub fn write_profile(&self, name: &str, more: &str) {
+        self.write_profile_text(name, TINY_ID, more);
+    }
+
+    /// Writes a profile whose only model is this one.
+    pub fn write_profile_for(&self, name: &str, model: &str) {
+        self.write_profile_text(name, model, "");
+    }
+
+    fn write_profile_text(&self, name: &str, model: &str, more: &str) {
+        let directory = self.path().join("config/archons");
+        std::fs::create_dir_all(&directory).unwrap();
+        let profile = format!(
+            "(\n    description: \"of the tests\",\n    persona: \"You are Ezra, a helpful assistant.\",\n    \
+             route: (default: \"{model}\"),\n    sampling: (temperature: 0.0),\n    {more}\n)\n"
+        );
+        std::fs::write(directory.join(format!("{name}.ron")), profile).unwrap();
+    }
+
+    /// The home folder.
+    pub fn path(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The daemon's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path().join("run/archond.sock")
+    }
+
+    /// The program, in this house.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_archond"));
+        command.args(args).env("ARCHOND_HOME", self.path()).env("ARCHOND_WORKER_THREADS", "1").env("NO_COLOR", "1");
+        command.stdin(std::process::Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Starts the daemon in the background and waits until these Archons are ready.
+    pub fn start(&self, archons: &[&str]) -> Daemon {
+        let mut args = vec!["start", "--no-chat"];
+        args.extend_from_slice(archons);
+        let output = self.run(&args);
+        assert!(output.status.success(), "{}", text(&output));
+        Daemon::of(self.client().status().pid)
+    }
+
+    /// A connection to the daemon.
+    pub fn client(&self) -> Client {
+        Client::connect(&self.socket()).unwrap()
+    }
+}
+
+/// What a command said, for messages of failed tests.
+pub fn text(output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("{}\nstdout: {out}\nstderr: {err}", output.status)
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A process that is not a child of this one. Killed when dropped.
+pub struct Daemon {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl Daemon {
+    /// Watches a running process.
+    pub fn of(pid: u32) -> Self {
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        Self { pid, pidfd: pidfd_open(pid, PidfdFlags::empty()).unwrap() }
+    }
+
+    /// Waits for its end; `false` when it still runs after this time.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
+        poll(&mut fds, Some(&timeout)).unwrap() > 0
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub fn kill(&self) {
+        // It may have ended a moment ago.
+        let _ = kill_process(self.pid, Signal::KILL);
+        assert!(self.wait(READ_TIMEOUT), "a killed process did not end");
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = kill_process(self.pid, Signal::KILL);
+        self.wait(READ_TIMEOUT);
+    }
+}
+
+/// A client that speaks the protocol line by line.
+pub struct Client {
+    writer: UnixStream,
+    reader: BufReader<UnixStream>,
+    requests: u64,
+}
+
+impl Client {
+    /// Connects, or says why not.
+    pub fn connect(socket: &Path) -> std::io::Result<Self> {
+        let writer = UnixStream::connect(socket)?;
+        writer.set_read_timeout(Some(READ_TIMEOUT))?;
+        let reader = BufReader::new(writer.try_clone()?);
+        Ok(Self { writer, reader, requests: 0 })
+    }
+
+    /// Sends raw bytes.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.writer.write_all(bytes)
+    }
+
+    /// Sends a request and returns its number.
+    pub fn send(&mut self, op: Op) -> std::io::Result<u64> {
+        self.requests += 1;
+        let mut line = serde_json::to_vec(&Request { id: self.requests, op }).unwrap();
+        line.push(b'\n');
+        self.writer.write_all(&line)?;
+        Ok(self.requests)
+    }
+
+    /// The next line of the daemon.
+    pub fn receive(&mut self) -> std::io::Result<Response> {
+        let mut line = String::new();
+        if self.reader.read_line(&mut line)? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        Ok(serde_json::from_str(&line).unwrap())
+    }
+
+    /// Asks and waits for the one answer.
+    pub fn ask(&mut self, op: Op) -> std::io::Result<Reply> {
+        let id = self.send(op)?;
+        let response = self.receive()?;
+        assert_eq!(response.id, id);
+        Ok(response.reply)
+    }
+
+    /// The state of the house.
+    pub fn status(&mut self) -> HouseView {
+        match self.ask(Op::Status).unwrap() {
+            Reply::House(house) => house,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Says something in a session and waits for the answer.
+    pub fn chat(&mut self, archon: &str, key: &str, thread: &str, text: &str) -> AnswerView {
+        self.try_chat(archon, key, thread, text).unwrap()
+    }
+
+    /// As [`Client::chat`], for daemons that may die meanwhile.
+    pub fn try_chat(&mut self, archon: &str, key: &str, thread: &str, text: &str) -> std::io::Result<AnswerView> {
+        let (archon, key, text) = (archon.to_owned(), key.to_owned(), text.to_owned());
+        self.send(Op::Chat { archon, text, key, thread: Some(thread.to_owned()) })?;
+        loop {
+            match self.receive()?.reply {
+                Reply::Turn(TurnView::Ended(answer)) => return Ok(answer),
+                Reply::Turn(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

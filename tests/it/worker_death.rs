@@ -1,0 +1,81 @@
+//! The model's process is killed while answers stream: they go on, and nobody can tell from the text.
+use std::collections::BTreeMap;
+
+use archond::admin::protocol::{Op, Reply, TurnView};
+use rustix::process::Signal;
+
+use crate::kit::{Client, Daemon, TINY_ID, TestHouse};
+
+/// Long answers of the tiny model: it repeats what it was told.
+const LONG: [&str; 4] = [
+    "call echo with text=\"red green blue yellow orange purple black white brown grey pink gold silver\"",
+    "call echo with text=\"one two three four five six seven eight nine ten eleven twelve thirteen\"",
+    "call echo with text=\"apple pear plum grape lemon melon cherry peach mango fig date lime kiwi\"",
+    "call echo with text=\"north south east west up down left right near far high low inside outside\"",
+];
+
+fn worker_pid(client: &mut Client) -> u32 {
+    let status = client.status();
+    status.models.iter().find(|model| model.model == TINY_ID).unwrap().pid.unwrap()
+}
+
+/// Four answers at once; `at_token` is called after so many pieces of text of all of them together.
+fn four_answers(client: &mut Client, run: &str, at_piece: usize, mut act: impl FnMut()) -> (Vec<String>, usize) {
+    let mut asked = BTreeMap::new();
+    for (index, text) in LONG.iter().enumerate() {
+        let (key, thread) = (format!("{run}-{index}"), format!("{run}-{index}"));
+        let op = Op::Chat { archon: "ezra".into(), text: (*text).into(), key, thread: Some(thread) };
+        asked.insert(client.send(op).unwrap(), index);
+    }
+    let (mut streamed, mut answers) = (vec![String::new(); 4], vec![None; 4]);
+    let (mut pieces, mut replaced) = (0, 0);
+    while answers.iter().any(Option::is_none) {
+        let response = client.receive().unwrap();
+        let index = asked[&response.id];
+        match response.reply {
+            Reply::Turn(TurnView::Text { text }) => {
+                streamed[index].push_str(&text);
+                pieces += 1;
+                if pieces == at_piece {
+                    act();
+                }
+            }
+            Reply::Turn(TurnView::WorkerReplaced) => replaced += 1,
+            Reply::Turn(TurnView::Retrying { .. }) => panic!("an answer began again"),
+            Reply::Turn(TurnView::Ended(answer)) => {
+                assert_eq!(answer.kind, "answer", "{}", answer.text);
+                assert_eq!(streamed[index].trim_end(), answer.text, "what was streamed is what is kept");
+                answers[index] = Some(answer.text);
+            }
+            Reply::Turn(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    (answers.into_iter().flatten().collect(), replaced)
+}
+
+#[test]
+fn four_streaming_answers_survive_a_killed_worker_word_for_word() {
+    let house = TestHouse::new();
+    let _daemon = house.start(&["ezra"]);
+    let mut client = house.client();
+    let (undisturbed, replaced) = four_answers(&mut client, "calm", usize::MAX, || {});
+    assert_eq!(replaced, 0);
+    for (round, at_piece) in [1, 5, 12, 20].into_iter().enumerate() {
+        let worker = Daemon::of(worker_pid(&mut client));
+        let (answers, _) = four_answers(&mut client, &format!("r{round}"), at_piece, || worker.kill());
+        assert_eq!(answers, undisturbed, "killed at piece {at_piece}");
+    }
+    assert_eq!(client.status().models.iter().find(|model| model.model == TINY_ID).unwrap().crashes, 4);
+}
+
+#[test]
+fn a_worker_that_hangs_is_replaced_and_its_answers_go_on() {
+    let house = TestHouse::new();
+    let _daemon = house.start(&["ezra"]);
+    let mut client = house.client();
+    let (undisturbed, _) = four_answers(&mut client, "calm", usize::MAX, || {});
+    let worker = Daemon::of(worker_pid(&mut client));
+    let (answers, _) = four_answers(&mut client, "hung", 3, || worker.signal(Signal::STOP));
+    assert_eq!(answers, undisturbed);
+}
