@@ -248,3 +248,18 @@ fn config_show_tells_where_each_value_comes_from() {
     assert_eq!(Path::new(said.trim()), house.sources.paths.house_file());
     house.config(&ConfigCommand::Check, false).0.unwrap();
 }
+
+#[test]
+fn the_documented_house_settings_are_the_defaults() {
+    let documented =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/archond.ron")).unwrap();
+    let house = House::new();
+    let defaults = Settings::load(&house.sources).unwrap().house;
+    house.write("archond.ron", &documented);
+    let written = Settings::load(&house.sources).unwrap().house;
+    for (setting, default) in written.effective.iter().zip(&defaults.effective) {
+        assert_eq!((&setting.name, &setting.value), (&default.name, &default.value));
+        let name = setting.name.rsplit('.').next().unwrap();
+        assert!(documented.contains(&format!(" {name}: ")), "docs/archond.ron does not tell of {name}");
+    }
+}
