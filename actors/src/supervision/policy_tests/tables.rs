@@ -162,11 +162,12 @@ fn half_open_tries_once_per_interval_until_the_child_stays_up() {
         bench.pass(2 * SECOND);
         assert_eq!(bench.state("a"), ActorState::Ready);
         bench.pass(every);
-        // It stayed up: its next failure is an ordinary one.
-        crash_and_wait(bench, "a", 1);
+        // It stayed up: its next failures are ordinary ones.
+        crash_and_wait(bench, "a", 2);
+        assert_eq!(bench.state("a"), ActorState::Ready);
     };
-    let expected = "wait a, start a, wait a, start a, wait a, start a, wait a, start a, wait a, start a";
-    check(rules(ONE, Exceeded::HalfOpen { every }), children("a b", Restart::Permanent), live, expected);
+    let expected = ["wait a, start a"; 6].join(", ");
+    check(rules(ONE, Exceeded::HalfOpen { every }), children("a b", Restart::Permanent), live, &expected);
 }
 
 #[test]
@@ -200,6 +201,20 @@ fn a_late_timer_does_not_bring_back_a_stopped_child() {
         bench.pass(10 * SECOND);
     };
     check(rules(ONE, Exceeded::GiveUp), children("a", Restart::Permanent), live, "wait a");
+}
+
+#[test]
+fn a_late_timer_does_not_shorten_a_later_delay() {
+    let live = |bench: &mut Bench| {
+        bench.crash("a");
+        assert_eq!(bench.request(restart("a")), Ok(()));
+        bench.pass(SECOND / 2);
+        bench.crash("a");
+        // The first timer is due, the second is not.
+        bench.pass(SECOND / 2);
+        assert_eq!(bench.state("a"), ActorState::Starting);
+    };
+    check(rules(ONE, Exceeded::GiveUp), children("a", Restart::Permanent), live, "wait a, start a, wait a");
 }
 
 #[test]
