@@ -119,7 +119,7 @@ pub enum Effect {
     },
     /// Tell the house.
     Report(SupervisionFact),
-    /// Stop what is up ([`Policy::up_in_reverse`]), and end with this error.
+    /// Stop what is up ([`Policy::up_in_reverse`](super::policy::Policy::up_in_reverse)), and end with this error.
     GiveUp {
         /// Why.
         reason: String,
