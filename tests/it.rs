@@ -3,3 +3,5 @@
 
 #[path = "it/settings.rs"]
 mod settings;
+#[path = "it/store_contract.rs"]
+mod store_contract;
