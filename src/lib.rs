@@ -3,5 +3,10 @@
 
 pub mod admin;
 pub mod cli;
+pub mod clock;
+pub mod daemon;
+pub mod engine;
+pub mod logging;
+pub mod models_on_disk;
 pub mod settings;
 pub mod store;

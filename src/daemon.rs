@@ -1,0 +1,249 @@
+//! The one place where the daemon is put together: settings, log, socket, store, engine, house, in this order; and taken apart again.
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use archond_actors::domain::{ArchonId, ArchonSpec};
+use archond_actors::house::{House, HouseArgs, HouseError};
+use archond_actors::memory::MemorySettings;
+use archond_actors::pool::PoolSettings;
+use archond_actors::ports::Clock;
+use archond_actors::supervision::SupervisionFact;
+use archond_models::worker::Spawner;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use crate::admin::{AdminContext, AdminListener, BindError, ProfileError};
+use crate::clock::SystemClock;
+use crate::engine::{LlamaEngine, WorkerLimits};
+use crate::logging::{self, LoggingError};
+use crate::models_on_disk::{self, ModelsError, ModelsOnDisk};
+use crate::settings::{self, Amount, PathsError, Settings, SettingsFaults, Sources};
+use crate::store::{OpenError, RedbStore};
+
+/// Threads of the runtime: the daemon waits most of the time; computing is the workers' affair.
+const RUNTIME_THREADS: usize = 2;
+/// The rest of the machine's memory is for the daemon, the file cache and everything else.
+const WORKER_MEMORY_PERCENT: u64 = 80;
+/// The store's file in the data folder.
+const STORE_FILE: &str = "house.redb";
+/// The log folder in the state folder.
+pub const LOGS: &str = "logs";
+/// Time for tasks that are still running when everything else has ended.
+const RUNTIME_STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How the daemon is run.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Archons to start besides those of the settings.
+    pub archons: Vec<String>,
+    /// Whether log lines also go to the terminal.
+    pub log_to_stderr: bool,
+}
+
+/// Why the daemon did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The folders cannot be found or made.
+    #[error(transparent)]
+    Paths(#[from] PathsError),
+    /// The settings have faults.
+    #[error("{0}")]
+    Settings(SettingsFaults),
+    /// The models' folder or catalogue.
+    #[error(transparent)]
+    Models(#[from] ModelsError),
+    /// An Archon was named that does not exist.
+    #[error("there is no Archon {name}; `archond archon list` shows all, `archond archon new {name}` makes one")]
+    NoSuchArchon {
+        /// The name.
+        name: String,
+    },
+    /// Logging.
+    #[error(transparent)]
+    Logging(#[from] LoggingError),
+    /// The socket.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The system refused something small: a thread, a signal handler.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The tree could not be started.
+    #[error("the house could not be started: {0}")]
+    Start(String),
+    /// The tree gave up.
+    #[error("the house gave up after too many failures; the log in {logs} says why")]
+    GaveUp {
+        /// The log folder.
+        logs: PathBuf,
+    },
+}
+
+/// Runs the daemon until it is told to end, or gives up.
+pub fn run(options: &RunOptions) -> Result<(), DaemonError> {
+    // Whatever is made from here on is for this user alone.
+    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
+    let sources = models_on_disk::sources()?;
+    let settings = Settings::load(&sources).map_err(DaemonError::Settings)?;
+    let archons = archons_to_start(&settings, &options.archons)?;
+    let logs = sources.paths.state.join(LOGS);
+    for directory in [&settings.house.data_dir, &sources.paths.state, &logs] {
+        settings::private_dir(directory)?;
+    }
+    let _log_guard = logging::start(&logs, settings.house.log_level.as_str(), options.log_to_stderr)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|source| DaemonError::System { what: "the runtime could not be started", source })?;
+    let ended = runtime.block_on(serve(sources, settings, archons, logs));
+    runtime.shutdown_timeout(RUNTIME_STOP_TIMEOUT);
+    if let Err(error) = &ended {
+        tracing::error!(%error, "the daemon ends");
+    }
+    ended
+}
+
+fn archons_to_start(settings: &Settings, named: &[String]) -> Result<Vec<ArchonSpec>, DaemonError> {
+    let mut ids: Vec<ArchonId> = settings.house.autostart.clone();
+    for name in named {
+        let no_such = || DaemonError::NoSuchArchon { name: name.clone() };
+        let id = ArchonId::new(name).map_err(|_| no_such())?;
+        if !settings.archons.contains_key(&id) {
+            return Err(no_such());
+        }
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids.iter().filter_map(|id| settings.archons.get(id)).map(|profile| profile.spec.clone()).collect())
+}
+
+async fn serve(
+    sources: Sources,
+    settings: Settings,
+    archons: Vec<ArchonSpec>,
+    logs: PathBuf,
+) -> Result<(), DaemonError> {
+    let system = |what| move |source| DaemonError::System { what, source };
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("signals cannot be handled"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals cannot be handled"))?;
+    let listener = AdminListener::bind(&settings.house.socket)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let house = Arc::new(start_house(&settings, clock.clone()).await?);
+    let shutdown = Arc::new(Notify::new());
+    let context = Arc::new(AdminContext {
+        house: house.clone(),
+        profiles: Arc::new(move |id| read_profile(&sources, id)),
+        clock: clock.clone(),
+        shutdown: shutdown.clone(),
+        started_unix_ms: clock.now_unix_ms(),
+        socket: settings.house.socket.display().to_string(),
+        logs: logs.display().to_string(),
+    });
+    for archon in archons {
+        let id = archon.id.clone();
+        if let Err(error) = house.start_archon(archon).await {
+            // The others are not to suffer for it; `archond ps` shows it.
+            tracing::error!(archon = %id, %error, "the Archon could not be started");
+        }
+    }
+    tracing::info!(socket = %settings.house.socket.display(), pid = std::process::id(), "the house is open");
+    let gave_up = tokio::select! {
+        () = listener.serve(context) => false,
+        () = house.ended() => true,
+        () = shutdown.notified() => false,
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+    };
+    // New clients find no socket from here on; those who are here get what is answered in time.
+    drop(listener);
+    if gave_up {
+        return Err(DaemonError::GaveUp { logs });
+    }
+    tracing::info!("the house closes");
+    if let Err(HouseError::Supervision(error)) = house.shutdown().await {
+        tracing::warn!(%error, "not everything ended in time");
+    }
+    Ok(())
+}
+
+async fn start_house(settings: &Settings, clock: Arc<dyn Clock>) -> Result<House, DaemonError> {
+    let store = RedbStore::open(&settings.house.data_dir.join(STORE_FILE))?;
+    let spawner =
+        Spawner::start().map_err(|source| DaemonError::System { what: "no thread for workers", source })?;
+    let engine = LlamaEngine {
+        spawner,
+        models: ModelsOnDisk::new(&settings.paths, settings.house.models_dir.clone()),
+        // The file itself, not its path: an upgrade that replaces it must not mix two versions.
+        program: PathBuf::from("/proc/self/exe"),
+        limits: worker_limits(settings),
+    };
+    let pool = PoolSettings { queue_len_max: settings.house.queue_len_max, ..PoolSettings::default() };
+    House::start(HouseArgs {
+        store: Arc::new(store),
+        engine: Arc::new(engine),
+        clock,
+        memory: MemorySettings::default(),
+        pool,
+        report: Arc::new(|(subtree, fact)| log_fact(&subtree, &fact)),
+    })
+    .await
+    .map_err(|error| DaemonError::Start(error.to_string()))
+}
+
+fn worker_limits(settings: &Settings) -> WorkerLimits {
+    let worker = settings.house.worker;
+    let threads = match worker.threads {
+        Amount::Fixed(threads) => threads,
+        Amount::Auto => std::thread::available_parallelism()
+            .ok()
+            .and_then(|cores| u32::try_from(cores.get()).ok())
+            .unwrap_or(1),
+    };
+    let memory_bytes_max = match worker.memory_max {
+        Amount::Fixed(bytes) => bytes.0,
+        Amount::Auto => {
+            let info = rustix::system::sysinfo();
+            u64::from(info.mem_unit).saturating_mul(info.totalram as u64) / 100 * WORKER_MEMORY_PERCENT
+        }
+    };
+    // One worker serves every Archon: its sequences are as long as the longest context that a profile asks for.
+    let contexts = settings.archons.values().map(|profile| profile.spec.context.tokens_max);
+    WorkerLimits {
+        threads,
+        slots: worker.slots,
+        context_tokens: contexts.max().unwrap_or(8192),
+        memory_bytes_max: Some(memory_bytes_max),
+    }
+}
+
+fn read_profile(sources: &Sources, id: &ArchonId) -> Result<ArchonSpec, ProfileError> {
+    let settings =
+        Settings::load(sources).map_err(|faults| ProfileError::Faulty { faults: faults.to_string() })?;
+    let profile = settings.archons.get(id).ok_or_else(|| ProfileError::NotFound { archon: id.clone() })?;
+    Ok(profile.spec.clone())
+}
+
+fn log_fact(subtree: &str, fact: &SupervisionFact) {
+    match fact {
+        SupervisionFact::ChildStarted { id } => tracing::debug!(subtree, child = id, "started"),
+        SupervisionFact::ChildExited { id, reason } => tracing::info!(subtree, child = id, %reason, "ended"),
+        SupervisionFact::ChildRestarting { id, delay } => {
+            tracing::info!(subtree, child = id, ?delay, "will be started again");
+        }
+        SupervisionFact::ChildQuarantined { id, reason } => {
+            tracing::error!(subtree, child = id, reason, "quarantined; `archond start` tries again");
+        }
+        SupervisionFact::GaveUp { reason } => tracing::error!(subtree, reason, "gave up"),
+    }
+}

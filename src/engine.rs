@@ -1,0 +1,192 @@
+//! Joins the pool's engine port with the model workers: each type of one side is turned into the other's, nothing is decided here
+//! but which file, how many slots and how much memory a worker gets.
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use archond_actors::domain::{
+    ChatRole, FinishReason, GenerationId, GenerationRequest, ModelId, Refusal, Token, Usage,
+};
+use archond_actors::ports::{Engine, EngineError, Sink, WorkerEvent, WorkerLink};
+use archond_models::catalogue::Family;
+use archond_models::library::Library;
+use archond_models::worker::{self, Spawner, Worker, WorkerSpec};
+use async_trait::async_trait;
+
+use crate::models_on_disk::ModelsOnDisk;
+
+/// Runs models in worker processes of this program.
+pub struct LlamaEngine {
+    /// Forks all workers from one thread.
+    pub spawner: Spawner,
+    /// The models on disk.
+    pub models: ModelsOnDisk,
+    /// The program that a worker runs: this one.
+    pub program: PathBuf,
+    /// How each worker is run.
+    pub limits: WorkerLimits,
+}
+
+/// What a worker may use up.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkerLimits {
+    /// Threads that compute.
+    pub threads: u32,
+    /// Sequences at once.
+    pub slots: u32,
+    /// Context of one sequence, in tokens; a model with a shorter one has its own.
+    pub context_tokens: u32,
+    /// Private memory of the process, in bytes, the mapped model apart.
+    pub memory_bytes_max: Option<u64>,
+}
+
+impl LlamaEngine {
+    /// What is on disk now. A catalogue that cannot be read is told of here, and holds nothing.
+    fn library(&self) -> Option<Library> {
+        match self.models.library() {
+            Ok(library) => Some(library),
+            Err(error) => {
+                tracing::warn!(%error, "the models cannot be looked up");
+                None
+            }
+        }
+    }
+}
+
+struct LlamaLink(Worker);
+
+impl WorkerLink for LlamaLink {
+    fn generate(&self, request: GenerationRequest) -> bool {
+        self.0.send(worker_request(request))
+    }
+
+    fn cancel(&self, id: GenerationId) {
+        self.0.cancel(id.0);
+    }
+
+    fn kill(&self) {
+        self.0.kill();
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+}
+
+#[async_trait]
+impl Engine for LlamaEngine {
+    fn on_disk(&self) -> Vec<ModelId> {
+        let Some(library) = self.library() else { return Vec::new() };
+        let complete = library.list().into_iter().filter(|entry| library.path_of(&entry.model.id).is_some());
+        complete.filter_map(|entry| ModelId::new(&entry.model.id).ok()).collect()
+    }
+
+    fn size_bytes(&self, model: &ModelId) -> Option<u64> {
+        let path = self.library()?.path_of(model.as_str())?;
+        std::fs::metadata(path).ok().map(|file| file.len())
+    }
+
+    async fn launch(
+        &self,
+        model: &ModelId,
+        events: Sink<WorkerEvent>,
+    ) -> Result<Arc<dyn WorkerLink>, EngineError> {
+        let not_on_disk = || EngineError::NotOnDisk { model: model.clone() };
+        let library = self.library().ok_or_else(not_on_disk)?;
+        let entry = library.catalogue().get(model.as_str()).ok_or_else(not_on_disk)?;
+        let model_path = library.path_of(model.as_str()).ok_or_else(not_on_disk)?;
+        let spec = WorkerSpec {
+            program: self.program.clone(),
+            model_path,
+            family: family(entry.family),
+            slots: self.limits.slots,
+            context_tokens: self.limits.context_tokens.min(entry.context_tokens),
+            threads: self.limits.threads,
+            memory_bytes_max: self.limits.memory_bytes_max,
+        };
+        let name = model.clone();
+        let sink = Arc::new(move |event| events(pool_event(event, &name)));
+        match self.spawner.launch(spec, sink).await {
+            Ok(worker) => Ok(Arc::new(LlamaLink(worker))),
+            Err(error) => Err(EngineError::Process { model: model.clone(), detail: error.to_string() }),
+        }
+    }
+}
+
+fn family(family: Family) -> worker::ChatFamily {
+    match family {
+        Family::Gemma4 => worker::ChatFamily::Gemma4,
+        Family::ChatMl => worker::ChatFamily::ChatMl,
+    }
+}
+
+fn worker_request(request: GenerationRequest) -> worker::Request {
+    let role = |role: ChatRole| match role {
+        ChatRole::User => worker::Role::User,
+        ChatRole::Assistant => worker::Role::Assistant,
+    };
+    let sampling = request.sampling;
+    worker::Request {
+        id: request.id.0,
+        system: request.prompt.system.to_string(),
+        turns: request.prompt.turns.iter().map(|turn| (role(turn.role), turn.text.to_string())).collect(),
+        sampling: worker::SamplingParams {
+            temperature: sampling.temperature,
+            top_k: sampling.top_k,
+            top_p: sampling.top_p,
+            min_p: sampling.min_p,
+            repeat_penalty: sampling.repeat_penalty,
+            presence_penalty: sampling.presence_penalty,
+            frequency_penalty: sampling.frequency_penalty,
+            seed: sampling.seed,
+        },
+        resume: request.resume.iter().map(|token| token.0).collect(),
+        answer_tokens_max: request.answer_tokens_max,
+        context_tokens_max: request.context_tokens_max,
+    }
+}
+
+fn pool_event(event: worker::Event, model: &ModelId) -> WorkerEvent {
+    let id = GenerationId;
+    match event {
+        worker::Event::Loading { percent } => WorkerEvent::Loading { percent },
+        worker::Event::Ready { slots, context_tokens } => WorkerEvent::Ready { slots, context_tokens },
+        worker::Event::Prefill { id: request, done, total } => {
+            WorkerEvent::Prefill { id: id(request), done, total }
+        }
+        worker::Event::Token { id: request, token, text } => {
+            WorkerEvent::Token { id: id(request), token: Token(token), text }
+        }
+        worker::Event::Finished { id: request, reason, usage } => WorkerEvent::Finished {
+            id: id(request),
+            reason: match reason {
+                worker::Finish::EndOfTurn => FinishReason::EndOfTurn,
+                worker::Finish::Length => FinishReason::Length,
+                worker::Finish::Cancelled => FinishReason::Cancelled,
+            },
+            usage: Usage {
+                prompt_tokens: usage.prompt_tokens,
+                cached_tokens: usage.cached_tokens,
+                answer_tokens: usage.answer_tokens,
+                prefill_ms: usage.prefill_ms,
+                decode_ms: usage.decode_ms,
+            },
+        },
+        worker::Event::Refused { id: request, refusal } => WorkerEvent::Refused {
+            id: id(request),
+            refusal: match refusal {
+                worker::Refusal::PromptTooLong { tokens, tokens_max } => {
+                    Refusal::PromptTooLong { tokens, tokens_max }
+                }
+                worker::Refusal::NoFreeSlot => Refusal::NoFreeSlot,
+                worker::Refusal::Engine { detail } => Refusal::Engine { detail },
+            },
+        },
+        worker::Event::Exited { detail, unusable } => WorkerEvent::Exited {
+            error: if unusable {
+                EngineError::Unusable { model: model.clone(), detail }
+            } else {
+                EngineError::Exited { model: model.clone(), detail }
+            },
+        },
+    }
+}
