@@ -294,3 +294,6 @@ fn short(name: &str) -> String {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) use tests::small as small_for_tests;

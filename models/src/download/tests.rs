@@ -1,0 +1,1 @@
+//! Fetching, tried on real servers of this machine.

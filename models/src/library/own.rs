@@ -1,0 +1,130 @@
+//! Describes a user's own GGUF file from what the file says about itself. Pure.
+use std::path::Path;
+
+use crate::catalogue::{Artifact, Bytes, Family, KvBytes, Model, Role, Source, is_id};
+use crate::gguf::Head;
+
+/// Most layers whose memory is counted; real models have up to 130.
+const LAYERS_MAX: u64 = 4_096;
+
+/// How the model of a head is spoken to, or why the house cannot.
+pub(super) fn family_of(head: &Head) -> Result<Family, String> {
+    let architecture = head.text("general.architecture").unwrap_or("unnamed");
+    let template = head.text("tokenizer.chat_template").unwrap_or_default();
+    match architecture {
+        "gemma4" => Ok(Family::Gemma4),
+        "gemma4-assistant" => Err("this is a drafter; it has no answers of its own".to_owned()),
+        "clip" => Err("this is a projector for pictures and sound, not a language model".to_owned()),
+        _ if template.contains("<|im_start|>") => Ok(Family::ChatMl),
+        other => Err(format!(
+            "archond can talk to Gemma 4 and to models whose chat template is ChatML; this one's architecture is `{other}` and {}",
+            if template.is_empty() { "it has no chat template" } else { "its chat template is another one" }
+        )),
+    }
+}
+
+/// A name for a file: its stem, in the characters of a name.
+pub(super) fn id_of(path: &Path) -> Option<String> {
+    let stem = path.file_stem()?.to_str()?.to_ascii_lowercase();
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    let id: String = stem.chars().map(|c| if allowed(c) { c } else { '-' }).take(64).collect();
+    let id = id.trim_matches(['-', '.']).to_owned();
+    is_id(&id).then_some(id)
+}
+
+/// The catalogue entry of a user's own file.
+pub(super) fn model_of(
+    head: &Head,
+    id: &str,
+    family: Family,
+    bytes: u64,
+    sha256: &str,
+) -> Result<Model, String> {
+    let architecture = head.text("general.architecture").unwrap_or_default();
+    let context = head.number(&format!("{architecture}.context_length")).and_then(|n| u32::try_from(n).ok());
+    let text =
+        |key: &str, default: &str| head.text(key).unwrap_or(default).chars().take(120).collect::<String>();
+    Ok(Model {
+        id: id.to_owned(),
+        aliases: Vec::new(),
+        name: text("general.name", id),
+        family,
+        role: Role::Own,
+        licence: text("general.license", "unknown"),
+        parameters: head.parameters(),
+        quantisation: quantisation_of(head),
+        context_tokens: context.filter(|&n| n > 0).ok_or("it does not say how long its context is")?,
+        source: Source::Import,
+        weights: Artifact {
+            file: format!("{id}.gguf"),
+            bytes: Bytes::Exact(bytes),
+            sha256: Some(sha256.to_owned()),
+        },
+        mmproj: None,
+        drafter: None,
+        kv: kv_of(head, architecture),
+    })
+}
+
+/// llama.cpp's name of a file type; where the file does not say, the type that most of its weights have.
+fn quantisation_of(head: &Head) -> String {
+    let name = match head.number("general.file_type") {
+        Some(0) => "F32",
+        Some(1) => "F16",
+        Some(2) => "Q4_0",
+        Some(3) => "Q4_1",
+        Some(7) => "Q8_0",
+        Some(8) => "Q5_0",
+        Some(9) => "Q5_1",
+        Some(10) => "Q2_K",
+        Some(11) => "Q3_K_S",
+        Some(12) => "Q3_K_M",
+        Some(13) => "Q3_K_L",
+        Some(14) => "Q4_K_S",
+        Some(15) => "Q4_K_M",
+        Some(16) => "Q5_K_S",
+        Some(17) => "Q5_K_M",
+        Some(18) => "Q6_K",
+        Some(25) => "IQ4_NL",
+        Some(30) => "IQ4_XS",
+        Some(32) => "BF16",
+        _ => match head.tensors.iter().max_by_key(|t| t.elements).map(|t| t.kind) {
+            Some(0) => "F32",
+            Some(1) => "F16",
+            Some(2) => "Q4_0",
+            Some(8) => "Q8_0",
+            Some(12) => "Q4_K",
+            Some(14) => "Q6_K",
+            Some(30) => "BF16",
+            _ => "unknown",
+        },
+    };
+    name.to_owned()
+}
+
+/// Memory of one token of conversation at f16, layer by layer; layers that borrow another's keys and values have none.
+fn kv_of(head: &Head, architecture: &str) -> KvBytes {
+    let key = |name: &str| format!("{architecture}.{name}");
+    let number = |name: &str| head.number(&key(name));
+    let heads = head.number_of_layer(&key("attention.head_count"), 0).unwrap_or(1).max(1);
+    let width = number("embedding_length").unwrap_or(0) / heads;
+    let size = |name: &str, default: u64| number(name).unwrap_or(default);
+    let full = size("attention.key_length", width).saturating_add(size("attention.value_length", width));
+    let window = size("attention.key_length_swa", full / 2)
+        .saturating_add(size("attention.value_length_swa", full / 2));
+    let window_tokens = number("attention.sliding_window").unwrap_or(0);
+    let layers = number("block_count").unwrap_or(0).min(LAYERS_MAX);
+    let own_layers = layers.saturating_sub(number("attention.shared_kv_layers").unwrap_or(0));
+    let mut kv = KvBytes { full_bytes_per_token: 0, window_bytes_per_cell: 0, window_tokens };
+    for layer in (0..own_layers).filter_map(|l| usize::try_from(l).ok()) {
+        let kv_heads = head.number_of_layer(&key("attention.head_count_kv"), layer).unwrap_or(heads);
+        let slides = head.number_of_layer(&key("attention.sliding_window_pattern"), layer) == Some(1);
+        let (sum, values) = match slides && window_tokens > 0 {
+            true => (&mut kv.window_bytes_per_cell, window),
+            false => (&mut kv.full_bytes_per_token, full),
+        };
+        // Two bytes for each value.
+        *sum = sum.saturating_add(kv_heads.saturating_mul(values).saturating_mul(2));
+    }
+    kv
+}
