@@ -1,0 +1,304 @@
+//! The engine proper: takes requests, computes steps.
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use llama_cpp_2::context::LlamaContext;
+use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::token::LlamaToken;
+
+use super::job::{Job, Slot, count};
+use super::model::LoadedModel;
+use super::pace::{Pace, STEP_TOKENS_MAX};
+use super::sampler::Chooser;
+use super::slots::{Choice, SlotState, choose};
+use super::{EngineError, EngineEvent, Finish, Refusal, Request};
+
+/// `LLAMA_MAX_SEQ` of llama.cpp: it ends the process on more.
+const SLOTS_MAX: u32 = 256;
+/// llama.cpp rounds the context of each sequence up to this many tokens; done here, so that the sum is known.
+const CONTEXT_STEP: u32 = 256;
+/// Smallest useful answer: a prompt that leaves less room is refused rather than answered with half a sentence.
+const ANSWER_TOKENS_MIN: u32 = 64;
+/// Tokens that are computed once before the first request: pages the weights in while the worker is still "loading".
+const WARM_UP_TOKENS: usize = 16;
+
+/// Runs the answers of one model.
+pub struct Engine<'m> {
+    model: &'m LoadedModel,
+    context: LlamaContext<'m>,
+    batch: LlamaBatch<'static>,
+    /// Most tokens of one batch: llama.cpp ends the process on more.
+    batch_tokens_max: usize,
+    slots: Vec<Slot>,
+    context_tokens: u32,
+    /// Counts requests and steps: the order of use.
+    clock: u64,
+    pace: Pace,
+}
+
+#[expect(clippy::disallowed_methods, reason = "measures computation; nothing waits for this time to pass")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+impl<'m> Engine<'m> {
+    /// Makes room for so many answers of so much context each, and computes once.
+    pub fn new(
+        model: &'m LoadedModel,
+        slots: u32,
+        context_tokens: u32,
+        threads: u32,
+    ) -> Result<Self, EngineError> {
+        if !(1..=SLOTS_MAX).contains(&slots) {
+            return Err(EngineError::Slots { slots, slots_max: SLOTS_MAX });
+        }
+        let context_tokens = context_tokens.clamp(1, model.context_tokens_trained().max(1));
+        let no_room =
+            |detail: &str| EngineError::Context { slots, context_tokens, detail: detail.to_owned() };
+        let total = context_tokens.next_multiple_of(CONTEXT_STEP).checked_mul(slots);
+        let total = total.and_then(NonZeroU32::new).ok_or_else(|| no_room("the sum is too large"))?;
+        let threads = i32::try_from(threads.max(1)).unwrap_or(1);
+        let step = count(STEP_TOKENS_MAX);
+        let params = LlamaContextParams::default()
+            .with_n_ctx(Some(total))
+            .with_n_seq_max(slots)
+            .with_n_batch(step)
+            .with_n_ubatch(step)
+            .with_n_threads(threads)
+            .with_n_threads_batch(threads)
+            .with_kv_unified(false)
+            .with_swa_full(true)
+            .with_no_perf(true);
+        let context =
+            model.llama.new_context(&model.backend, params).map_err(|error| no_room(&error.to_string()))?;
+        let batch_tokens_max = (context.n_batch() as usize).min(STEP_TOKENS_MAX);
+        let mut engine = Self {
+            model,
+            context,
+            batch: LlamaBatch::new(batch_tokens_max, 1),
+            batch_tokens_max,
+            slots: (0..slots).map(|_| Slot::default()).collect(),
+            context_tokens,
+            clock: 0,
+            pace: Pace::new(0, std::time::Duration::from_secs(1)),
+        };
+        engine.warm_up()?;
+        Ok(engine)
+    }
+
+    /// Context of each answer, in tokens.
+    pub fn context_tokens(&self) -> u32 {
+        self.context_tokens
+    }
+
+    /// Whether a step has anything to do.
+    pub fn is_idle(&self) -> bool {
+        self.slots.iter().all(|slot| slot.job.is_none())
+    }
+
+    fn warm_up(&mut self) -> Result<(), EngineError> {
+        let tokens = WARM_UP_TOKENS.min(self.context_tokens as usize).min(self.batch_tokens_max);
+        let began = now();
+        self.batch.clear();
+        for place in 0..tokens {
+            self.batch.add(LlamaToken(0), place as i32, &[0], place + 1 == tokens)?;
+        }
+        self.compute()?;
+        self.context.clear_kv_cache();
+        self.pace = Pace::new(tokens, now() - began);
+        Ok(())
+    }
+
+    fn compute(&mut self) -> Result<(), EngineError> {
+        let computed = self.context.decode(&mut self.batch);
+        computed.map_err(|error| EngineError::Compute { detail: error.to_string() })
+    }
+
+    /// Takes a request: its prompt is read from the next step on. Answers with the first event.
+    pub fn start(&mut self, request: &Request) -> EngineEvent {
+        match self.admit(request) {
+            Ok(event) => event,
+            Err(refusal) => EngineEvent::Refused { id: request.id, refusal },
+        }
+    }
+
+    fn admit(&mut self, request: &Request) -> Result<EngineEvent, Refusal> {
+        let refuse = |detail: &str| Refusal::Engine { detail: detail.to_owned() };
+        if let Some(fault) = request.sampling.fault() {
+            return Err(refuse(fault));
+        }
+        let resumed: Vec<LlamaToken> = request.resume.iter().copied().map(LlamaToken).collect();
+        if !resumed.iter().all(|token| self.model.has(*token)) {
+            return Err(refuse("a token to resume is not one of this model's"));
+        }
+        let began = now();
+        let mut tokens = self.model.prompt(&request.system, &request.turns);
+        let tokens_max = request.context_tokens_max.min(self.context_tokens);
+        // Does not depend on what is resumed: what was begun once is not refused when it is to go on.
+        let prompt_tokens_max =
+            tokens_max.saturating_sub(request.answer_tokens_max.clamp(1, ANSWER_TOKENS_MIN));
+        if count(tokens.len()) > prompt_tokens_max {
+            return Err(Refusal::PromptTooLong {
+                tokens: count(tokens.len()),
+                tokens_max: prompt_tokens_max,
+            });
+        }
+        let prompt_tokens = tokens.len();
+        tokens.extend(&resumed);
+        tokens.truncate(tokens_max as usize);
+        let states = self.slots.iter().map(|slot| SlotState {
+            held: slot.tokens.get(..slot.held).unwrap_or_default(),
+            idle: slot.job.is_none(),
+            last_used: slot.last_used,
+        });
+        let choice = choose(&tokens, &states.collect::<Vec<_>>()).ok_or(Refusal::NoFreeSlot)?;
+        self.clock += 1;
+        let mut job = Job {
+            id: request.id,
+            chooser: Chooser::new(&request.sampling, self.model.llama.n_vocab(), &resumed),
+            filter: crate::chat::OutputFilter::default(),
+            tokens_max: tokens_max as usize,
+            answer_tokens_max: request.answer_tokens_max as usize,
+            prompt_tokens,
+            cached_tokens: 0,
+            arrived: self.clock,
+            began,
+            first_token: None,
+        };
+        job.replay(self.model, &resumed);
+        if job.is_full(tokens.len()) {
+            return Ok(job.finished(Finish::Length, tokens.len(), now()));
+        }
+        let held = self.prepare(choice);
+        job.cached_tokens = held.min(prompt_tokens);
+        let event = EngineEvent::Prefill { id: job.id, done: count(held), total: count(tokens.len()) };
+        if let Some(slot) = self.slots.get_mut(choice.slot) {
+            *slot = Slot { tokens, held, last_used: self.clock, job: Some(job) };
+        }
+        Ok(event)
+    }
+
+    /// Brings the slot's memory to the chosen beginning; returns how much of it is really there.
+    fn prepare(&mut self, choice: Choice) -> usize {
+        let (slot, keep) = (count(choice.slot), count(choice.keep));
+        if let Some(donor) = choice.copy_from {
+            // Only whole sequences can be copied between slots: llama.cpp ends the process on a part of one.
+            let copied = self.context.copy_kv_cache_seq(donor as i32, choice.slot as i32, None, None);
+            if copied.is_err() {
+                return self.empty(slot);
+            }
+        }
+        // A sequence whose beginning fell out of the sliding window cannot be rolled back: its logits would be wrong.
+        let whole = self.context.kv_cache_seq_pos_min(choice.slot as i32) == 0;
+        let cut =
+            whole && keep > 0 && self.context.clear_kv_cache_seq(Some(slot), Some(keep), None) == Ok(true);
+        if cut { choice.keep } else { self.empty(slot) }
+    }
+
+    fn empty(&mut self, slot: u32) -> usize {
+        // Whole sequences can always be removed, says llama.cpp; the slot's number is in range, as it comes from `slots`.
+        let _always = self.context.clear_kv_cache_seq(Some(slot), None, None);
+        0
+    }
+
+    /// Ends an answer before its time. Unknown ids are answered with nothing: the answer has just ended by itself.
+    pub fn cancel(&mut self, id: u64) -> Option<EngineEvent> {
+        let running = |slot: &Slot| slot.job.as_ref().is_some_and(|job| job.id == id);
+        let index = self.slots.iter().position(running)?;
+        self.finish(index, Finish::Cancelled)
+    }
+
+    fn finish(&mut self, index: usize, reason: Finish) -> Option<EngineEvent> {
+        let slot = self.slots.get_mut(index)?;
+        let job = slot.job.take()?;
+        let event = job.finished(reason, slot.tokens.len(), now());
+        slot.tokens.truncate(slot.held);
+        Some(event)
+    }
+
+    /// Computes one batch and tells what came of it. After an error the engine is of no further use.
+    pub fn step(&mut self, events: &mut dyn FnMut(EngineEvent)) -> Result<(), EngineError> {
+        let began = now();
+        self.clock += 1;
+        self.batch.clear();
+        // Slots whose last token is in the batch, with its row: their next token can be chosen.
+        let mut rows = Vec::new();
+        let writing: Vec<usize> = self.busy(true);
+        for &index in &writing {
+            self.read(index, 1, &mut rows)?;
+        }
+        let written = self.batch.n_tokens() as usize;
+        let budget = (written + self.pace.budget(written > 0)).min(self.batch_tokens_max);
+        let reading = self.busy(false);
+        for &index in &reading {
+            let room = budget.saturating_sub(self.batch.n_tokens() as usize);
+            self.read(index, room, &mut rows)?;
+        }
+        if self.batch.n_tokens() == 0 {
+            return Ok(());
+        }
+        self.compute()?;
+        for &index in &reading {
+            if let Some(Slot { tokens, held, job: Some(job), .. }) = self.slots.get(index) {
+                events(EngineEvent::Prefill { id: job.id, done: count(*held), total: count(tokens.len()) });
+            }
+        }
+        for (index, row) in rows {
+            self.write(index, row, events)?;
+        }
+        self.pace.observe(self.batch.n_tokens() as usize - written, now() - began);
+        Ok(())
+    }
+
+    /// Slots whose answer is being written, or whose prompt is being read, in order of arrival.
+    fn busy(&self, writing: bool) -> Vec<usize> {
+        let jobs =
+            self.slots.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.job.as_ref()?)));
+        let mut busy: Vec<_> = jobs.filter(|(_, job)| job.first_token.is_some() == writing).collect();
+        busy.sort_by_key(|(_, job)| job.arrived);
+        busy.into_iter().map(|(index, _)| index).collect()
+    }
+
+    /// Puts up to `most` unread tokens of a slot into the batch.
+    fn read(&mut self, index: usize, most: usize, rows: &mut Vec<(usize, i32)>) -> Result<(), EngineError> {
+        let Some(slot) = self.slots.get_mut(index) else { return Ok(()) };
+        let taken = slot.unread().len().min(most);
+        for _ in 0..taken {
+            let last = slot.held + 1 == slot.tokens.len();
+            if let Some(token) = slot.tokens.get(slot.held) {
+                if last {
+                    rows.push((index, self.batch.n_tokens()));
+                }
+                self.batch.add(*token, slot.held as i32, &[index as i32], last)?;
+            }
+            slot.held += 1;
+        }
+        slot.last_used = self.clock;
+        Ok(())
+    }
+
+    /// Chooses a slot's next token.
+    fn write(
+        &mut self,
+        index: usize,
+        row: i32,
+        events: &mut dyn FnMut(EngineEvent),
+    ) -> Result<(), EngineError> {
+        let Some(Slot { tokens, job: Some(job), .. }) = self.slots.get_mut(index) else { return Ok(()) };
+        let unusable = || EngineError::Compute { detail: "the model's output holds no number".to_owned() };
+        let token = job.chooser.choose(&self.context, row).ok_or_else(unusable)?;
+        job.first_token.get_or_insert_with(now);
+        let ended = self.model.ends_turn(token);
+        if !ended {
+            tokens.push(token);
+            events(job.token(self.model, token));
+        }
+        let full = job.is_full(tokens.len());
+        if ended || full {
+            let reason = if ended { Finish::EndOfTurn } else { Finish::Length };
+            self.finish(index, reason).into_iter().for_each(events);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! One answer in the making, and the slot that it runs in.
+use std::time::Instant;
+
+use llama_cpp_2::token::LlamaToken;
+
+use super::model::LoadedModel;
+use super::sampler::Chooser;
+use super::{EngineEvent, Finish, Usage};
+use crate::chat::OutputFilter;
+
+/// Milliseconds between two moments.
+fn milliseconds(from: Instant, to: Instant) -> u32 {
+    u32::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(u32::MAX)
+}
+
+/// A count as the wire carries it.
+pub(super) fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// One sequence of the context.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    /// What it holds and is to hold: the prompt, then the answer.
+    pub(super) tokens: Vec<LlamaToken>,
+    /// How many of them are in llama.cpp's memory.
+    pub(super) held: usize,
+    /// Greater: used later.
+    pub(super) last_used: u64,
+    /// The answer that runs in it.
+    pub(super) job: Option<Job>,
+}
+
+impl Slot {
+    /// Tokens that must be read before the next one can be chosen.
+    pub(super) fn unread(&self) -> &[LlamaToken] {
+        self.tokens.get(self.held..).unwrap_or_default()
+    }
+}
+
+/// One answer.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) id: u64,
+    pub(super) chooser: Chooser,
+    pub(super) filter: OutputFilter,
+    /// Prompt and answer may have this many tokens together.
+    pub(super) tokens_max: usize,
+    pub(super) answer_tokens_max: usize,
+    pub(super) prompt_tokens: usize,
+    pub(super) cached_tokens: usize,
+    /// Order of arrival: who came first is read first.
+    pub(super) arrived: u64,
+    pub(super) began: Instant,
+    /// When the first token was chosen here. Until then the prompt is being read.
+    pub(super) first_token: Option<Instant>,
+}
+
+impl Job {
+    /// Tokens of the answer, when prompt and answer have this many.
+    pub(super) fn answer_tokens(&self, tokens: usize) -> usize {
+        tokens.saturating_sub(self.prompt_tokens)
+    }
+
+    /// Whether the answer may not grow beyond this many tokens of prompt and answer.
+    pub(super) fn is_full(&self, tokens: usize) -> bool {
+        tokens >= self.tokens_max || self.answer_tokens(tokens) >= self.answer_tokens_max
+    }
+
+    /// Shows tokens to the filter that the reader has seen before.
+    pub(super) fn replay(&mut self, model: &LoadedModel, answer: &[LlamaToken]) {
+        let mut buffer = Vec::new();
+        for token in answer {
+            self.filter.push(model.shown(*token, &mut buffer));
+        }
+    }
+
+    /// The event of a new token.
+    pub(super) fn token(&mut self, model: &LoadedModel, token: LlamaToken) -> EngineEvent {
+        let mut buffer = Vec::new();
+        let text = self.filter.push(model.shown(token, &mut buffer));
+        EngineEvent::Token { id: self.id, token: token.0, text }
+    }
+
+    /// The event of the end, when prompt and answer have this many tokens.
+    pub(super) fn finished(&self, reason: Finish, tokens: usize, now: Instant) -> EngineEvent {
+        let first_token = self.first_token.unwrap_or(now);
+        let usage = Usage {
+            prompt_tokens: count(self.prompt_tokens),
+            cached_tokens: count(self.cached_tokens),
+            answer_tokens: count(self.answer_tokens(tokens)),
+            prefill_ms: milliseconds(self.began, first_token),
+            decode_ms: milliseconds(first_token, now),
+        };
+        EngineEvent::Finished { id: self.id, reason, usage }
+    }
+}

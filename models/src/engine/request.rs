@@ -1,0 +1,117 @@
+//! What is asked of the engine and what it answers. Plain data: it travels between daemon and worker process.
+use serde::{Deserialize, Serialize};
+
+pub use crate::chat::Role;
+
+/// How the next token is chosen. Order: penalties, top-k, top-p, min-p, temperature, draw.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SamplingParams {
+    /// 0 is greedy: always the likeliest token.
+    pub temperature: f32,
+    /// Keep the k likeliest tokens; 0 keeps all.
+    pub top_k: u32,
+    /// Keep the likeliest tokens that together have this probability; 1 keeps all.
+    pub top_p: f32,
+    /// Drop tokens less likely than this part of the likeliest; 0 drops none.
+    pub min_p: f32,
+    /// Divide the logit of tokens that the answer used lately by this; 1 changes nothing.
+    pub repeat_penalty: f32,
+    /// Subtract this once from tokens that the answer used lately.
+    pub presence_penalty: f32,
+    /// Subtract this per use from tokens that the answer used lately.
+    pub frequency_penalty: f32,
+    /// Same seed, prompt and model: same answer. `None` draws one.
+    pub seed: Option<u32>,
+}
+
+impl SamplingParams {
+    /// Always the likeliest token, no penalties.
+    pub const GREEDY: Self = Self {
+        temperature: 0.0,
+        top_k: 0,
+        top_p: 1.0,
+        min_p: 0.0,
+        repeat_penalty: 1.0,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
+        seed: None,
+    };
+
+    /// The first setting that makes no sense, in words.
+    pub fn fault(&self) -> Option<&'static str> {
+        let finite = |value: f32| value.is_finite();
+        let rules = [
+            (finite(self.temperature) && self.temperature >= 0.0, "temperature must be 0 or more"),
+            (finite(self.top_p) && self.top_p > 0.0 && self.top_p <= 1.0, "top_p must be above 0, at most 1"),
+            (finite(self.min_p) && (0.0..1.0).contains(&self.min_p), "min_p must be 0 or more, below 1"),
+            (finite(self.repeat_penalty) && self.repeat_penalty > 0.0, "repeat_penalty must be above 0"),
+            (finite(self.presence_penalty), "presence_penalty must be a number"),
+            (finite(self.frequency_penalty), "frequency_penalty must be a number"),
+        ];
+        rules.into_iter().find(|(kept, _)| !kept).map(|(_, rule)| rule)
+    }
+}
+
+/// One answer to generate, or to go on generating.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Chosen by the caller, named in every event. Never used twice for one worker.
+    pub id: u64,
+    /// The standing instructions; empty for none.
+    pub system: String,
+    /// The conversation. The last turn is the user's.
+    pub turns: Vec<(Role, String)>,
+    /// How tokens are chosen.
+    pub sampling: SamplingParams,
+    /// Tokens of this answer that were given out before, perhaps by another worker: it continues behind them.
+    pub resume: Vec<i32>,
+    /// The answer ends here at the latest, resumed tokens included.
+    pub answer_tokens_max: u32,
+    /// Prompt and answer together must fit; the context of the worker bounds them too.
+    pub context_tokens_max: u32,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Finish {
+    /// The model ended its turn.
+    EndOfTurn,
+    /// `answer_tokens_max` or the context was reached.
+    Length,
+    /// Someone asked for it to stop.
+    Cancelled,
+}
+
+/// Why a request was not begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// Prompt plus the smallest useful answer is longer than the context.
+    PromptTooLong {
+        /// The prompt's exact length.
+        tokens: u32,
+        /// What it may be at most.
+        tokens_max: u32,
+    },
+    /// Every slot runs an answer.
+    NoFreeSlot,
+    /// The request makes no sense to the engine.
+    Engine {
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+/// What an answer cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Length of the prompt.
+    pub prompt_tokens: u32,
+    /// How many of them were still in memory from before.
+    pub cached_tokens: u32,
+    /// Length of the answer, resumed tokens included.
+    pub answer_tokens: u32,
+    /// From the start of reading to the first token, in milliseconds.
+    pub prefill_ms: u32,
+    /// From the first token to the last, in milliseconds.
+    pub decode_ms: u32,
+}

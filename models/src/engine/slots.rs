@@ -1,0 +1,99 @@
+//! Which slot takes a new prompt, and how much of it need not be read again. Pure.
+
+/// Fewest tokens worth copying from one slot to another: below, reading them again costs about as much.
+pub(super) const COPY_TOKENS_MIN: usize = 32;
+
+/// What the choice depends on.
+pub(super) struct SlotState<'t, T> {
+    /// The tokens that the slot's memory holds.
+    pub(super) held: &'t [T],
+    /// No answer runs in it.
+    pub(super) idle: bool,
+    /// Greater: used later.
+    pub(super) last_used: u64,
+}
+
+/// Where a prompt goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// The slot that takes it.
+    pub(super) slot: usize,
+    /// The slot whose memory is to be copied there first.
+    pub(super) copy_from: Option<usize>,
+    /// Tokens of the prompt that are in memory then.
+    pub(super) keep: usize,
+}
+
+/// How many tokens two rows have in common from the start.
+pub(super) fn common_prefix<T: PartialEq>(one: &[T], other: &[T]) -> usize {
+    one.iter().zip(other).take_while(|(a, b)| a == b).count()
+}
+
+/// Chooses an idle slot; `None` if there is none.
+///
+/// A slot that holds mostly this prompt's beginning is this conversation's own and goes on in place. Otherwise the slot
+/// that was idle longest is given up, and the common beginning, for instance the same instructions, is copied there from
+/// the slot that holds most of it, busy or not. At least the prompt's last token is read again: it gives the first answer token.
+pub(super) fn choose<T: PartialEq>(prompt: &[T], slots: &[SlotState<'_, T>]) -> Option<Choice> {
+    let readable = prompt.len().saturating_sub(1);
+    let common = |slot: &SlotState<'_, T>| common_prefix(prompt, slot.held).min(readable);
+    let idle = || slots.iter().enumerate().filter(|(_, slot)| slot.idle);
+    let (own, own_slot) = idle().max_by_key(|(_, slot)| (common(slot), slot.last_used))?;
+    let own_keep = common(own_slot);
+    if own_keep > 0 && own_keep * 2 >= own_slot.held.len() {
+        return Some(Choice { slot: own, copy_from: None, keep: own_keep });
+    }
+    let (oldest, oldest_slot) = idle().min_by_key(|(_, slot)| (!slot.held.is_empty(), slot.last_used))?;
+    let (donor, donor_slot) = slots.iter().enumerate().max_by_key(|(_, slot)| common(slot))?;
+    let gained = common(donor_slot).saturating_sub(common(oldest_slot));
+    if donor != oldest && gained >= COPY_TOKENS_MIN {
+        return Some(Choice { slot: oldest, copy_from: Some(donor), keep: common(donor_slot) });
+    }
+    Some(Choice { slot: oldest, copy_from: None, keep: common(oldest_slot) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type State<'t> = (&'t [u8], bool, u64);
+
+    #[track_caller]
+    fn check(prompt: &[u8], states: &[State<'_>], wanted: Option<(usize, Option<usize>, usize)>) {
+        let slots: Vec<_> =
+            states.iter().map(|&(held, idle, last_used)| SlotState { held, idle, last_used }).collect();
+        let wanted = wanted.map(|(slot, copy_from, keep)| Choice { slot, copy_from, keep });
+        assert_eq!(choose(prompt, &slots), wanted);
+    }
+
+    #[test]
+    fn a_conversation_goes_on_in_its_own_slot() {
+        check(b"abcdef", &[(b"xyz", true, 1), (b"abcd", true, 2)], Some((1, None, 4)));
+        check(b"abcdef", &[(b"abcdX", true, 9), (b"ab", true, 1)], Some((0, None, 4)));
+    }
+
+    #[test]
+    fn the_last_token_is_read_again() {
+        check(b"abc", &[(b"abc", true, 1)], Some((0, None, 2)));
+        check(b"a", &[(b"abc", true, 1)], Some((0, None, 0)));
+    }
+
+    #[test]
+    fn the_longest_idle_slot_gives_way() {
+        check(b"new", &[(b"abc", true, 5), (b"xyz", true, 3)], Some((1, None, 0)));
+        check(b"new", &[(b"abc", true, 1), (b"", true, 0)], Some((1, None, 0)));
+        check(b"new", &[(b"abc", false, 1), (b"xyz", false, 3)], None);
+    }
+
+    #[test]
+    fn a_long_common_beginning_is_copied_even_from_a_busy_slot() {
+        let shared = [7; COPY_TOKENS_MIN + 1];
+        let prompt = [&shared[..], b"mine"].concat();
+        let other = [&shared[..], &[9; 200]].concat();
+        check(&prompt, &[(&other, false, 5), (b"", true, 0)], Some((1, Some(0), shared.len())));
+        check(&prompt, &[(&other, true, 5), (b"old", true, 1)], Some((1, Some(0), shared.len())));
+        check(&prompt, &[(&other, true, 5), (b"busy", false, 6)], Some((0, None, shared.len())));
+        let short = [&shared[..8], b"mine"].concat();
+        check(&short, &[(&other, false, 5), (b"", true, 0)], Some((1, None, 0)));
+    }
+}

@@ -1,0 +1,234 @@
+//! The worker process: `archond model-worker`.
+//!
+//! Started by the [`Spawner`](super::Spawner) only. Its standard input is the connection to the daemon; when that ends, so
+//! does the process, whatever it is doing.
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setrlimit,
+};
+
+use super::frame::{self, FrameError, FromWorker, Hello, LoadOrder, PROTOCOL, ToWorker};
+use super::log_lines::LineSubscriber;
+use super::probe::run_sandbox_probe;
+use super::sandbox::{self, SandboxError};
+use crate::engine::{Engine, EngineError, EngineEvent, LoadedModel};
+
+/// Requests that wait for the engine between two steps.
+const INBOX_LEN: usize = 64;
+/// Says to the kernel, when memory runs out: take this process, not the daemon, which can start it again. Of 1000.
+const OOM_SCORE: &str = "900";
+/// Exit code for a wrong command line (EX_USAGE).
+const USAGE: u8 = 64;
+
+/// Why a worker ends by itself.
+#[derive(Debug, thiserror::Error)]
+enum WorkerFailure {
+    #[error("it was orphaned before it could begin")]
+    Orphaned,
+    #[error("the connection to the daemon: {0}")]
+    Connection(#[from] FrameError),
+    #[error("the daemon is another build: start both from the same binary")]
+    OtherBuild,
+    #[error("the daemon said something else than what is to be loaded")]
+    Disorder,
+    #[error("the system refuses {what}: {source}")]
+    System { what: &'static str, source: io::Error },
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// The subcommand `model-worker`, from its command line to its end. `main` calls it before anything else is started:
+/// the sandbox must be closed while the process has one thread.
+pub fn run_worker() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
+    let texts: Vec<Option<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
+    match (texts.as_slice(), arguments.as_slice()) {
+        ([Some("--parent"), Some(pid)], _) => match pid.parse().ok().and_then(Pid::from_raw) {
+            Some(parent) => serve(parent),
+            None => usage(),
+        },
+        ([Some("--probe-sandbox"), _], [_, permitted]) => probe(Path::new(permitted)),
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    complain(
+        "`model-worker` is started by the daemon; by hand only `model-worker --probe-sandbox FILE` makes sense",
+    );
+    ExitCode::from(USAGE)
+}
+
+fn complain(text: &str) {
+    // Nobody is left to be told that even this cannot be written.
+    let _unheard = io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
+fn probe(permitted: &Path) -> ExitCode {
+    match run_sandbox_probe(permitted) {
+        Ok(probe) => {
+            let shown = io::stdout().write_all(probe.to_string().as_bytes());
+            if probe.is_tight() && shown.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            complain(&format!("the sandbox cannot be probed: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(parent: Pid) -> ExitCode {
+    let connected = settle(parent).and_then(|()| Connection::open());
+    let Ok(connection) = connected.inspect_err(|failure| complain(&failure.to_string())) else {
+        return ExitCode::FAILURE;
+    };
+    let Connection { from, to } = connection;
+    let to = Rc::new(RefCell::new(to));
+    let Err(failure) = run(from, &to) else { return ExitCode::SUCCESS };
+    let unusable = matches!(&failure, WorkerFailure::Engine(error) if error.is_of_the_file())
+        || matches!(&failure, WorkerFailure::Sandbox(SandboxError::ModelFile(_)));
+    tell(&to, &FromWorker::Failed { detail: failure.to_string(), unusable });
+    ExitCode::FAILURE
+}
+
+/// What concerns the process itself.
+fn settle(parent: Pid) -> Result<(), WorkerFailure> {
+    let system = |what| move |error: rustix::io::Errno| WorkerFailure::System { what, source: error.into() };
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(system("a signal at the daemon's end"))?;
+    if getppid() != Some(parent) {
+        return Err(WorkerFailure::Orphaned); // the daemon ended before the line above
+    }
+    // Conversations must not come to lie on the disk as a memory dump.
+    let no_dump = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, no_dump).map_err(system("to forbid memory dumps"))?;
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE) {
+        complain(&format!("INFO the kernel may prefer to end the daemon when memory runs out: {error}"));
+    }
+    Ok(())
+}
+
+struct Connection {
+    from: BufReader<UnixStream>,
+    to: BufWriter<UnixStream>,
+}
+
+impl Connection {
+    fn open() -> Result<Self, WorkerFailure> {
+        let refused = |source| WorkerFailure::System { what: "the connection", source };
+        let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().map_err(refused)?);
+        let from = BufReader::new(socket.try_clone().map_err(refused)?);
+        Ok(Self { from, to: BufWriter::new(socket) })
+    }
+}
+
+type Out = Rc<RefCell<BufWriter<UnixStream>>>;
+
+/// Says something at once. If the daemon is gone, the listening thread ends the process.
+fn tell(to: &Out, message: &FromWorker) {
+    put(to, message);
+    let _told_by_the_listener = to.borrow_mut().flush();
+}
+
+fn put(to: &Out, message: &FromWorker) {
+    let _told_by_the_listener = frame::write(&mut *to.borrow_mut(), message);
+}
+
+fn run(mut from: BufReader<UnixStream>, to: &Out) -> Result<(), WorkerFailure> {
+    let (ToWorker::Hello(hello), ToWorker::Load(order)) = (frame::read(&mut from)?, frame::read(&mut from)?)
+    else {
+        return Err(WorkerFailure::Disorder);
+    };
+    if hello != Hello::own() {
+        return Err(WorkerFailure::OtherBuild);
+    }
+    if let Some(bytes) = order.memory_bytes_max {
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        let system = |error: rustix::io::Errno| WorkerFailure::System {
+            what: "the memory limit",
+            source: error.into(),
+        };
+        setrlimit(Resource::Data, limit).map_err(system)?;
+    }
+    let landlock = sandbox::close(&order.model_path)?;
+    tell(to, &FromWorker::Hello(Hello::own(), landlock));
+    if tracing::subscriber::set_global_default(LineSubscriber).is_ok() {
+        llama_cpp_2::send_logs_to_tracing(llama_cpp_2::LogOptions::default());
+    }
+    let (commands, inbox) = sync_channel(INBOX_LEN);
+    let listener = std::thread::Builder::new().name("listen".to_owned());
+    let started = listener.spawn(move || listen(from, &commands));
+    started.map_err(|source| WorkerFailure::System { what: "a thread", source })?;
+    let LoadOrder { model_path, family, slots, context_tokens, threads, .. } = order;
+    let progress = Rc::clone(to);
+    tell(to, &FromWorker::Loading { percent: 0 });
+    let model = LoadedModel::load(&model_path, family, move |percent| {
+        tell(&progress, &FromWorker::Loading { percent })
+    })?;
+    let mut engine = Engine::new(&model, slots, context_tokens, threads)?;
+    tell(to, &FromWorker::Ready { slots, context_tokens: engine.context_tokens() });
+    generate(&mut engine, &inbox, to)
+}
+
+/// The life of a ready worker: take what came in, compute a step, tell, again.
+fn generate(engine: &mut Engine<'_>, inbox: &Receiver<ToWorker>, to: &Out) -> Result<(), WorkerFailure> {
+    loop {
+        let awaited = if engine.is_idle() {
+            let Ok(command) = inbox.recv() else { return Ok(()) };
+            Some(command)
+        } else {
+            None
+        };
+        for command in awaited.into_iter().chain(inbox.try_iter()) {
+            let event = match command {
+                ToWorker::Generate(request) => Some(engine.start(&request)),
+                ToWorker::Cancel { id } => engine.cancel(id),
+                ToWorker::Hello(_) | ToWorker::Load(_) => return Err(WorkerFailure::Disorder),
+            };
+            event.into_iter().for_each(|event| put(to, &event.into()));
+        }
+        engine.step(&mut |event| put(to, &event.into()))?;
+        let _told_by_the_listener = to.borrow_mut().flush();
+    }
+}
+
+/// Passes on what the daemon says. Its end is this process's end, even in the middle of a computation.
+fn listen(mut from: BufReader<UnixStream>, commands: &SyncSender<ToWorker>) {
+    loop {
+        match frame::read(&mut from) {
+            Ok(command) => {
+                if commands.send(command).is_err() {
+                    return; // the engine has failed and says so itself
+                }
+            }
+            Err(error) => {
+                if !matches!(error, FrameError::Closed) {
+                    complain(&format!("ERROR protocol {PROTOCOL}: {error}"));
+                }
+                // Not `exit`: that would tear down llama.cpp's state under the thread that computes.
+                let _cannot_fail_for_oneself = kill_process(getpid(), Signal::KILL);
+            }
+        }
+    }
+}
+
+impl From<EngineEvent> for FromWorker {
+    fn from(event: EngineEvent) -> Self {
+        match event {
+            EngineEvent::Prefill { id, done, total } => Self::Prefill { id, done, total },
+            EngineEvent::Token { id, token, text } => Self::Token { id, token, text },
+            EngineEvent::Finished { id, reason, usage } => Self::Finished { id, reason, usage },
+            EngineEvent::Refused { id, refusal } => Self::Refused { id, refusal },
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! One model in one process of its own: what the daemon sees of it.
+//!
+//! llama.cpp ends the process it runs in when something is wrong with a model file or with its own state. So it never
+//! runs in the daemon: [`Spawner::launch`] starts `archond model-worker`, which is [`run_worker`], and everything that
+//! happens there arrives as an [`Event`]. The worker can read its model file and nothing else, and has no network.
+use std::path::PathBuf;
+
+mod child;
+mod conduct;
+mod frame;
+mod last_words;
+mod link;
+mod log_lines;
+mod probe;
+mod sandbox;
+mod spawner;
+
+pub use child::run_worker;
+pub use link::Worker;
+pub use probe::{SandboxAttempt, SandboxProbe, run_sandbox_probe};
+pub use spawner::Spawner;
+
+pub use crate::chat::{ChatFamily, Role};
+pub use crate::engine::{Finish, Refusal, Request, SamplingParams, Usage};
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerSpec {
+    /// The daemon's own binary: `/proc/self/exe`.
+    pub program: PathBuf,
+    /// The model's GGUF file: the only file that the worker may open.
+    pub model_path: PathBuf,
+    /// How the model was taught to converse.
+    pub family: ChatFamily,
+    /// Answers at once.
+    pub slots: u32,
+    /// Context of each answer, in tokens.
+    pub context_tokens: u32,
+    /// CPU threads that compute.
+    pub threads: u32,
+    /// Most private memory of the process, in bytes. The model file itself, which is mapped, does not count.
+    pub memory_bytes_max: Option<u64>,
+}
+
+/// What a worker says. Events of one worker come in order, from one thread; [`Event::Exited`] always comes, last.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The model is being loaded.
+    Loading {
+        /// 0 to 100.
+        percent: u8,
+    },
+    /// The worker takes requests.
+    Ready {
+        /// Answers at once.
+        slots: u32,
+        /// Context of each, in tokens: as asked for, or what the model was trained for if that is less.
+        context_tokens: u32,
+    },
+    /// A prompt is being read.
+    Prefill {
+        /// Which request.
+        id: u64,
+        /// Tokens read, those still in memory from before included.
+        done: u32,
+        /// Tokens to read.
+        total: u32,
+    },
+    /// One token was chosen.
+    Token {
+        /// Which request.
+        id: u64,
+        /// The token, needed to resume elsewhere.
+        token: i32,
+        /// What may now be shown: complete characters without the format's own marks. Often empty.
+        text: String,
+    },
+    /// An answer ended.
+    Finished {
+        /// Which request.
+        id: u64,
+        /// Why.
+        reason: Finish,
+        /// What it cost.
+        usage: Usage,
+    },
+    /// A request was not begun.
+    Refused {
+        /// Which request.
+        id: u64,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The process is gone and reaped.
+    Exited {
+        /// How it ended, with its last words.
+        detail: String,
+        /// The model file itself is the cause: trying again does not help before it is replaced.
+        unusable: bool,
+    },
+}
+
+/// Why a worker could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The operating system refused.
+    #[error("cannot start the model worker {}: {source}", program.display())]
+    Start {
+        /// Which program.
+        program: PathBuf,
+        /// Its reason.
+        source: std::io::Error,
+    },
+    /// The thread that starts workers is gone.
+    #[error("the thread that starts model workers has ended; restart the daemon")]
+    SpawnerGone,
+}

@@ -1,0 +1,84 @@
+//! Proves the sandbox from inside: closes it and tries what it must prevent.
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
+use std::process::Command;
+
+use super::frame::Landlock;
+use super::sandbox;
+
+/// One thing that was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxAttempt {
+    /// What was tried.
+    pub what: &'static str,
+    /// It was refused, as it must be.
+    pub refused: bool,
+    /// What the system answered.
+    pub answer: String,
+}
+
+/// What a worker can and cannot do on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SandboxProbe {
+    /// The kernel bounds files completely.
+    pub files_bounded: bool,
+    /// The permitted file could still be read.
+    pub model_readable: bool,
+    /// Everything that was tried.
+    pub attempts: Vec<SandboxAttempt>,
+}
+
+impl SandboxProbe {
+    /// Everything is as it must be.
+    pub fn is_tight(&self) -> bool {
+        self.files_bounded && self.model_readable && self.attempts.iter().all(|attempt| attempt.refused)
+    }
+}
+
+impl fmt::Display for SandboxProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "files bounded: {}", self.files_bounded)?;
+        writeln!(f, "model readable: {}", self.model_readable)?;
+        for SandboxAttempt { what, refused, answer } in &self.attempts {
+            writeln!(f, "{what}: {} ({answer})", if *refused { "refused" } else { "POSSIBLE" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Closes the sandbox around the calling process for ever and tries to break out. For a process that ends afterwards:
+/// `archond model-worker --probe-sandbox FILE` runs it.
+pub fn run_sandbox_probe(permitted: &Path) -> io::Result<SandboxProbe> {
+    // Listeners that would answer if the worker could reach them: a refusal then comes from the sandbox, not from emptiness.
+    let tcp = TcpListener::bind("127.0.0.1:0")?;
+    let (tcp_address, own_program) = (tcp.local_addr()?, std::env::current_exe()?);
+    let landlock = sandbox::close(permitted).map_err(io::Error::other)?;
+    let attempts: Vec<(&'static str, io::Result<()>)> = vec![
+        ("connect over TCP", TcpStream::connect(tcp_address).map(drop)),
+        ("listen on TCP", TcpListener::bind("127.0.0.1:0").map(drop)),
+        ("open a UDP socket", UdpSocket::bind("127.0.0.1:0").map(drop)),
+        ("open a Unix socket", UnixDatagram::unbound().map(drop)),
+        ("open a pair of sockets", UnixStream::pair().map(drop)),
+        ("read /etc/passwd", File::open("/etc/passwd").map(drop)),
+        ("list /", std::fs::read_dir("/").map(drop)),
+        ("write into /tmp", File::create("/tmp/archond-sandbox-probe").map(drop)),
+        ("run a program", Command::new("/bin/true").status().map(drop)),
+        ("run itself", Command::new(own_program).arg("--version").status().map(drop)),
+        ("write the permitted file", File::options().append(true).open(permitted).map(drop)),
+    ];
+    let model_readable = File::open(permitted).is_ok();
+    let attempts = attempts.into_iter().map(|(what, answer)| SandboxAttempt {
+        what,
+        refused: answer.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied),
+        answer: answer.err().map_or_else(|| "it worked".to_owned(), |error| error.to_string()),
+    });
+    Ok(SandboxProbe {
+        files_bounded: landlock == Landlock::Full,
+        model_readable,
+        attempts: attempts.collect(),
+    })
+}
