@@ -5,3 +5,9 @@
 mod settings;
 #[path = "it/store_contract.rs"]
 mod store_contract;
+#[path = "it/disk.rs"]
+mod disk;
+#[path = "it/store_crash.rs"]
+mod store_crash;
+#[path = "it/store_file.rs"]
+mod store_file;
