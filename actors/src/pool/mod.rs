@@ -5,9 +5,24 @@
 //! Read in this order:
 //! - [`handle`]: what everybody else holds, and the words they use.
 //! - [`settings`]: how much the pool bears.
+//! - Three pure machines decide: `admission` who goes next, `watchdog` whether a worker is well, `ladder` what becomes of
+//!   a model whose workers die.
+//! - `lane`: one model; `request`: one order; `shelf`: which models are on disk.
+//! - `actor`: questions and deadlines; `workers`: what workers say and how they end; `worker`: how one is started.
 mod actor;
+mod admission;
 pub mod handle;
+mod ladder;
+mod lane;
+mod request;
 pub mod settings;
+mod shelf;
+mod watchdog;
+mod worker;
+mod workers;
+
+#[cfg(test)]
+mod tests;
 
 pub use handle::{GenerationEvent, GenerationOrder, PoolArgs, PoolError, PoolHandle};
 pub use settings::PoolSettings;

@@ -1,0 +1,105 @@
+//! One order in the pool, with all that is needed to go on with it in another worker.
+use crate::domain::{FinishReason, GenerationId, GenerationRequest, ModelId, Token, Usage};
+use crate::link::LinkError;
+use crate::ports::Sink;
+
+use super::admission::Ticket;
+use super::handle::{GenerationEvent, GenerationOrder, PoolError};
+
+/// Where the events of an order go. Whatever happens to the pool, exactly one last event arrives.
+struct Reader(Option<Sink<GenerationEvent>>);
+
+impl Reader {
+    fn tell(&self, event: GenerationEvent) {
+        if let Some(events) = &self.0 {
+            events(event);
+        }
+    }
+
+    fn end(&mut self, event: GenerationEvent) {
+        if let Some(events) = self.0.take() {
+            events(event);
+        }
+    }
+}
+
+impl Drop for Reader {
+    /// The pool ends and still holds the order.
+    fn drop(&mut self) {
+        self.end(GenerationEvent::Failed { error: LinkError::Died { actor: "pool" }.into() });
+    }
+}
+
+/// An order that was admitted.
+pub(super) struct Request {
+    pub(super) id: GenerationId,
+    pub(super) order: Box<GenerationOrder>,
+    reader: Reader,
+    /// What the reader has got so far.
+    tokens: Vec<Token>,
+    /// Workers that died while this ran.
+    crashes: u32,
+    /// The reader wants no more.
+    pub(super) cancelled: bool,
+}
+
+impl Request {
+    pub(super) fn new(id: GenerationId, order: Box<GenerationOrder>, events: Sink<GenerationEvent>) -> Self {
+        Self { id, order, reader: Reader(Some(events)), tokens: Vec::new(), crashes: 0, cancelled: false }
+    }
+
+    pub(super) fn ticket(&self) -> Ticket {
+        Ticket { id: self.id, archon: self.order.archon.clone(), priority: self.order.priority }
+    }
+
+    /// What a worker is given: the order, and what is there of the answer.
+    pub(super) fn for_worker(&self) -> GenerationRequest {
+        GenerationRequest {
+            id: self.id,
+            prompt: self.order.prompt.clone(),
+            sampling: self.order.sampling,
+            resume: self.tokens.clone(),
+            answer_tokens_max: self.order.answer_tokens_max,
+            context_tokens_max: self.order.context_tokens_max,
+        }
+    }
+
+    /// A model's tokens mean nothing to another model.
+    pub(super) fn is_begun(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    /// One more crash and it is given up: it runs alone now, so that nobody else is blamed for it, nor it for others.
+    pub(super) fn is_suspect(&self, crashes_max: u32) -> bool {
+        self.crashes > 0 && self.crashes + 1 >= crashes_max
+    }
+
+    /// A worker died while it ran. Answers how many did so far.
+    pub(super) fn crashed(&mut self) -> u32 {
+        self.crashes += 1;
+        self.crashes
+    }
+
+    pub(super) fn tell(&self, event: GenerationEvent) {
+        self.reader.tell(event);
+    }
+
+    pub(super) fn token(&mut self, token: Token, text: String) {
+        self.tokens.push(token);
+        self.reader.tell(GenerationEvent::Text { text });
+    }
+
+    pub(super) fn finish(mut self, model: ModelId, reason: FinishReason, usage: Usage) {
+        self.reader.end(GenerationEvent::Finished { model, reason, usage });
+    }
+
+    /// Ends it as its reader wished, without a word of the worker.
+    pub(super) fn finish_cancelled(self, model: ModelId) {
+        let answer_tokens = u32::try_from(self.tokens.len()).unwrap_or(u32::MAX);
+        self.finish(model, FinishReason::Cancelled, Usage { answer_tokens, ..Usage::default() });
+    }
+
+    pub(super) fn fail(mut self, error: PoolError) {
+        self.reader.end(GenerationEvent::Failed { error });
+    }
+}

@@ -1,0 +1,271 @@
+//! The life of the pool's workers, and what their lives mean for the requests.
+//!
+//! A request is never lost with its worker: what ran goes back before the queue, with the tokens that its reader has,
+//! and the next worker goes on behind them. A request that ran in too many dying workers is given up.
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::ActorCell;
+
+use super::actor::PoolState;
+use super::handle::{GenerationEvent, PoolError};
+use super::ladder::Standing;
+use super::lane::{Killed, Lane, LaneWorker};
+use super::request::Request;
+use super::watchdog::Fault;
+use super::worker::{WorkerArgs, WorkerId, spawn_worker};
+use crate::domain::{FinishReason, GenerationId, ModelId, Refusal, Token, Usage};
+use crate::ports::{EngineError, WorkerEvent, WorkerLink};
+
+impl PoolState {
+    pub(super) fn on_worker_launched(&mut self, worker: &WorkerId, link: Arc<dyn WorkerLink>) {
+        // A worker that is not the present one is not wanted: its link is dropped, which ends it.
+        let Some(lane) = self.lane_of(worker) else { return };
+        let Some(present) = &mut lane.worker else { return };
+        tracing::info!(model = %worker.model, pid = link.pid(), "worker started");
+        present.link = Some(link);
+        self.work(&worker.model);
+    }
+
+    pub(super) fn on_worker_said(&mut self, worker: &WorkerId, event: WorkerEvent) {
+        if self.lane_of(worker).is_none() {
+            return;
+        }
+        match event {
+            WorkerEvent::Loading { percent } => self.on_loading(&worker.model, percent),
+            WorkerEvent::Ready { slots, context_tokens } => {
+                self.on_ready(&worker.model, slots, context_tokens)
+            }
+            WorkerEvent::Prefill { id, done, total } => self.on_prefill(&worker.model, id, done, total),
+            WorkerEvent::Token { id, token, text } => self.on_token(&worker.model, id, token, text),
+            WorkerEvent::Finished { id, reason, usage } => self.on_finished(&worker.model, id, reason, usage),
+            WorkerEvent::Refused { id, refusal } => self.on_refused(&worker.model, id, refusal),
+            WorkerEvent::Exited { error } => self.on_worker_exited(&worker.model, &error),
+        }
+    }
+
+    /// The actor of a worker ended: by our own wish, which needs nothing more, or because the engine's code broke in it.
+    pub(super) fn on_worker_actor_ended(&mut self, cell: &ActorCell, detail: &str) {
+        let is_its = |lane: &&Lane| lane.worker.as_ref().is_some_and(|worker| worker.cell == *cell);
+        if let Some(model) = self.lanes.values().find(is_its).map(|lane| lane.model.clone()) {
+            let error = EngineError::Process { model: model.clone(), detail: detail.to_owned() };
+            self.on_worker_exited(&model, &error);
+        }
+    }
+
+    fn on_loading(&mut self, model: &ModelId, percent: u8) {
+        let Some(worker) = self.lanes.get_mut(model).and_then(|lane| lane.worker.as_mut()) else { return };
+        if worker.percent != percent {
+            worker.percent = percent;
+            self.tell_waiting(model);
+        }
+    }
+
+    fn on_ready(&mut self, model: &ModelId, slots: u32, context_tokens: u32) {
+        let Some(lane) = self.lanes.get_mut(model) else { return };
+        if let Some(worker) = &mut lane.worker {
+            worker.ready = true;
+        }
+        lane.slots = slots;
+        lane.context_tokens = context_tokens;
+        lane.watchdog.ready();
+        lane.ladder.ready();
+        tracing::info!(%model, slots, context_tokens, "model ready");
+        self.work(model);
+    }
+
+    fn on_prefill(&mut self, model: &ModelId, id: GenerationId, done: u32, total: u32) {
+        let now = self.now();
+        let Some(lane) = self.lanes.get_mut(model) else { return };
+        if let Some(request) = lane.running.get(&id) {
+            request.tell(GenerationEvent::Reading { done, total });
+            lane.watchdog.progressed(now);
+        }
+    }
+
+    fn on_token(&mut self, model: &ModelId, id: GenerationId, token: Token, text: String) {
+        let now = self.now();
+        let Some(lane) = self.lanes.get_mut(model) else { return };
+        if let Some(request) = lane.running.get_mut(&id) {
+            request.token(token, text);
+            lane.tokens += 1;
+            lane.watchdog.progressed(now);
+        }
+    }
+
+    fn on_finished(&mut self, model: &ModelId, id: GenerationId, reason: FinishReason, usage: Usage) {
+        let answered = reason != FinishReason::Cancelled;
+        if let Some(request) = self.take_back(model, id, answered) {
+            request.finish(model.clone(), reason, usage);
+        }
+        self.work(model);
+    }
+
+    fn on_refused(&mut self, model: &ModelId, id: GenerationId, refusal: Refusal) {
+        // A refusal is an answer too: the worker is well.
+        let answered = !matches!(refusal, Refusal::NoFreeSlot);
+        let Some(request) = self.take_back(model, id, answered) else { return };
+        match refusal {
+            Refusal::NoFreeSlot if request.cancelled => request.finish_cancelled(model.clone()),
+            Refusal::NoFreeSlot => {
+                let now = self.now();
+                if let Some(lane) = self.lanes.get_mut(model) {
+                    lane.turned_away(now);
+                }
+                self.waiting.put_back(model, request.ticket(), request);
+            }
+            Refusal::PromptTooLong { tokens, tokens_max } => {
+                request.fail(PoolError::PromptTooLong { tokens, tokens_max });
+            }
+            Refusal::Engine { detail } => request.fail(PoolError::Engine { detail }),
+        }
+        self.work(model);
+    }
+
+    fn on_worker_exited(&mut self, model: &ModelId, error: &EngineError) {
+        let now = self.now();
+        let Some(lane) = self.lanes.get_mut(model) else { return };
+        let Some(worker) = lane.worker.take() else { return };
+        worker.cell.stop(None);
+        lane.watchdog.gone();
+        let detail = match &worker.killed_for {
+            Some(killed) => killed.detail.clone(),
+            None => error.to_string(),
+        };
+        let is_crash = worker.killed_for.is_none_or(|killed| killed.is_crash);
+        tracing::warn!(%model, running = lane.running.len(), error = %detail, "worker ended");
+        lane.crashes = lane.crashes.saturating_add(1);
+        lane.last_error = Some(detail);
+        let delay = match error {
+            EngineError::Unusable { .. } | EngineError::NotOnDisk { .. } => lane.ladder.unusable(now),
+            EngineError::Exited { .. } | EngineError::Process { .. } if is_crash => lane.ladder.crashed(now),
+            EngineError::Exited { .. } | EngineError::Process { .. } => Duration::ZERO,
+        };
+        lane.retry_at = Some(now + delay);
+        let standing = lane.ladder.standing(now);
+        for request in std::mem::take(&mut lane.running).into_values().rev() {
+            self.survive(model, request, is_crash);
+        }
+        if let Standing::Failed { retry_in } = standing {
+            tracing::error!(%model, ?retry_in, "model failed");
+            self.give_up_waiting(model);
+        }
+        self.work(model);
+    }
+
+    /// What becomes of a request whose worker died.
+    fn survive(&mut self, model: &ModelId, mut request: Request, is_crash: bool) {
+        if request.cancelled {
+            return request.finish_cancelled(model.clone());
+        }
+        if is_crash && request.crashed() >= self.settings.request_crashes_max {
+            let crashes = self.settings.request_crashes_max;
+            tracing::error!(%model, id = %request.id, session = %request.order.session, crashes, "request given up");
+            return request.fail(PoolError::RequestCrashed { model: model.clone(), crashes });
+        }
+        request.tell(GenerationEvent::WorkerReplaced);
+        self.waiting.put_back(model, request.ticket(), request);
+    }
+
+    /// The model failed: those who wait for it go to their next model, if they have one and no word of an answer yet.
+    fn give_up_waiting(&mut self, model: &ModelId) {
+        let mut others = Vec::new();
+        for (ticket, request) in self.waiting.drain(model).into_iter().rev() {
+            let begun = request.is_begun();
+            let wanted = if begun { std::slice::from_ref(model) } else { request.order.models.as_slice() };
+            match self.choose(wanted) {
+                Ok(other) => {
+                    self.waiting.put_back(&other, ticket, request);
+                    others.push(other);
+                }
+                Err(error) => request.fail(error),
+            }
+        }
+        others.sort_unstable();
+        others.dedup();
+        others.iter().for_each(|other| self.work(other));
+    }
+
+    /// Does for a lane what its deadlines ask for.
+    pub(super) fn keep_deadlines(&mut self, model: &ModelId, now: Duration) {
+        let Some(lane) = self.lanes.get_mut(model) else { return };
+        if let Some(worker) = &mut lane.worker {
+            worker.full_until = worker.full_until.filter(|until| *until > now);
+        }
+        if let Some(fault) = lane.watchdog.fault(now) {
+            lane.watchdog.killed(now, &fault);
+            let is_crash = !matches!(fault, Fault::CancelIgnored(_));
+            let detail = format!("the worker of {model} was killed: {fault}");
+            let killed = lane.kill(Killed { detail: detail.clone(), is_crash });
+            if !killed || matches!(fault, Fault::Unreaped(_)) {
+                // Nobody will say that it ended.
+                let error = EngineError::Process { model: model.clone(), detail };
+                return self.on_worker_exited(model, &error);
+            }
+        }
+        self.work(model);
+    }
+
+    /// Does for a lane what can be done now: starts its worker, hands over requests, tells the others where they stand.
+    pub(super) fn work(&mut self, model: &ModelId) {
+        self.launch_if_due(model);
+        self.dispatch(model);
+        self.tell_waiting(model);
+    }
+
+    fn launch_if_due(&mut self, model: &ModelId) {
+        let now = self.now();
+        let lane =
+            self.lanes.entry(model.clone()).or_insert_with(|| Lane::new(model.clone(), &self.settings));
+        if lane.worker.is_some() || lane.retry_at.is_some_and(|at| at > now) {
+            return;
+        }
+        lane.retry_at = None;
+        self.incarnations += 1;
+        let id = WorkerId { model: model.clone(), incarnation: self.incarnations };
+        let args = WorkerArgs { id: id.clone(), engine: self.engine.clone(), pool: self.me.clone() };
+        match spawn_worker(args) {
+            Ok(cell) => {
+                let size_bytes = self.shelf.on_disk().get(model).copied().unwrap_or(0);
+                let by_size = size_bytes / self.settings.load_bytes_per_second_min.max(1);
+                lane.watchdog.launched(now, self.settings.load_timeout_min + Duration::from_secs(by_size));
+                lane.ladder.launched();
+                lane.worker = Some(LaneWorker {
+                    id,
+                    cell,
+                    link: None,
+                    percent: 0,
+                    ready: false,
+                    full_until: None,
+                    killed_for: None,
+                });
+            }
+            Err(error) => {
+                lane.last_error = Some(format!("the worker of {model} failed: {error}"));
+                lane.retry_at = Some(now + lane.ladder.crashed(now));
+            }
+        }
+    }
+
+    fn dispatch(&mut self, model: &ModelId) {
+        let now = self.now();
+        let Some(lane) = self.lanes.get_mut(model) else { return };
+        while self.waiting.peek(model).is_some_and(|next| lane.has_room_for(next)) {
+            let Some((ticket, request)) = self.waiting.next(model) else { return };
+            if let Err(request) = lane.hand_over(now, request) {
+                self.waiting.put_back(model, ticket, request);
+            }
+        }
+    }
+
+    fn take_back(&mut self, model: &ModelId, id: GenerationId, answered: bool) -> Option<Request> {
+        let now = self.now();
+        self.lanes.get_mut(model)?.take_back(now, id, answered)
+    }
+
+    /// The lane whose present worker this is.
+    fn lane_of(&mut self, worker: &WorkerId) -> Option<&mut Lane> {
+        let lane = self.lanes.get_mut(&worker.model)?;
+        (lane.worker.as_ref()?.id == *worker).then_some(lane)
+    }
+}
