@@ -20,11 +20,11 @@ const USER_MODELS_MAX: usize = 1_000;
 
 /// The shipped files, by file name.
 pub const SHIPPED: [(&str, &str); 5] = [
-    ("gemma-4-e2b.ron", include_str!("../gemma-4-e2b.ron")),
-    ("gemma-4-e4b.ron", include_str!("../gemma-4-e4b.ron")),
-    ("gemma-4-26b-a4b.ron", include_str!("../gemma-4-26b-a4b.ron")),
-    ("gemma-4-31b.ron", include_str!("../gemma-4-31b.ron")),
-    ("smollm2-135m-instruct.ron", include_str!("../smollm2-135m-instruct.ron")),
+    ("gemma-4-e2b.ron", include_str!("../../gemma-4-e2b.ron")),
+    ("gemma-4-e4b.ron", include_str!("../../gemma-4-e4b.ron")),
+    ("gemma-4-26b-a4b.ron", include_str!("../../gemma-4-26b-a4b.ron")),
+    ("gemma-4-31b.ron", include_str!("../../gemma-4-31b.ron")),
+    ("smollm2-135m-instruct.ron", include_str!("../../smollm2-135m-instruct.ron")),
 ];
 
 /// All models that can be named.
@@ -66,15 +66,19 @@ impl Catalogue {
         self.models.values()
     }
 
+    /// The model that has this name: its id or one of its aliases, whole. Capitals do not count.
+    pub fn named(&self, name: &str) -> Option<&Arc<Model>> {
+        let wanted = name.trim().to_ascii_lowercase();
+        let has_alias = |model: &&Arc<Model>| model.aliases.iter().any(|a| a.eq_ignore_ascii_case(&wanted));
+        self.models.get(&wanted).or_else(|| self.iter().find(has_alias))
+    }
+
     /// The model that a person means: an id, an alias, or the start of one if only one model has it. Capitals do not count.
     pub fn find(&self, name: &str) -> Result<&Arc<Model>, UnknownModel> {
+        if let Some(model) = self.named(name) {
+            return Ok(model);
+        }
         let wanted = name.trim().to_ascii_lowercase();
-        if let Some(model) = self.models.get(&wanted) {
-            return Ok(model);
-        }
-        if let Some(model) = self.iter().find(|m| m.aliases.iter().any(|a| a.eq_ignore_ascii_case(&wanted))) {
-            return Ok(model);
-        }
         let starts = |text: &String| text.to_ascii_lowercase().starts_with(&wanted);
         let meant: Vec<_> = match wanted.is_empty() {
             true => Vec::new(),
