@@ -1,4 +1,6 @@
 //! Doubles of the ports, for tests, benches and examples: they behave, they can be told to misbehave, and need no disk.
+pub mod engine;
 pub mod store;
 
+pub use engine::{FakeEngine, FakeFault, FakeLoad};
 pub use store::MemStore;
