@@ -28,8 +28,6 @@ const RUNTIME_THREADS: usize = 2;
 const WORKER_MEMORY_PERCENT: u64 = 80;
 /// The store's file in the data folder.
 const STORE_FILE: &str = "house.redb";
-/// The log folder in the state folder.
-pub const LOGS: &str = "logs";
 /// Time for tasks that are still running when everything else has ended.
 const RUNTIME_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -95,7 +93,7 @@ pub fn run(options: &RunOptions) -> Result<(), DaemonError> {
     let sources = models_on_disk::sources()?;
     let settings = Settings::load(&sources).map_err(DaemonError::Settings)?;
     let archons = archons_to_start(&settings, &options.archons)?;
-    let logs = sources.paths.state.join(LOGS);
+    let logs = sources.paths.logs();
     for directory in [&settings.house.data_dir, &sources.paths.state, &logs] {
         settings::private_dir(directory)?;
     }

@@ -137,9 +137,10 @@ fn model_view(model: &ModelStatus) -> ModelView {
     }
 }
 
-/// Memory of a process that is in RAM, file pages included, from the second field of `/proc/<pid>/statm`.
+/// Memory of a process that is in RAM, file pages included: `VmRSS` of `/proc/<pid>/status`, which is in KiB.
 fn resident_bytes(pid: u32) -> Option<u64> {
-    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
 }

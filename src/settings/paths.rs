@@ -124,6 +124,11 @@ impl Paths {
         self.config.join("archons")
     }
 
+    /// The log files.
+    pub fn logs(&self) -> PathBuf {
+        self.state.join("logs")
+    }
+
     /// The socket, unless a setting names another one.
     pub fn socket(&self) -> PathBuf {
         self.run.join("archond.sock")
