@@ -1,0 +1,95 @@
+//! Who goes next, and how many may wait.
+use super::*;
+
+/// A pool with one slot, in which one answer runs; what is ordered now waits.
+async fn busy_house(settings: PoolSettings) -> (House, Reading) {
+    let house = house(settings).await;
+    house.engine.set_slots(1);
+    house.engine.set_token_delay(Duration::from_secs(1));
+    let mut first = begin(&house.pool, order("first", "occupies the slot")).await.unwrap();
+    first.until(is_text).await;
+    (house, first)
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_priority_then_in_turns_then_first_come_first_served() {
+    let (House { pool, engine, .. }, first) = busy_house(PoolSettings::default()).await;
+    let orders = [
+        ("ann", "tidy", Priority::Compaction),
+        ("ann", "one", Priority::Direct),
+        ("ann", "two", Priority::Direct),
+        ("ann", "three", Priority::Direct),
+        ("bob", "hook", Priority::Webhook),
+        ("bob", "four", Priority::Direct),
+        ("cyd", "tick", Priority::Schedule),
+    ];
+    let mut readings = Vec::new();
+    for (archon, text, priority) in orders {
+        let order = GenerationOrder { priority, ..order(archon, text) };
+        readings.push(begin(&pool, order).await.unwrap());
+    }
+    for (reading, position) in readings.iter_mut().zip([7, 1, 3, 4, 5, 2, 6]) {
+        reading.until(queued_at(position)).await;
+    }
+    first.end().await;
+    for reading in readings {
+        reading.end().await;
+    }
+    let served: Vec<String> =
+        engine.requests().iter().skip(1).map(|request| request.prompt.turns[0].text.to_string()).collect();
+    assert_eq!(served, ["one", "four", "two", "three", "hook", "tick", "tidy"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_refuses_with_its_length() {
+    let settings = PoolSettings { queue_len_max: 3, queue_len_max_per_archon: 2, ..PoolSettings::default() };
+    let (House { pool, .. }, first) = busy_house(settings).await;
+    let one = begin(&pool, order("ann", "one")).await.unwrap();
+    let two = begin(&pool, order("ann", "two")).await.unwrap();
+    let refused = |result: Result<Reading, PoolError>| result.err().unwrap();
+    assert_eq!(refused(begin(&pool, order("ann", "x")).await), PoolError::QueueFull { waiting: 2 });
+    let three = begin(&pool, order("bob", "three")).await.unwrap();
+    assert_eq!(refused(begin(&pool, order("cyd", "x")).await), PoolError::QueueFull { waiting: 3 });
+    assert_eq!(status(&pool, &large()).await.queued, 3);
+    for (reading, text) in [(first, "occupies the slot"), (one, "one"), (two, "two"), (three, "three")] {
+        reading.end().await.is_whole(&large(), &echo(text, None));
+    }
+    begin(&pool, order("cyd", "x")).await.unwrap().end().await.is_whole(&large(), "echo: x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn models_do_not_wait_for_each_other() {
+    let (House { pool, .. }, first) = busy_house(PoolSettings::default()).await;
+    let waiting = begin(&pool, order("ann", "waits")).await.unwrap();
+    let other = GenerationOrder { models: vec![small()], ..order("ann", "goes") };
+    begin(&pool, other).await.unwrap().end().await.is_whole(&small(), "echo: goes");
+    assert_eq!(status(&pool, &large()).await.queued, 1);
+    first.end().await;
+    waiting.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_is_told_again_and_again() {
+    let (House { pool, engine, .. }, first) = busy_house(PoolSettings::default()).await;
+    engine.set_token_delay(Duration::from_secs(12));
+    let mut waiting = begin(&pool, order("ann", "waits")).await.unwrap();
+    let began = Instant::now();
+    for _ in 0..4 {
+        waiting.until(queued_at(1)).await;
+    }
+    assert!(began.elapsed() <= Duration::from_secs(15), "{:?}", began.elapsed());
+    first.end().await;
+    waiting.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_whose_caller_is_gone_does_not_run() {
+    let (House { pool, engine, .. }, first) = busy_house(PoolSettings::default()).await;
+    // Long enough for the next look at the disk to be due: the order waits for it while its caller leaves.
+    pass(Duration::from_secs(2)).await;
+    let left = tokio::time::timeout(Duration::ZERO, begin(&pool, order("ann", "gone"))).await;
+    assert!(left.is_err());
+    first.end().await;
+    assert_eq!(status(&pool, &large()).await.queued, 0);
+    assert_eq!(engine.requests().len(), 1);
+}
