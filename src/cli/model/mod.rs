@@ -1,0 +1,280 @@
+//! `archond model`: the models on disk and those that can be fetched.
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use archond_models::catalogue::UnknownModel;
+use archond_models::download::{Downloader, Origin, Piece, PullError, Settings};
+use archond_models::library::{Entry, Library, LibraryError, Placement, State};
+
+use super::exit::ExitCode;
+use super::moment::bytes;
+
+mod meter;
+mod view;
+
+use meter::Meter;
+
+/// What can be done with models on disk. What runs is shown by `ps`.
+#[derive(Debug, clap::Subcommand)]
+pub enum ModelCommand {
+    /// Fetch a model, or go on with a fetch that was interrupted
+    Pull {
+        /// Its name, the beginning of its name, or an alias such as gemma4:e4b
+        name: String,
+        /// Another mirror's base address, the address of the file, a folder that holds it, or the file itself
+        #[arg(long, value_name = "URL|PATH")]
+        from: Option<String>,
+        /// Fetch the projector for pictures and sound as well
+        #[arg(long)]
+        mmproj: bool,
+    },
+    /// List the models on disk
+    #[command(alias = "list")]
+    Ls {
+        /// Also list the models that can be fetched
+        #[arg(long, short)]
+        all: bool,
+    },
+    /// Show what is known of a model
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Take a GGUF file of this machine into the library; needs no network
+    Import {
+        /// The file
+        path: PathBuf,
+        /// Its name in the library; a name of the catalogue says that it is that model
+        #[arg(long)]
+        name: Option<String>,
+        /// Make a hard link in place of a copy: takes no space, but who changes the file changes the model
+        #[arg(long)]
+        link: bool,
+    },
+    /// Read a model's files again and compare their sha256 with what was recorded
+    Verify {
+        /// Its name
+        name: String,
+    },
+    /// Remove a model's files
+    #[command(alias = "remove")]
+    Rm {
+        /// Its name
+        name: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// What the commands work on.
+#[derive(Debug, Clone)]
+pub struct ModelContext {
+    /// The models.
+    pub library: Library,
+    /// Print JSON where there is data.
+    pub json: bool,
+    /// Somebody watches: draw a progress bar and ask questions.
+    pub terminal: bool,
+}
+
+/// Why a command about models failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelCliError {
+    /// The library.
+    #[error(transparent)]
+    Library(#[from] LibraryError),
+    /// The download.
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    /// The name.
+    #[error(transparent)]
+    Unknown(#[from] UnknownModel),
+    /// Nobody takes what is written, or answers a question.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    /// Nobody can be asked.
+    #[error("removing `{id}` needs a yes: add `--yes`")]
+    Unconfirmed {
+        /// The model.
+        id: String,
+    },
+}
+
+impl ModelCliError {
+    /// What the shell is told.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Library(error) | Self::Pull(PullError::Library(error)) => exit_code_of_library(error),
+            Self::Pull(error) => exit_code_of_pull(error),
+            Self::Unknown(_) => ExitCode::NotFound,
+            Self::Output(_) => ExitCode::Failed,
+            Self::Unconfirmed { .. } => ExitCode::Usage,
+        }
+    }
+
+    /// Whether the reader of our output has gone, as `head` does.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+fn exit_code_of_library(error: &LibraryError) -> ExitCode {
+    match error {
+        LibraryError::Unknown(_) | LibraryError::NotOnDisk { .. } => ExitCode::NotFound,
+        LibraryError::Io { source, .. } => match source.kind() {
+            io::ErrorKind::NotFound => ExitCode::NotFound,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ExitCode::Permission,
+            _ => ExitCode::CannotCreate,
+        },
+        LibraryError::NoSpace { .. } => ExitCode::CannotCreate,
+        LibraryError::Busy { .. } => ExitCode::Busy,
+        LibraryError::BadName { .. } | LibraryError::NameTaken { .. } => ExitCode::Usage,
+        LibraryError::WrongHash { .. }
+        | LibraryError::Damaged { .. }
+        | LibraryError::Gguf { .. }
+        | LibraryError::NotAFile { .. }
+        | LibraryError::NotUsable { .. }
+        | LibraryError::NotThisModel { .. } => ExitCode::BadInput,
+        LibraryError::NoUserDirectory | LibraryError::Describe { .. } => ExitCode::Internal,
+    }
+}
+
+fn exit_code_of_pull(error: &PullError) -> ExitCode {
+    match error {
+        PullError::DiskFull { .. } => ExitCode::CannotCreate,
+        PullError::NotFound { .. } | PullError::NotInFolder { .. } | PullError::NoProjector { .. } => {
+            ExitCode::NotFound
+        }
+        PullError::Refused { .. } => ExitCode::Permission,
+        PullError::Address { .. } => ExitCode::BadSettings,
+        _ => ExitCode::Failed,
+    }
+}
+
+/// Does what the command says.
+pub async fn run(command: ModelCommand, ctx: &ModelContext) -> Result<(), ModelCliError> {
+    match command {
+        ModelCommand::Pull { name, from, mmproj } => pull(ctx, &name, from.as_deref(), mmproj).await,
+        ModelCommand::Ls { all } => ls(ctx, all),
+        ModelCommand::Show { name } => show(ctx, &name),
+        ModelCommand::Import { path, name, link } => import(ctx, &path, name.as_deref(), link),
+        ModelCommand::Verify { name } => verify(ctx, &name),
+        ModelCommand::Rm { name, yes } => rm(ctx, &name, yes),
+    }
+}
+
+async fn pull(ctx: &ModelContext, name: &str, from: Option<&str>, mmproj: bool) -> Result<(), ModelCliError> {
+    let model = ctx.library.catalogue().find(name)?.clone();
+    let from = from.map(str::parse::<Origin>).transpose()?;
+    let downloader = Downloader::new(Settings::from_process()?)?;
+    let pieces: &[Piece] = if mmproj { &[Piece::Weights, Piece::Mmproj] } else { &[Piece::Weights] };
+    for &piece in pieces {
+        let what = match piece {
+            Piece::Weights => model.id.clone(),
+            Piece::Mmproj => format!("{} projector", model.id),
+        };
+        let meter = Meter::new(ctx.terminal, &what);
+        let show = |progress| meter.show(progress);
+        let pulled = downloader.pull(&ctx.library, &model.id, piece, from.as_ref(), &show).await;
+        meter.end();
+        let pulled = pulled?;
+        let outcome = if pulled.already { "is here already" } else { "is ready" };
+        let record = &pulled.stored.record;
+        say(&format!("{what} {outcome}: {}, sha256 {}", bytes(record.bytes), record.sha256))?;
+    }
+    Ok(())
+}
+
+fn ls(ctx: &ModelContext, all: bool) -> Result<(), ModelCliError> {
+    let mut entries = ctx.library.list();
+    entries.retain(|entry| all || entry.state != State::Absent);
+    if ctx.json {
+        let views: Vec<_> = entries.iter().map(view::ModelJson::of).collect();
+        return Ok(say(&serde_json::to_string(&views).map_err(io::Error::other)?)?);
+    }
+    if entries.is_empty() {
+        let hint =
+            "no model is on disk; `archond model ls --all` lists what `archond model pull NAME` can fetch";
+        return Ok(writeln!(io::stderr().lock(), "{hint}")?);
+    }
+    Ok(say(&view::table(&entries))?)
+}
+
+fn show(ctx: &ModelContext, name: &str) -> Result<(), ModelCliError> {
+    let entry = entry(ctx, name)?;
+    let text = match ctx.json {
+        true => serde_json::to_string(&view::ModelJson::of(&entry)).map_err(io::Error::other)?,
+        false => view::page(&entry),
+    };
+    Ok(say(&text)?)
+}
+
+fn import(ctx: &ModelContext, path: &Path, name: Option<&str>, link: bool) -> Result<(), ModelCliError> {
+    let meter = Meter::new(ctx.terminal, &path.display().to_string());
+    let placement = if link { Placement::Link } else { Placement::Copy };
+    // An alias of the catalogue is as good as the id; anything else is a new name.
+    let known = name.and_then(|name| ctx.library.catalogue().named(name)).map(|model| model.id.clone());
+    let name = known.as_deref().or(name);
+    let imported = ctx.library.clone().import(path, name, placement, &|progress| meter.show(progress));
+    meter.end();
+    let imported = imported?;
+    let outcome = if imported.already { "was in the library already" } else { "is in the library" };
+    say(&format!("{} {outcome} as `{}`", path.display(), imported.model.id))?;
+    Ok(())
+}
+
+fn verify(ctx: &ModelContext, name: &str) -> Result<(), ModelCliError> {
+    let entry = entry(ctx, name)?;
+    let meter = Meter::new(ctx.terminal, &entry.model.id);
+    let verified = ctx.library.verify(&entry.model.id, &|progress| meter.show(progress));
+    meter.end();
+    for stored in verified? {
+        say(&format!(
+            "{} is sound: {}, sha256 {}",
+            stored.record.file,
+            bytes(stored.record.bytes),
+            stored.record.sha256
+        ))?;
+    }
+    Ok(())
+}
+
+fn rm(ctx: &ModelContext, name: &str, yes: bool) -> Result<(), ModelCliError> {
+    let entry = entry(ctx, name)?;
+    let id = &entry.model.id;
+    if entry.state == State::Absent && entry.model.role != archond_models::catalogue::Role::Own {
+        return Err(LibraryError::NotOnDisk { id: id.clone() }.into());
+    }
+    if !yes && !confirm(ctx, id)? {
+        return Ok(());
+    }
+    let freed = ctx.library.clone().remove(id)?;
+    say(&format!("{id} is removed: {} are free again", bytes(freed)))?;
+    Ok(())
+}
+
+fn confirm(ctx: &ModelContext, id: &str) -> Result<bool, ModelCliError> {
+    if !ctx.terminal || !io::stdin().is_terminal() {
+        return Err(ModelCliError::Unconfirmed { id: id.to_owned() });
+    }
+    let mut err = io::stderr().lock();
+    write!(err, "Remove {id} from {}? [y/N] ", ctx.library.dir().display())?;
+    err.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// The model that a person means.
+fn entry(ctx: &ModelContext, name: &str) -> Result<Entry, ModelCliError> {
+    let id = &ctx.library.catalogue().find(name)?.id;
+    ctx.library.entry(id).ok_or_else(|| LibraryError::NotOnDisk { id: id.clone() }.into())
+}
+
+/// Writes data.
+fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}

@@ -1,0 +1,188 @@
+//! How models are shown: a table, a page, and JSON.
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use archond_models::catalogue::{Artifact, Family, Role, Source};
+use archond_models::library::{Entry, State, Stored};
+use serde::Serialize;
+
+use super::super::moment::{ago, bytes, now_unix_ms, utc};
+use super::super::ps;
+
+/// Shown where there is nothing to show.
+const NOTHING: &str = "-";
+/// The conversation's length that memory is told for: what the shipped profiles ask for. A model with a shorter context has its own.
+const CONTEXT_TOKENS: u32 = 8_192;
+/// The conversations at once that memory is told for.
+const SLOTS: u64 = 8;
+
+/// A model for programs. The names of the fields are a promise.
+#[derive(Debug, Serialize)]
+pub(super) struct ModelJson {
+    id: String,
+    aliases: Vec<String>,
+    name: String,
+    family: Family,
+    role: Role,
+    licence: String,
+    parameters: u64,
+    quantisation: String,
+    context_tokens: u32,
+    /// `ready`, `partial`, `damaged` or `absent`.
+    state: &'static str,
+    /// Of the whole file, by the catalogue.
+    bytes: u64,
+    bytes_on_disk: u64,
+    /// With one conversation of 8192 tokens, or of the model's own context.
+    memory_bytes: u64,
+    path: Option<PathBuf>,
+    sha256: Option<String>,
+    source: String,
+    added_unix_s: Option<u64>,
+}
+
+impl ModelJson {
+    pub(super) fn of(entry: &Entry) -> Self {
+        let model = entry.model.as_ref().clone();
+        let stored = stored(entry);
+        Self {
+            state: word(&entry.state),
+            bytes: stored.map_or(model.weights.bytes.count(), |stored| stored.record.bytes),
+            bytes_on_disk: match &entry.state {
+                State::Ready(stored) => stored.record.bytes,
+                State::Partial { bytes, .. } => *bytes,
+                State::Absent | State::Damaged { .. } => 0,
+            },
+            memory_bytes: model.memory_bytes(u64::from(model.context_tokens.min(CONTEXT_TOKENS)), 1),
+            path: stored.map(|stored| stored.path.clone()),
+            sha256: stored.map(|stored| stored.record.sha256.clone()).or(model.weights.sha256),
+            source: stored.map_or_else(|| source(&model.source), |stored| stored.record.source.clone()),
+            added_unix_s: stored.map(|stored| stored.record.added_unix_s),
+            id: model.id,
+            aliases: model.aliases,
+            name: model.name,
+            family: model.family,
+            role: model.role,
+            licence: model.licence,
+            parameters: model.parameters,
+            quantisation: model.quantisation,
+            context_tokens: model.context_tokens,
+        }
+    }
+}
+
+/// The table of `ls`.
+pub(super) fn table(entries: &[Entry]) -> String {
+    let now = now_unix_ms();
+    let rows = entries.iter().map(|entry| {
+        let model = &entry.model;
+        [
+            model.id.clone(),
+            bytes(stored(entry).map_or(model.weights.bytes.count(), |stored| stored.record.bytes)),
+            model.quantisation.clone(),
+            model.context_tokens.to_string(),
+            state(&entry.state),
+            stored(entry).map_or(NOTHING.to_owned(), |stored| {
+                ago(now, stored.record.added_unix_s.saturating_mul(1000))
+            }),
+        ]
+    });
+    ps::table(["NAME", "SIZE", "QUANT", "CONTEXT", "STATE", "MODIFIED"], rows)
+}
+
+/// The page of `show`.
+pub(super) fn page(entry: &Entry) -> String {
+    let model = &entry.model;
+    let context = u64::from(model.context_tokens.min(CONTEXT_TOKENS));
+    let mut lines = vec![
+        ("name", format!("{} ({})", model.id, model.name)),
+        ("aliases", or_nothing(&model.aliases.join(", "))),
+        ("state", state(&entry.state)),
+        ("role", format!("{:?}, spoken to as {:?}", model.role, model.family).to_lowercase()),
+        ("licence", model.licence.clone()),
+        ("parameters", millions(model.parameters)),
+        ("quantisation", model.quantisation.clone()),
+        ("context", format!("{} tokens", model.context_tokens)),
+        (
+            "memory",
+            format!(
+                "{} with one conversation of {context} tokens, {} with {SLOTS}",
+                bytes(model.memory_bytes(context, 1)),
+                bytes(model.memory_bytes(context, SLOTS))
+            ),
+        ),
+        ("weights", artifact(&model.weights)),
+        ("projector", model.mmproj.as_ref().map_or(NOTHING.to_owned(), artifact)),
+        ("drafter", model.drafter.as_ref().map_or(NOTHING.to_owned(), |drafter| drafter.repository.clone())),
+        ("source", source(&model.source)),
+    ];
+    match &entry.state {
+        State::Ready(stored) => lines.extend([
+            ("file", stored.path.display().to_string()),
+            ("size", format!("{} bytes", stored.record.bytes)),
+            ("sha256", stored.record.sha256.clone()),
+            ("from", stored.record.source.clone()),
+            ("added", utc(stored.record.added_unix_s.saturating_mul(1000))),
+        ]),
+        State::Damaged { reason } => lines.push(("damage", reason.clone())),
+        State::Absent | State::Partial { .. } => {
+            lines.push(("get it", format!("archond model pull {}", model.id)))
+        }
+    }
+    let mut text = String::new();
+    for (key, value) in lines {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{key:<14}{}", super::super::plain::plain(&value));
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn stored(entry: &Entry) -> Option<&Stored> {
+    match &entry.state {
+        State::Ready(stored) => Some(stored),
+        _ => None,
+    }
+}
+
+fn word(state: &State) -> &'static str {
+    match state {
+        State::Absent => "absent",
+        State::Partial { .. } => "partial",
+        State::Ready(_) => "ready",
+        State::Damaged { .. } => "damaged",
+    }
+}
+
+fn state(state: &State) -> String {
+    match state {
+        State::Partial { bytes, total } => {
+            format!("partial {} %", (bytes.saturating_mul(100) / (*total).max(1)).min(99))
+        }
+        other => word(other).to_owned(),
+    }
+}
+
+fn artifact(artifact: &Artifact) -> String {
+    format!("{} ({})", artifact.file, bytes(artifact.bytes.count()))
+}
+
+fn source(source: &Source) -> String {
+    match source {
+        Source::HuggingFace { repository } => format!("hub repository {repository}"),
+        Source::PyPi { project, version, .. } => format!("Python package {project} {version}"),
+        Source::Import => "imported".to_owned(),
+    }
+}
+
+fn millions(count: u64) -> String {
+    match count {
+        0..1_000_000 => count.to_string(),
+        1_000_000..1_000_000_000 => format!("{} million", count / 1_000_000),
+        _ => format!("{}.{} billion", count / 1_000_000_000, count / 100_000_000 % 10),
+    }
+}
+
+fn or_nothing(text: &str) -> String {
+    if text.is_empty() { NOTHING.to_owned() } else { text.to_owned() }
+}
