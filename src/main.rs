@@ -1,2 +1,10 @@
 //! The `archond` binary.
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A worker closes its sandbox while the process has one thread: nothing may be started before.
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == "model-worker") {
+        return archond_models::worker::run_worker();
+    }
+    archond::cli::main().into()
+}

@@ -1,0 +1,110 @@
+//! What a typed line means: slash commands by their unique beginning, everything else word for word.
+use archond_actors::command::{COMMANDS, Command};
+
+/// Names that end the chat. They never leave the terminal.
+const LEAVE: [&str; 3] = ["/quit", "/exit", "/bye"];
+
+/// What is to be done with a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Nothing was typed.
+    Empty,
+    /// End the chat.
+    Leave,
+    /// Send this; a shortened command is written out.
+    Send(String),
+    /// The beginning of more than one command.
+    Ambiguous(Vec<&'static str>),
+}
+
+/// Reads a line.
+pub(super) fn read(line: &str) -> Line {
+    let line = line.trim();
+    if line.is_empty() {
+        return Line::Empty;
+    }
+    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let word_lower = word.to_ascii_lowercase();
+    let Some(name) = resolve(&word_lower) else {
+        let candidates = candidates(&word_lower);
+        return if candidates.is_empty() { Line::Send(line.to_owned()) } else { Line::Ambiguous(candidates) };
+    };
+    match (LEAVE.contains(&name), rest.is_empty()) {
+        (true, _) => Line::Leave,
+        (false, true) => Line::Send(name.to_owned()),
+        (false, false) => Line::Send(format!("{name} {rest}")),
+    }
+}
+
+/// Whether the house begins a fresh session on this line.
+pub(super) fn begins_session(line: &str) -> bool {
+    Command::parse(line) == Some(Command::New)
+}
+
+/// Whether the house lists its commands on this line.
+pub(super) fn asks_for_help(line: &str) -> bool {
+    Command::parse(line) == Some(Command::Help)
+}
+
+/// The commands that begin so; empty when this is no beginning of a command.
+pub(super) fn candidates(word: &str) -> Vec<&'static str> {
+    if word.len() < 2 || !word.starts_with('/') {
+        return Vec::new();
+    }
+    names().filter(|name| name.starts_with(word)).collect()
+}
+
+/// Every command, as the completion offers them.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    COMMANDS.iter().flat_map(|(_, names, _)| names.iter().copied()).chain(LEAVE)
+}
+
+/// The one command that is meant: a whole name, or the beginning of names that all mean the same.
+fn resolve(word: &str) -> Option<&'static str> {
+    if let Some(name) = names().find(|name| *name == word) {
+        return Some(name);
+    }
+    let candidates = candidates(word);
+    let first = candidates.first()?;
+    candidates.iter().all(|name| meaning(name) == meaning(first)).then_some(*first)
+}
+
+/// Equal for names that mean the same.
+fn meaning(name: &str) -> Option<usize> {
+    COMMANDS.iter().position(|(_, names, _)| names.contains(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_taken_for_what_they_are() {
+        let send = |text: &str| Line::Send(text.to_owned());
+        let table = [
+            ("  ", Line::Empty),
+            ("hello there ", send("hello there")),
+            ("/quit", Line::Leave),
+            ("/EXIT now", Line::Leave),
+            ("/b", Line::Leave),
+            ("/status", send("/status")),
+            ("/statu", send("/status")),
+            ("/ne a title", send("/new a title")),
+            ("/w", send("/whoami")),
+            ("/sta", Line::Ambiguous(vec!["/status", "/start"])),
+            ("/frobnicate", send("/frobnicate")),
+            ("/", send("/")),
+            ("/etc/passwd", send("/etc/passwd")),
+            ("what is /new ?", send("what is /new ?")),
+        ];
+        for (line, wanted) in table {
+            assert_eq!(read(line), wanted, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_fresh_session_is_recognised() {
+        assert!(begins_session("/new") && begins_session("/reset") && begins_session("/clear now"));
+        assert!(!begins_session("/status") && !begins_session("new"));
+    }
+}

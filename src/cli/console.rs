@@ -1,0 +1,302 @@
+//! Where a command's words go: data to standard output, everything else to standard error.
+//!
+//! Colours and progress are only for terminals. A progress line is drawn behind the cursor and erased before anything is written,
+//! so that a streamed answer and the progress of its next piece can share a line.
+use std::io::{self, IsTerminal, Write};
+
+use unicode_width::UnicodeWidthChar;
+
+/// Width of a terminal that does not tell.
+const WIDTH_DEFAULT: usize = 80;
+/// Below this many free columns no progress is drawn: it could not be read.
+const PROGRESS_WIDTH_MIN: usize = 16;
+/// Distance of tab stops, as every terminal has it.
+const TAB_WIDTH: usize = 8;
+
+const DIM: &str = "\x1b[2m";
+const BOLD: &str = "\x1b[1m";
+const RESET: &str = "\x1b[0m";
+/// Erases from the cursor to the end of the screen.
+const ERASE: &str = "\x1b[J";
+const SAVE_CURSOR: &str = "\x1b7";
+const RESTORE_CURSOR: &str = "\x1b8";
+
+/// What the three standard streams are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Terminals {
+    /// Somebody can type.
+    pub(super) input: bool,
+    /// Somebody reads the data as it comes.
+    pub(super) output: bool,
+    /// Somebody reads the progress.
+    pub(super) error: bool,
+    /// Colours are welcome, on those streams that are terminals.
+    pub(super) colour: bool,
+}
+
+impl Terminals {
+    /// Looks at this process.
+    pub(super) fn detect() -> Self {
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            input: io::stdin().is_terminal(),
+            output: io::stdout().is_terminal(),
+            // A dumb terminal cannot erase a line: it is served like a file.
+            error: io::stderr().is_terminal() && !dumb,
+            colour: !is_set("NO_COLOR") && !dumb,
+        }
+    }
+}
+
+/// The two outgoing streams.
+pub(super) struct Console {
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+    terminals: Terminals,
+    width: usize,
+    /// Where the cursor of the output's terminal is.
+    column: usize,
+    progress: Option<String>,
+}
+
+impl Console {
+    /// The streams of this process.
+    pub(super) fn of_process() -> Self {
+        let width = rustix::termios::tcgetwinsize(io::stderr())
+            .map_or(WIDTH_DEFAULT, |size| usize::from(size.ws_col).max(PROGRESS_WIDTH_MIN));
+        Self::new(Box::new(io::stdout()), Box::new(io::stderr()), Terminals::detect(), width)
+    }
+
+    /// Other streams, for tests.
+    pub(super) fn new(
+        out: Box<dyn Write + Send>,
+        err: Box<dyn Write + Send>,
+        terminals: Terminals,
+        width: usize,
+    ) -> Self {
+        Self { out, err, terminals, width, column: 0, progress: None }
+    }
+
+    /// What the streams are.
+    pub(super) fn terminals(&self) -> Terminals {
+        self.terminals
+    }
+
+    /// Writes data as it is, and shows it at once.
+    pub(super) fn write(&mut self, text: &str) -> io::Result<()> {
+        self.erase_progress()?;
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()?;
+        self.column = column_after(self.column, text, self.width);
+        Ok(())
+    }
+
+    /// Writes one line of data.
+    pub(super) fn line(&mut self, text: &str) -> io::Result<()> {
+        self.write(&format!("{text}\n"))
+    }
+
+    /// Writes one object of data, for programs.
+    pub(super) fn json<T: serde::Serialize>(&mut self, value: &T) -> io::Result<()> {
+        let text = serde_json::to_string(value).map_err(io::Error::other)?;
+        self.line(&text)
+    }
+
+    /// Writes raw bytes of data, such as a completion script.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.erase_progress()?;
+        self.out.write_all(bytes)?;
+        self.out.flush()
+    }
+
+    /// Ends the line on the output's terminal, if one is begun.
+    pub(super) fn end_line(&mut self) -> io::Result<()> {
+        if self.column > 0 { self.write("\n") } else { Ok(()) }
+    }
+
+    /// Says something that is not data: a hint, a stage that is reached.
+    pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
+        self.end_line_of_terminal()?;
+        let text = self.dim(text);
+        writeln!(self.err, "{text}")
+    }
+
+    /// Says what went wrong.
+    pub(super) fn error(&mut self, text: &str) -> io::Result<()> {
+        self.end_line_of_terminal()?;
+        if self.colours_errors() {
+            writeln!(self.err, "{BOLD}archond:{RESET} {text}")
+        } else {
+            writeln!(self.err, "archond: {text}")
+        }
+    }
+
+    /// Asks for one line on the error stream, without a line end.
+    pub(super) fn ask(&mut self, question: &str) -> io::Result<()> {
+        self.end_line_of_terminal()?;
+        self.err.write_all(question.as_bytes())?;
+        self.err.flush()
+    }
+
+    /// Shows what is going on until something else is written. Only on a terminal.
+    pub(super) fn progress(&mut self, text: &str) -> io::Result<()> {
+        if !self.terminals.error || self.progress.as_deref() == Some(text) {
+            return Ok(());
+        }
+        // What is begun on the same terminal stays; a file that gets the output leaves the whole line free.
+        let column = if self.terminals.output { self.column } else { 0 };
+        let lead = usize::from(column > 0);
+        let free = self.width.saturating_sub(column + lead + 1);
+        if free < PROGRESS_WIDTH_MIN {
+            return self.erase_progress();
+        }
+        let shown = cut(text, free);
+        let shown = self.dim(&shown);
+        let space = if lead > 0 { " " } else { "" };
+        write!(self.err, "{ERASE}{SAVE_CURSOR}{space}{shown}{RESTORE_CURSOR}")?;
+        self.err.flush()?;
+        self.progress = Some(text.to_owned());
+        Ok(())
+    }
+
+    /// Takes the progress away.
+    pub(super) fn erase_progress(&mut self) -> io::Result<()> {
+        if self.progress.take().is_some() {
+            write!(self.err, "{ERASE}")?;
+            self.err.flush()?;
+        }
+        Ok(())
+    }
+
+    /// The text in bold, where standard output shows colours.
+    pub(super) fn bold(&self, text: &str) -> String {
+        if self.terminals.output && self.terminals.colour {
+            format!("{BOLD}{text}{RESET}")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn dim(&self, text: &str) -> String {
+        if self.colours_errors() { format!("{DIM}{text}{RESET}") } else { text.to_owned() }
+    }
+
+    fn colours_errors(&self) -> bool {
+        self.terminals.error && self.terminals.colour
+    }
+
+    fn end_line_of_terminal(&mut self) -> io::Result<()> {
+        self.erase_progress()?;
+        if self.terminals.output && self.terminals.error { self.end_line() } else { Ok(()) }
+    }
+}
+
+/// The cursor's column after the text, on a terminal that wraps at `width`.
+fn column_after(column: usize, text: &str, width: usize) -> usize {
+    text.chars().fold(column, |column, c| match c {
+        '\n' => 0,
+        '\t' => ((column / TAB_WIDTH + 1) * TAB_WIDTH).min(width.saturating_sub(1)),
+        _ => {
+            let after = column + c.width().unwrap_or(0);
+            // A wide character that does not fit goes to the next line whole.
+            if after > width { after - column } else { after }
+        }
+    })
+}
+
+/// The beginning of the text that fits.
+fn cut(text: &str, width_max: usize) -> String {
+    let mut width = 0;
+    text.chars()
+        .take_while(|c| {
+            width += c.width().unwrap_or(0);
+            width <= width_max && !c.is_control()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+pub(in crate::cli) mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A stream that can be looked at while a console owns it.
+    #[derive(Clone, Default)]
+    pub(in crate::cli) struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Captured {
+        pub(in crate::cli) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A console whose two streams are one captured stream, as on a terminal, or a file each.
+    pub(in crate::cli) fn console(is_terminal: bool) -> (Console, Captured, Captured) {
+        let out = Captured::default();
+        let err = if is_terminal { out.clone() } else { Captured::default() };
+        let terminals =
+            Terminals { input: is_terminal, output: is_terminal, error: is_terminal, colour: false };
+        (Console::new(Box::new(out.clone()), Box::new(err.clone()), terminals, 40), out, err)
+    }
+
+    #[test]
+    fn progress_is_drawn_behind_the_text_and_erased_before_the_next() {
+        let (mut console, screen, _) = console(true);
+        console.progress("reading 1 of 2").unwrap();
+        console.write("Hello").unwrap();
+        console.progress("loading 5 %").unwrap();
+        console.write(" world").unwrap();
+        assert_eq!(
+            screen.text(),
+            "\x1b[J\x1b7reading 1 of 2\x1b8\x1b[JHello\x1b[J\x1b7 loading 5 %\x1b8\x1b[J world"
+        );
+    }
+
+    #[test]
+    fn a_full_line_leaves_no_room_for_progress() {
+        let (mut console, screen, _) = console(true);
+        console.write(&"x".repeat(30)).unwrap();
+        console.progress("loading").unwrap();
+        assert_eq!(screen.text(), "x".repeat(30));
+    }
+
+    #[test]
+    fn files_get_data_and_notes_but_neither_progress_nor_colour() {
+        let (mut console, out, err) = console(false);
+        console.progress("loading").unwrap();
+        console.write("data").unwrap();
+        console.note("a note").unwrap();
+        console.error("it failed").unwrap();
+        assert_eq!(out.text(), "data");
+        assert_eq!(err.text(), "a note\narchond: it failed\n");
+    }
+
+    #[test]
+    fn columns_are_counted_as_a_terminal_counts() {
+        let table = [
+            ("", 0),
+            ("abc", 3),
+            ("abc\nd", 1),
+            ("\t", 8),
+            ("你好", 4),
+            ("abcdefghijk", 1),
+            ("abcdefghi你", 2),
+        ];
+        for (text, column) in table {
+            assert_eq!(column_after(0, text, 10), column, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Where this command finds the house: its socket, its logs, its small files.
+use std::path::PathBuf;
+
+use archond_models::library::Library;
+
+use super::error::CliError;
+use crate::daemon::LOGS;
+use crate::models_on_disk::{self, ModelsOnDisk};
+use crate::settings::{
+    Environment, HouseSettings, Paths, SettingsFaults, Sources, find_profiles, load_house,
+};
+
+/// The places of one house, from its settings.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    /// Where the daemon listens.
+    pub(super) socket: PathBuf,
+    /// Files that may be lost: input history.
+    pub(super) state: PathBuf,
+    /// The log files.
+    pub(super) logs: PathBuf,
+}
+
+impl Places {
+    /// Reads the house's settings; neither profiles nor the catalogue are looked into.
+    pub(super) fn find() -> Result<Self, CliError> {
+        let env = Environment::of_process();
+        let paths = Paths::find(&env)?;
+        let sources = Sources { paths, env, models: Vec::new() };
+        let house = house(&sources)?;
+        Ok(Self { socket: house.socket, logs: sources.paths.state.join(LOGS), state: sources.paths.state })
+    }
+}
+
+/// The models on disk.
+pub(super) fn library() -> Result<Library, CliError> {
+    let sources = models_on_disk::sources()?;
+    let directory = house(&sources)?.models_dir;
+    Ok(ModelsOnDisk::new(&sources.paths, directory).library()?)
+}
+
+fn house(sources: &Sources) -> Result<HouseSettings, CliError> {
+    let (profiles, _) = find_profiles(&sources.paths);
+    let archons: Vec<_> = profiles.into_keys().collect();
+    Ok(load_house(sources, &archons).map_err(SettingsFaults)?)
+}

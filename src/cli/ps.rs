@@ -1,0 +1,217 @@
+//! `archond ps` and `archond model ps`: what runs.
+use comfy_table::{ContentArrangement, Table};
+
+use super::client::Client;
+use super::console::Console;
+use super::error::CliError;
+use super::exit::ExitCode;
+use super::moment::{ago, bytes, now_unix_ms};
+use super::places::Places;
+use super::plain::plain;
+use super::runtime;
+use crate::admin::protocol::{ArchonView, HouseView, ModelView};
+
+/// Shown where there is nothing to show.
+const NOTHING: &str = "-";
+
+/// Shows the house.
+pub(super) fn run(console: &mut Console, json: bool) -> Result<ExitCode, CliError> {
+    let house = house()?;
+    if json {
+        console.json(&house)?;
+        return Ok(ExitCode::Ok);
+    }
+    console.line(&archon_table(&house.archons))?;
+    if !house.models.is_empty() {
+        console.line("")?;
+        console.line(&model_table(&house.models))?;
+    }
+    for line in troubles(&house) {
+        console.line(&line)?;
+    }
+    console.note(&format!(
+        "\ndaemon {} (process {}, {}), started {}",
+        house.version,
+        house.pid,
+        bytes(house.memory_bytes),
+        ago(now_unix_ms(), house.started_unix_ms)
+    ))?;
+    for notice in notices(&house) {
+        console.note(&notice)?;
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// Shows the models.
+pub(super) fn models(console: &mut Console, json: bool) -> Result<ExitCode, CliError> {
+    let house = house()?;
+    if json {
+        console.json(&house.models)?;
+    } else {
+        console.line(&model_table(&house.models))?;
+    }
+    Ok(ExitCode::Ok)
+}
+
+fn house() -> Result<HouseView, CliError> {
+    let places = Places::find()?;
+    let house = runtime()?.block_on(async { Client::connect(&places.socket).await?.status().await })?;
+    Ok(house)
+}
+
+/// What the operator should know: the house's own line, and that the daemon is older than this command.
+pub(super) fn notices(house: &HouseView) -> Vec<String> {
+    let mut lines: Vec<String> = house.notice.iter().map(|notice| plain(notice).into_owned()).collect();
+    let ours = env!("CARGO_PKG_VERSION");
+    if house.version != ours {
+        lines.push(format!(
+            "the daemon is version {}, this command {ours}; `archond shutdown` and `archond start` change over",
+            house.version
+        ));
+    }
+    lines
+}
+
+/// One line per Archon or model that is not well.
+fn troubles(house: &HouseView) -> Vec<String> {
+    let archons = house.archons.iter().map(|archon| (&archon.archon, &archon.last_error));
+    let models = house.models.iter().map(|model| (&model.model, &model.last_error));
+    let lines: Vec<String> = archons
+        .chain(models)
+        .filter_map(|(name, error)| error.as_ref().map(|error| format!("{name}: {}", plain(error))))
+        .collect();
+    if lines.is_empty() { lines } else { std::iter::once(String::new()).chain(lines).collect() }
+}
+
+fn archon_table(archons: &[ArchonView]) -> String {
+    let row = |archon: &ArchonView| {
+        let model = match (&archon.model, &archon.wanted_model) {
+            (Some(model), Some(wanted)) => format!("{model} (for {wanted})"),
+            (Some(model), None) => model.clone(),
+            (None, _) => NOTHING.to_owned(),
+        };
+        [
+            archon.archon.clone(),
+            archon.state.clone(),
+            model,
+            archon.channels.join(","),
+            archon.sessions.to_string(),
+            archon.in_flight.to_string(),
+            archon.waiting.to_string(),
+            archon.crashes.to_string(),
+        ]
+    };
+    table(
+        ["ARCHON", "STATE", "MODEL", "CHANNELS", "SESSIONS", "RUNNING", "WAITING", "CRASHES"],
+        archons.iter().map(row),
+    )
+}
+
+fn model_table(models: &[ModelView]) -> String {
+    let row = |model: &ModelView| {
+        let state = match model.percent {
+            Some(percent) => format!("{} {percent} %", model.state),
+            None => model.state.clone(),
+        };
+        [
+            model.model.clone(),
+            state,
+            model.pid.map_or(NOTHING.to_owned(), |pid| pid.to_string()),
+            model.memory_bytes.map_or(NOTHING.to_owned(), bytes),
+            format!("{}/{}", model.slots_used, model.slots),
+            model.queued.to_string(),
+            model.context_tokens.to_string(),
+            model.tokens.to_string(),
+            model.crashes.to_string(),
+        ]
+    };
+    table(
+        ["MODEL", "STATE", "PID", "MEMORY", "SLOTS", "QUEUE", "CONTEXT", "TOKENS", "CRASHES"],
+        models.iter().map(row),
+    )
+}
+
+/// Columns without lines, never wrapped: `awk` and `grep` can read them.
+pub(super) fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header);
+    for row in rows {
+        table.add_row(row.iter().map(|cell| plain(cell).into_owned()));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_house_is_shown_in_columns() {
+        let archon = ArchonView {
+            archon: "ezra".into(),
+            display_name: "Ezra".into(),
+            state: "ready".into(),
+            model: Some("smollm2-135m-instruct".into()),
+            wanted_model: Some("gemma-4-e4b".into()),
+            channels: vec!["cli".into()],
+            sessions: 2,
+            in_flight: 1,
+            waiting: 0,
+            crashes: 0,
+            last_error: None,
+        };
+        let quarantined = ArchonView {
+            archon: "electra".into(),
+            state: "quarantined".into(),
+            model: None,
+            wanted_model: None,
+            channels: Vec::new(),
+            crashes: 6,
+            last_error: Some("session ended \x1b[2J".into()),
+            ..archon.clone()
+        };
+        let model = ModelView {
+            model: "smollm2-135m-instruct".into(),
+            state: "loading".into(),
+            percent: Some(40),
+            pid: Some(4711),
+            memory_bytes: Some(212_000_000),
+            slots: 8,
+            slots_used: 1,
+            queued: 0,
+            context_tokens: 8192,
+            crashes: 1,
+            tokens: 1234,
+            last_error: None,
+        };
+        let archons = [archon, quarantined];
+        insta::assert_snapshot!(archon_table(&archons), @r"
+        ARCHON   STATE        MODEL                                    CHANNELS  SESSIONS  RUNNING  WAITING  CRASHES
+        ezra     ready        smollm2-135m-instruct (for gemma-4-e4b)  cli       2         1        0        0
+        electra  quarantined  -                                                  2         1        0        6
+        ");
+        insta::assert_snapshot!(model_table(&[model]), @r"
+        MODEL                  STATE         PID   MEMORY  SLOTS  QUEUE  CONTEXT  TOKENS  CRASHES
+        smollm2-135m-instruct  loading 40 %  4711  212 MB  1/8    0      8192     1234    1
+        ");
+        let house = HouseView {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: 1,
+            started_unix_ms: 0,
+            memory_bytes: 0,
+            socket: String::new(),
+            logs: String::new(),
+            archons: archons.to_vec(),
+            models: Vec::new(),
+            notice: None,
+        };
+        assert_eq!(troubles(&house), ["", "electra: session ended ␛[2J"]);
+        assert!(notices(&house).is_empty());
+        let older = HouseView { version: "0.0.9".into(), ..house };
+        assert!(notices(&older).concat().contains("version 0.0.9"));
+    }
+}
