@@ -14,7 +14,7 @@ use futures::future::join_all;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 static KEYS: AtomicU64 = AtomicU64::new(0);
-/// Sessions of the big store: what issue of a busy house a year may leave.
+/// Sessions of the big store: what a busy house may leave after some years.
 const SESSIONS: u64 = 10_000;
 /// Turns of each.
 const TURNS: u64 = 4;
@@ -85,7 +85,7 @@ fn fill(store: &RedbStore) {
         for peers in (0..SESSIONS).collect::<Vec<_>>().chunks(500) {
             let accepts: Vec<_> = peers.iter().map(|peer| Write::Accept(message(*peer))).collect();
             store.commit(&accepts).unwrap();
-            let ends: Vec<_> = peers.iter().flat_map(|_| {
+            let ends = peers.iter().flat_map(|_| {
                 last += 1;
                 let answer =
                     "It is about 384,400 km; walking 5 km an hour, day and night, takes nine years. "

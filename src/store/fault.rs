@@ -23,7 +23,7 @@ impl Fault {
         Self::NotFound { what: format!("{what} {id}") }
     }
 
-    pub(super) fn record(table: &str, id: impl Display, error: RecordError) -> Self {
+    pub(super) fn record(table: &str, id: impl Display, error: &RecordError) -> Self {
         Self::Unreadable { detail: format!("{table} {id}: {error}") }
     }
 

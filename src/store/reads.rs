@@ -27,7 +27,7 @@ pub(super) fn pending(
     for row in pending.range((from, Bound::Included((archon.as_str(), u64::MAX))))?.take(limit) {
         let id = InboxId(row?.0.value().1);
         let record = inbox.get(id.0)?.ok_or_else(|| Fault::dangling("pending", id.0))?;
-        entries.push(records::read_inbox(id, record.value()).map_err(|e| Fault::record("inbox", id.0, e))?);
+        entries.push(records::read_inbox(id, record.value()).map_err(|e| Fault::record("inbox", id.0, &e))?);
     }
     Ok(entries)
 }
@@ -41,7 +41,7 @@ pub(super) fn session(txn: &ReadTransaction, key: &SessionKey) -> Result<Option<
     let sessions = txn.open_table(tables::SESSIONS)?;
     let Some(record) = sessions.get(cols(key))? else { return Ok(None) };
     let head =
-        records::read_head(key.clone(), record.value()).map_err(|e| Fault::record("session", key, e))?;
+        records::read_head(key.clone(), record.value()).map_err(|e| Fault::record("session", key, &e))?;
     let covered = head.summary.as_ref().map_or(0, |summary| summary.turns);
     let turns = turns(txn, key, covered, usize::MAX)?;
     Ok(Some(SessionSnapshot { head, turns }))
@@ -60,7 +60,7 @@ pub(super) fn turns(
         let (at, record) = row?;
         let number = at.value().4;
         let turn = records::read_turn(number, record.value());
-        turns.push(turn.map_err(|e| Fault::record("turn", format!("{key}/{number}"), e))?);
+        turns.push(turn.map_err(|e| Fault::record("turn", format!("{key}/{number}"), &e))?);
     }
     Ok(turns)
 }
@@ -83,9 +83,9 @@ pub(super) fn sessions(
             break;
         }
         let key =
-            session_key(at.value()).map_err(|e| Fault::record("session", format!("{:?}", at.value()), e))?;
+            session_key(at.value()).map_err(|e| Fault::record("session", format!("{:?}", at.value()), &e))?;
         let head = records::read_head(key.clone(), record.value());
-        heads.push(head.map_err(|e| Fault::record("session", key, e))?);
+        heads.push(head.map_err(|e| Fault::record("session", key, &e))?);
     }
     Ok(heads)
 }
@@ -139,7 +139,7 @@ pub(super) fn thread_of(
 ) -> Result<ThreadId, Fault> {
     match threads.get(of)? {
         Some(thread) => {
-            ThreadId::new(thread.value()).map_err(|e| Fault::record("thread", format!("{of:?}"), e.into()))
+            ThreadId::new(thread.value()).map_err(|e| Fault::record("thread", format!("{of:?}"), &e.into()))
         }
         None => Ok(ThreadId::main()),
     }
@@ -151,5 +151,5 @@ pub(super) fn outbox_entry(
     id: u64,
 ) -> Result<OutboxEntry, Fault> {
     let record = outbox.get(id)?.ok_or_else(|| Fault::dangling("answer", id))?;
-    records::read_outbox(OutboxId(id), record.value()).map_err(|e| Fault::record("outbox", id, e))
+    records::read_outbox(OutboxId(id), record.value()).map_err(|e| Fault::record("outbox", id, &e))
 }

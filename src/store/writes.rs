@@ -20,6 +20,13 @@ const FORGOTTEN_PER_MESSAGE: usize = 2;
 type Bytes = &'static [u8];
 type Text = &'static str;
 
+/// A turn that a session keeps, as it will lie in the file.
+struct NextTurn {
+    number: u64,
+    head: Vec<u8>,
+    turn: Vec<u8>,
+}
+
 /// The tables of one write transaction.
 pub(super) struct Writer<'txn> {
     meta: Table<'txn, Text, u64>,
@@ -122,7 +129,7 @@ impl<'txn> Writer<'txn> {
             received_unix_ms: message.received_unix_ms,
             attempts: 0,
         };
-        let record = records::write_inbox(&entry).map_err(|e| Fault::record("inbox", id, e))?;
+        let record = records::write_inbox(&entry).map_err(|e| Fault::record("inbox", id, &e))?;
 
         self.changed = true;
         self.last_inbox = id.0;
@@ -140,7 +147,7 @@ impl<'txn> Writer<'txn> {
     /// Which thread a message belongs to: a fresh one after `/new`, else the one it names, else the peer's current one.
     fn thread(&self, message: &InboundMessage, id: InboxId) -> Result<ThreadId, Fault> {
         if Command::parse(&message.text) == Some(Command::New) {
-            return ThreadId::new(&format!("s{id}")).map_err(|e| Fault::record("thread", id, e.into()));
+            return ThreadId::new(&format!("s{id}")).map_err(|e| Fault::record("thread", id, &e.into()));
         }
         match &message.thread {
             Some(thread) => Ok(thread.clone()),
@@ -176,7 +183,7 @@ impl<'txn> Writer<'txn> {
             return Err(Fault::not_found("unanswered message", inbox));
         }
         entry.attempts = entry.attempts.saturating_add(1);
-        let record = records::write_inbox(&entry).map_err(|e| Fault::record("inbox", inbox, e))?;
+        let record = records::write_inbox(&entry).map_err(|e| Fault::record("inbox", inbox, &e))?;
         self.changed = true;
         self.inbox.insert(inbox.0, record.as_slice())?;
         Ok(entry.attempts)
@@ -200,11 +207,11 @@ impl<'txn> Writer<'txn> {
             text: end.answer.text.clone(),
             created_unix_ms: end.ended_unix_ms,
         };
-        let record = records::write_outbox(&entry).map_err(|e| Fault::record("outbox", entry.id, e))?;
+        let record = records::write_outbox(&entry).map_err(|e| Fault::record("outbox", entry.id, &e))?;
 
         self.changed = true;
         self.last_outbox = entry.id.0;
-        if let Some((number, head, turn)) = turn {
+        if let Some(NextTurn { number, head, turn }) = turn {
             self.sessions.insert(cols(&entry.session), head.as_slice())?;
             self.turns.insert(numbered(&entry.session, number), turn.as_slice())?;
         }
@@ -219,12 +226,8 @@ impl<'txn> Writer<'txn> {
         Ok(entry)
     }
 
-    /// The number, head and turn to be written, if the session keeps this turn.
-    fn next_turn(
-        &self,
-        session: &SessionKey,
-        end: &TurnEnd,
-    ) -> Result<Option<(u64, Vec<u8>, Vec<u8>)>, Fault> {
+    /// What is to be written if the session keeps this turn.
+    fn next_turn(&self, session: &SessionKey, end: &TurnEnd) -> Result<Option<NextTurn>, Fault> {
         let Some(turn) = &end.turn else { return Ok(None) };
         let mut head = self.head(session)?.unwrap_or_else(|| SessionHead {
             key: session.clone(),
@@ -245,9 +248,12 @@ impl<'txn> Writer<'txn> {
         };
         head.turns += 1;
         head.updated_unix_ms = end.ended_unix_ms;
-        let unwritable = |e: RecordError| Fault::record("session", session, e);
-        let head = records::write_head(&head).map_err(unwritable)?;
-        Ok(Some((turn.number, head, records::write_turn(&turn).map_err(unwritable)?)))
+        let unwritable = |e: RecordError| Fault::record("session", session, &e);
+        Ok(Some(NextTurn {
+            number: turn.number,
+            head: records::write_head(&head).map_err(unwritable)?,
+            turn: records::write_turn(&turn).map_err(unwritable)?,
+        }))
     }
 
     fn mark_sent(&mut self, outbox: OutboxId) -> Result<(), Fault> {
@@ -272,7 +278,7 @@ impl<'txn> Writer<'txn> {
             return Ok(());
         }
         head.summary = Some(summary.clone());
-        let record = records::write_head(&head).map_err(|e| Fault::record("session", session, e))?;
+        let record = records::write_head(&head).map_err(|e| Fault::record("session", session, &e))?;
         self.changed = true;
         self.sessions.insert(cols(session), record.as_slice())?;
         Ok(())
@@ -305,13 +311,13 @@ impl<'txn> Writer<'txn> {
 
     fn inbox_entry(&self, id: InboxId, what: &str) -> Result<InboxEntry, Fault> {
         let record = self.inbox.get(id.0)?.ok_or_else(|| Fault::not_found(what, id))?;
-        records::read_inbox(id, record.value()).map_err(|e| Fault::record("inbox", id, e))
+        records::read_inbox(id, record.value()).map_err(|e| Fault::record("inbox", id, &e))
     }
 
     fn head(&self, session: &SessionKey) -> Result<Option<SessionHead>, Fault> {
         let record = self.sessions.get(cols(session))?;
         let head = record.map(|record| records::read_head(session.clone(), record.value()));
-        head.transpose().map_err(|e| Fault::record("session", session, e))
+        head.transpose().map_err(|e| Fault::record("session", session, &e))
     }
 }
 
