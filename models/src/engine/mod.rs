@@ -18,6 +18,8 @@ mod pace;
 mod request;
 mod sampler;
 mod slots;
+#[cfg(test)]
+mod tests;
 
 pub use batch::Engine;
 pub use model::LoadedModel;

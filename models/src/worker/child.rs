@@ -54,10 +54,12 @@ pub fn run_worker() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
     let texts: Vec<Option<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
     match (texts.as_slice(), arguments.as_slice()) {
-        ([Some("--parent"), Some(pid)], _) => match pid.parse().ok().and_then(Pid::from_raw) {
-            Some(parent) => serve(parent),
-            None => usage(),
-        },
+        ([Some("--parent"), Some(pid)], _) => {
+            match pid.parse().ok().filter(|pid| *pid > 0).and_then(Pid::from_raw) {
+                Some(parent) => serve(parent),
+                None => usage(),
+            }
+        }
         ([Some("--probe-sandbox"), _], [_, permitted]) => probe(Path::new(permitted)),
         _ => usage(),
     }
@@ -168,7 +170,7 @@ fn run(mut from: BufReader<UnixStream>, to: &Out) -> Result<(), WorkerFailure> {
     let (commands, inbox) = sync_channel(INBOX_LEN);
     let listener = std::thread::Builder::new().name("listen".to_owned());
     let started = listener.spawn(move || listen(from, &commands));
-    started.map_err(|source| WorkerFailure::System { what: "a thread", source })?;
+    started.map_err(|source| WorkerFailure::System { what: "memory for a thread", source })?;
     let LoadOrder { model_path, family, slots, context_tokens, threads, .. } = order;
     let progress = Rc::clone(to);
     tell(to, &FromWorker::Loading { percent: 0 });
