@@ -14,7 +14,7 @@ use super::admission::{Admission, QueueLimits};
 use super::handle::{GenerationEvent, GenerationOrder, PoolArgs, PoolError};
 use super::ladder::Standing;
 use super::lane::Lane;
-use super::request::Request;
+use super::request::{Place, Request};
 use super::settings::PoolSettings;
 use super::shelf::{OnDisk, Shelf};
 use super::worker::WorkerId;
@@ -208,7 +208,10 @@ impl PoolState {
         }
         if self.retell_at.is_some_and(|at| at <= now) {
             self.retell_at = None;
-            models.iter().for_each(|model| self.tell_waiting(model));
+            for model in &models {
+                self.waiting.in_order(model).into_iter().for_each(Request::forget_place);
+                self.tell_waiting(model);
+            }
         }
     }
 
@@ -290,17 +293,15 @@ impl PoolState {
         PoolStatus { models: models.into_values().collect() }
     }
 
-    /// Tells those who wait for a lane what they wait for.
+    /// Tells those who wait for a lane what they wait for, as far as it is news.
     pub(super) fn tell_waiting(&self, model: &ModelId) {
         let Some(lane) = self.lanes.get(model) else { return };
         for (position, request) in (1..).zip(self.waiting.in_order(model)) {
-            let event = match &lane.worker {
-                Some(worker) if !worker.ready => {
-                    GenerationEvent::Loading { model: model.clone(), percent: worker.percent }
-                }
-                Some(_) | None => GenerationEvent::Queued { position },
+            let place = match &lane.worker {
+                Some(worker) if !worker.ready => Place::Loading { percent: worker.percent },
+                Some(_) | None => Place::Queued { position },
             };
-            request.tell(event);
+            request.tell_place(model, place);
         }
     }
 

@@ -1,4 +1,6 @@
 //! One order in the pool, with all that is needed to go on with it in another worker.
+use std::cell::Cell;
+
 use crate::domain::{FinishReason, GenerationId, GenerationRequest, ModelId, Token, Usage};
 use crate::link::LinkError;
 use crate::ports::Sink;
@@ -30,6 +32,15 @@ impl Drop for Reader {
     }
 }
 
+/// What an order waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A free slot, this one in the row.
+    Queued { position: u32 },
+    /// Its model.
+    Loading { percent: u8 },
+}
+
 /// An order that was admitted.
 pub(super) struct Request {
     pub(super) id: GenerationId,
@@ -39,13 +50,16 @@ pub(super) struct Request {
     tokens: Vec<Token>,
     /// Workers that died while this ran.
     crashes: u32,
+    /// What the reader knows of its waiting.
+    told: Cell<Option<Place>>,
     /// The reader wants no more.
     pub(super) cancelled: bool,
 }
 
 impl Request {
     pub(super) fn new(id: GenerationId, order: Box<GenerationOrder>, events: Sink<GenerationEvent>) -> Self {
-        Self { id, order, reader: Reader(Some(events)), tokens: Vec::new(), crashes: 0, cancelled: false }
+        let reader = Reader(Some(events));
+        Self { id, order, reader, tokens: Vec::new(), crashes: 0, told: Cell::new(None), cancelled: false }
     }
 
     pub(super) fn ticket(&self) -> Ticket {
@@ -82,6 +96,22 @@ impl Request {
 
     pub(super) fn tell(&self, event: GenerationEvent) {
         self.reader.tell(event);
+    }
+
+    /// Tells what it waits for, if that is news.
+    pub(super) fn tell_place(&self, model: &ModelId, place: Place) {
+        if self.told.replace(Some(place)) == Some(place) {
+            return;
+        }
+        self.tell(match place {
+            Place::Queued { position } => GenerationEvent::Queued { position },
+            Place::Loading { percent } => GenerationEvent::Loading { model: model.clone(), percent },
+        });
+    }
+
+    /// What was told of its waiting is long ago: the same is news again.
+    pub(super) fn forget_place(&self) {
+        self.told.set(None);
     }
 
     pub(super) fn token(&mut self, token: Token, text: String) {

@@ -164,6 +164,7 @@ impl PoolState {
             return request.fail(PoolError::RequestCrashed { model: model.clone(), crashes });
         }
         request.tell(GenerationEvent::WorkerReplaced);
+        request.forget_place();
         self.waiting.put_back(model, request.ticket(), request);
     }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::domain::{FinishReason, GenerationId, GenerationRequest, ModelId, Refusal, Token, Usage};
@@ -280,7 +280,7 @@ impl Process {
             FakeLoad::Fails(error) => return Err(Death(error)),
             FakeLoad::Takes(time) => {
                 for percent in [25, 50, 75, 100] {
-                    self.wait_until(Instant::now() + time / 4).await?;
+                    self.wait(time / 4).await?;
                     (self.events)(WorkerEvent::Loading { percent });
                 }
             }
@@ -304,7 +304,7 @@ impl Process {
             self.obey(command)?;
         }
         let delay = self.engine.script().token_delay;
-        self.wait_until(Instant::now() + delay).await?;
+        self.wait(delay).await?;
         for index in (0..self.running.len()).rev() {
             self.misbehave(index).await?;
             self.say(index);
@@ -312,10 +312,20 @@ impl Process {
         Ok(())
     }
 
-    /// Obeys commands until then.
-    async fn wait_until(&mut self, then: Instant) -> Result<(), Death> {
-        // Others have to run, too, when there is no delay.
+    /// Obeys commands for so long. Without a delay the clock is left alone: it ticks in milliseconds.
+    async fn wait(&mut self, delay: Duration) -> Result<(), Death> {
+        // Others have to run, too.
         tokio::task::yield_now().await;
+        if delay.is_zero() {
+            loop {
+                match self.commands.try_recv() {
+                    Ok(command) => self.obey(Some(command))?,
+                    Err(TryRecvError::Empty) => return Ok(()),
+                    Err(TryRecvError::Disconnected) => return self.obey(None),
+                }
+            }
+        }
+        let then = Instant::now() + delay;
         while let Ok(command) = timeout_at(then, self.commands.recv()).await {
             self.obey(command)?;
         }
