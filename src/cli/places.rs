@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use archond_models::library::Library;
 
 use super::error::CliError;
-use crate::daemon::LOGS;
+
 use crate::models_on_disk::{self, ModelsOnDisk};
 use crate::settings::{
     Environment, HouseSettings, Paths, SettingsFaults, Sources, find_profiles, load_house,
@@ -28,7 +28,7 @@ impl Places {
         let paths = Paths::find(&env)?;
         let sources = Sources { paths, env, models: Vec::new() };
         let house = house(&sources)?;
-        Ok(Self { socket: house.socket, logs: sources.paths.state.join(LOGS), state: sources.paths.state })
+        Ok(Self { socket: house.socket, logs: sources.paths.logs(), state: sources.paths.state })
     }
 }
 
