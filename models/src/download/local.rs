@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use super::fetch::Fetched;
 use super::{Arrived, Order, PullError, ZIP_MAGIC, blocking, part, wheel};
 use crate::catalogue::Source;
-use crate::library::{LibraryError, at, copy_hashed, hash_file, reflink};
+use crate::library::{at, copy_hashed, hash_file, reflink};
 
 /// Takes the file that an order names from a path.
 pub(super) async fn take(order: &Order<'_>, path: &Path) -> Result<Arrived, PullError> {
@@ -39,7 +39,7 @@ pub(super) async fn take(order: &Order<'_>, path: &Path) -> Result<Arrived, Pull
 
 /// The file that a path means: itself, or the file inside a folder, also as the hub's own client lays its cache out.
 fn find(order: &Order<'_>, path: &Path) -> Result<PathBuf, PullError> {
-    let path = path.canonicalize().map_err(at("open", path)).map_err(LibraryError::from)?;
+    let path = path.canonicalize().map_err(at("open", path))?;
     if path.is_file() {
         return Ok(path);
     }

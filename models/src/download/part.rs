@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::{PullError, blocking};
 use crate::catalogue;
-use crate::library::{LibraryError, at, digest_hex, hash_into};
+use crate::library::{at, digest_hex, hash_into};
 use crate::progress::OnProgress;
 
 /// What the server said about the file; a part is only continued when it still says so.
@@ -73,7 +73,7 @@ impl Part {
             .append(true)
             .open(path)
             .await
-            .map_err(|error| LibraryError::from(at("write", path)(error)))?;
+            .map_err(at("write", path))?;
         let mut part = Self { path: path.to_path_buf(), file, hasher, head, length: there, identity };
         if there == 0 {
             part.restart().await?;

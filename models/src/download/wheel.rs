@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::fetch::{Fetched, Target};
 use super::{Arrived, Downloader, Order, PullError, ZIP_MAGIC, blocking, origin, part};
 use crate::catalogue::{Bytes, Source};
-use crate::library::{LibraryError, at, digest_hex};
+use crate::library::{at, digest_hex};
 use crate::progress::{OnProgress, Progress, Stage};
 
 /// Read and written at once.
@@ -134,7 +134,7 @@ impl Job {
                 let kept = std::fs::metadata(&self.wheel).map_or(0, |meta| meta.len());
                 PullError::DiskFull { path: self.part.clone(), kept }
             }
-            _ => LibraryError::from(at("write", &self.part)(error)).into(),
+            _ => at("write", &self.part)(error).into(),
         }
     }
 }

@@ -1,1 +1,0 @@
-//! Fetching, tried on real servers of this machine.
