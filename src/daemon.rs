@@ -53,7 +53,9 @@ pub enum DaemonError {
     #[error(transparent)]
     Models(#[from] ModelsError),
     /// An Archon was named that does not exist.
-    #[error("there is no Archon {name}; `archond archon list` shows all, `archond archon new {name}` makes one")]
+    #[error(
+        "there is no Archon {name}; `archond archon list` shows all, `archond archon new {name}` makes one"
+    )]
     NoSuchArchon {
         /// The name.
         name: String,

@@ -11,3 +11,13 @@ mod disk;
 mod store_crash;
 #[path = "it/store_file.rs"]
 mod store_file;
+#[path = "it/conversation.rs"]
+mod conversation;
+#[path = "it/daemon_death.rs"]
+mod daemon_death;
+#[path = "it/faults.rs"]
+mod faults;
+#[path = "it/kit.rs"]
+mod kit;
+#[path = "it/worker_death.rs"]
+mod worker_death;

@@ -54,7 +54,8 @@ async fn read_requests(
         let line = match line::read(&mut reader, LINE_BYTES_MAX).await {
             Ok(Line::Text(line)) => line,
             Ok(Line::TooLong) => {
-                let message = format!("the line is longer than {LINE_BYTES_MAX} bytes; send a shorter message");
+                let message =
+                    format!("the line is longer than {LINE_BYTES_MAX} bytes; send a shorter message");
                 if refuse(&message).await.is_err() {
                     return;
                 }

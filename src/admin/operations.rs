@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archond_actors::domain::{
-    Accepted, ArchonId, ArchonSpec, ChannelId, InboundMessage, InboxId, MessageKey, OutboxId, PeerId, SessionKey,
-    ThreadId, TurnEvent,
+    Accepted, ActorState, ArchonId, ArchonSpec, ChannelId, InboundMessage, InboxId, MessageKey, OutboxId,
+    PeerId, SessionKey, ThreadId, TurnEvent,
 };
 use archond_actors::house::{House, HouseError, SubmitError};
 use archond_actors::link::LinkError;
@@ -16,9 +16,11 @@ use super::protocol::{ErrorCode, Op, Reply, Request, Response, TurnView};
 use super::views;
 
 /// The channel of terminals.
-pub const CLI_CHANNEL: &str = "cli";
+const CLI_CHANNEL: &str = "cli";
 /// How long a watcher waits for the next event before it looks into the outbox itself.
 const LOOK_PERIOD: Duration = Duration::from_secs(10);
+/// How often it is looked whether an Archon is ready: short beside what a person notices.
+const READY_LOOK_PERIOD: Duration = Duration::from_millis(20);
 /// Longest client-made message id, in bytes.
 const KEY_BYTES_MAX: usize = 128;
 /// Sessions in one answer.
@@ -32,7 +34,9 @@ const ANSWERS_MAX: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
     /// There is none of that name.
-    #[error("there is no Archon {archon}; `archond archon list` shows all, `archond archon new {archon}` makes one")]
+    #[error(
+        "there is no Archon {archon}; `archond archon list` shows all, `archond archon new {archon}` makes one"
+    )]
     NotFound {
         /// The name.
         archon: ArchonId,
@@ -177,7 +181,8 @@ async fn simple(op: Op, caller: &Caller, context: &AdminContext) -> Result<Reply
         Op::Cancel { archon, thread } => cancel(archon, thread, caller, context).await,
         Op::Undelivered { archon } => {
             let peer = (ArchonId::new(&archon)?, caller.peer()?);
-            let entries = memory.undelivered(&ChannelId::new(CLI_CHANNEL)?, Some(peer), None, ANSWERS_MAX).await?;
+            let entries =
+                memory.undelivered(&ChannelId::new(CLI_CHANNEL)?, Some(peer), None, ANSWERS_MAX).await?;
             Ok(Reply::Answers(entries.iter().map(views::answer).collect()))
         }
         Op::Delivered { outbox } => {
@@ -197,8 +202,9 @@ async fn simple(op: Op, caller: &Caller, context: &AdminContext) -> Result<Reply
         }
         Op::StartArchon { archon } => {
             let spec = (context.profiles)(&ArchonId::new(&archon)?)?;
+            let id = spec.id.clone();
             context.house.start_archon(spec).await?;
-            Ok(Reply::Done)
+            ready(&id, context).await
         }
         Op::StopArchon { archon } => {
             context.house.stop_archon(&ArchonId::new(&archon)?).await?;
@@ -209,6 +215,27 @@ async fn simple(op: Op, caller: &Caller, context: &AdminContext) -> Result<Reply
             Ok(Reply::Done)
         }
         Op::Chat { .. } => Err(Refusal { code: ErrorCode::BadRequest, message: "a chat is a stream".into() }),
+    }
+}
+
+/// Waits until an Archon's model is loaded, however long that takes: the pool ends a load that makes no progress.
+async fn ready(id: &ArchonId, context: &AdminContext) -> Result<Reply, Refusal> {
+    let mut looks = tokio::time::interval(READY_LOOK_PERIOD);
+    loop {
+        looks.tick().await;
+        let Some(status) = context.house.archon_status(id).await else {
+            let message = format!("{id} was stopped while it started");
+            return Err(Refusal { code: ErrorCode::Unavailable, message });
+        };
+        match status.state {
+            ActorState::Starting => {}
+            ActorState::Failed | ActorState::Quarantined | ActorState::Stopped => {
+                let reason = status.last_error.unwrap_or_else(|| "the log may say why".into());
+                let message = format!("{id} is {}: {reason}", status.state);
+                return Err(Refusal { code: ErrorCode::Unavailable, message });
+            }
+            _ => return Ok(Reply::Done),
+        }
     }
 }
 
@@ -296,9 +323,7 @@ impl Chat {
                 }
                 Ok(None) => {
                     let message = "another client watches this message now".into();
-                    return answered(inbox, context)
-                        .await?
-                        .ok_or(Refusal { code: ErrorCode::Busy, message });
+                    return answered(inbox, context).await?.ok_or(Refusal { code: ErrorCode::Busy, message });
                 }
             }
         }

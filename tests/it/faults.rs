@@ -34,7 +34,10 @@ fn a_bad_profile_ends_the_start_before_anything_is_opened() {
     let output = house.run(&["start", "--no-chat", "ezra"]);
     assert_eq!(output.status.code(), Some(64), "{}", text(&output));
     let said = stderr(&output);
-    assert!(said.contains("ezra.ron:") && said.contains("answer_tokens_max") && said.contains("colour"), "{said}");
+    assert!(
+        said.contains("ezra.ron:") && said.contains("answer_tokens_max") && said.contains("colour"),
+        "{said}"
+    );
     assert!(!house.socket().exists() && !house.path().join("data/house.redb").exists());
 }
 
@@ -84,7 +87,8 @@ fn a_broken_model_fails_clearly_and_the_others_answer() {
     let output = house.run(&["model", "import", broken.to_str().unwrap(), "--name", "broken"]);
     assert!(output.status.success(), "{}", text(&output));
     let installed = std::fs::read_dir(house.path().join("data/models/broken")).unwrap();
-    let file = installed.map(|entry| entry.unwrap().path()).find(|path| path.extension() == Some("gguf".as_ref()));
+    let file =
+        installed.map(|entry| entry.unwrap().path()).find(|path| path.extension() == Some("gguf".as_ref()));
     let mut damaged = bytes;
     damaged[24..2048].fill(0xff);
     replace(&file.unwrap(), &damaged);
@@ -162,7 +166,12 @@ fn a_running_answer_is_stopped_at_once() {
             }
             Reply::Turn(TurnView::Ended(answer)) => {
                 // Stopped, or so quick that there was nothing left to stop.
-                assert!(answer.text.ends_with("[stopped]") || answer.text.contains("Stopped") || !asked || answer.kind == "answer");
+                assert!(
+                    answer.text.ends_with("[stopped]")
+                        || answer.text.contains("Stopped")
+                        || !asked
+                        || answer.kind == "answer"
+                );
                 break;
             }
             _ => {}

@@ -77,7 +77,11 @@ impl TestHouse {
     /// The program, in this house.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_archond"));
-        command.args(args).env("ARCHOND_HOME", self.path()).env("ARCHOND_WORKER_THREADS", "1").env("NO_COLOR", "1");
+        command
+            .args(args)
+            .env("ARCHOND_HOME", self.path())
+            .env("ARCHOND_WORKER_THREADS", "1")
+            .env("NO_COLOR", "1");
         command.stdin(std::process::Stdio::null());
         command
     }
@@ -137,7 +141,8 @@ impl Daemon {
     /// Waits for its end; `false` when it still runs after this time.
     pub fn wait(&self, timeout: Duration) -> bool {
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
+        let timeout =
+            Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
         poll(&mut fds, Some(&timeout)).unwrap() > 0
     }
 
@@ -222,7 +227,13 @@ impl Client {
     }
 
     /// As [`Client::chat`], for daemons that may die meanwhile.
-    pub fn try_chat(&mut self, archon: &str, key: &str, thread: &str, text: &str) -> std::io::Result<AnswerView> {
+    pub fn try_chat(
+        &mut self,
+        archon: &str,
+        key: &str,
+        thread: &str,
+        text: &str,
+    ) -> std::io::Result<AnswerView> {
         let (archon, key, text) = (archon.to_owned(), key.to_owned(), text.to_owned());
         self.send(Op::Chat { archon, text, key, thread: Some(thread.to_owned()) })?;
         loop {

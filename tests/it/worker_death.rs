@@ -20,7 +20,12 @@ fn worker_pid(client: &mut Client) -> u32 {
 }
 
 /// Four answers at once; `at_token` is called after so many pieces of text of all of them together.
-fn four_answers(client: &mut Client, run: &str, at_piece: usize, mut act: impl FnMut()) -> (Vec<String>, usize) {
+fn four_answers(
+    client: &mut Client,
+    run: &str,
+    at_piece: usize,
+    mut act: impl FnMut(),
+) -> (Vec<String>, usize) {
     let mut asked = BTreeMap::new();
     for (index, text) in LONG.iter().enumerate() {
         let (key, thread) = (format!("{run}-{index}"), format!("{run}-{index}"));

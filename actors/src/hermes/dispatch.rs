@@ -214,6 +214,7 @@ impl Dispatch {
     }
 
     /// Messages with the harness now, and the number of each try.
+    #[cfg(test)]
     pub(super) fn flights(&self) -> impl Iterator<Item = (&InboxEntry, u32)> {
         self.flights.values().map(|flight| (&flight.entry, flight.attempt))
     }
@@ -246,7 +247,8 @@ impl Dispatch {
         self.flights.len()
     }
 
-    /// Whether time matters: something is under way or waits for its retry.
+    /// Whether nothing is under way or waits for its retry.
+    #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         self.flights.is_empty() && self.retries.is_empty()
     }

@@ -169,6 +169,15 @@ impl House {
         Ok(archon.harness.sessions().await?)
     }
 
+    /// The state of one Archon; `None` when it was not started.
+    pub async fn archon_status(&self, id: &ArchonId) -> Option<ArchonStatus> {
+        let archon = self.archon(id)?;
+        let pool = self.shared.pool.status().await.unwrap_or_default();
+        let children = self.children().await.unwrap_or_default();
+        let child = children.iter().find(|child| child.id == id.as_str());
+        Some(self.status_of(&archon, child, &pool).await)
+    }
+
     /// The state of everything.
     pub async fn status(&self) -> HouseStatus {
         let pool = self.shared.pool.status().await.unwrap_or_default();
@@ -177,12 +186,12 @@ impl House {
         let mut statuses = Vec::with_capacity(archons.len());
         for archon in archons {
             let child = children.iter().find(|child| child.id == archon.id().as_str());
-            statuses.push(self.archon_status(&archon, child, &pool).await);
+            statuses.push(self.status_of(&archon, child, &pool).await);
         }
         HouseStatus { archons: statuses, pool }
     }
 
-    async fn archon_status(
+    async fn status_of(
         &self,
         archon: &Archon,
         child: Option<&ChildStatus>,
