@@ -38,6 +38,7 @@ impl LoadedModel {
     ) -> Result<Self, EngineError> {
         // llama.cpp would only say "null result": the system's own reason is of more use.
         std::fs::File::open(path).map_err(|source| EngineError::Open { path: path.to_owned(), source })?;
+        llama_cpp_2::send_logs_to_tracing(llama_cpp_2::LogOptions::default());
         let backend =
             LlamaBackend::init().map_err(|error| EngineError::Backend { detail: error.to_string() })?;
         let mut last = None;

@@ -66,7 +66,9 @@ fn piece(token: llama_cpp_2::token::LlamaToken) -> String {
 fn prompts_become_the_tokens_of_the_whole_text() {
     let said = ["what is my colour?", "Your colour is teal.", "it's  été 東京 😀\n\nand\tmore"];
     let tokens = model().prompt(SYSTEM, &turns(&said));
-    let text: String = tokens.iter().map(|token| piece(*token)).collect();
+    let vocab = model().llama.vocab();
+    let bytes: Vec<u8> = tokens.iter().flat_map(|token| vocab.token_to_piece(*token, true, None)).collect();
+    let text = String::from_utf8(bytes).unwrap();
     assert!(text.starts_with("<bos><|turn>system\nYou are Ezra"), "{text}");
     assert!(text.ends_with("and\tmore<turn|>\n<|turn>model\n<|channel>thought\n<channel|>"), "{text}");
     assert_eq!(

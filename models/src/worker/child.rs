@@ -17,7 +17,7 @@ use rustix::process::{
 };
 
 use super::frame::{self, FrameError, FromWorker, Hello, LoadOrder, PROTOCOL, ToWorker};
-use super::log_lines::LineSubscriber;
+use super::log_lines::{LineSubscriber, memory_ran_short};
 use super::probe::run_sandbox_probe;
 use super::sandbox::{self, SandboxError};
 use crate::engine::{Engine, EngineError, EngineEvent, LoadedModel};
@@ -98,10 +98,23 @@ fn serve(parent: Pid) -> ExitCode {
     let Connection { from, to } = connection;
     let to = Rc::new(RefCell::new(to));
     let Err(failure) = run(from, &to) else { return ExitCode::SUCCESS };
-    let unusable = matches!(&failure, WorkerFailure::Engine(error) if error.is_of_the_file())
-        || matches!(&failure, WorkerFailure::Sandbox(SandboxError::ModelFile(_)));
-    tell(&to, &FromWorker::Failed { detail: failure.to_string(), unusable });
+    tell(&to, &failed(&failure));
     ExitCode::FAILURE
+}
+
+/// The last words. A file that was too large for the memory is not a bad file.
+fn failed(failure: &WorkerFailure) -> FromWorker {
+    let of_the_file = match failure {
+        WorkerFailure::Engine(error) => error.is_of_the_file(),
+        WorkerFailure::Sandbox(error) => matches!(error, SandboxError::ModelFile(_)),
+        _ => false,
+    };
+    if of_the_file && memory_ran_short() {
+        let detail =
+            format!("{failure}; there was not enough memory: give this model more, or take a smaller one");
+        return FromWorker::Failed { detail, unusable: false };
+    }
+    FromWorker::Failed { detail: failure.to_string(), unusable: of_the_file }
 }
 
 /// What concerns the process itself.
@@ -164,8 +177,8 @@ fn run(mut from: BufReader<UnixStream>, to: &Out) -> Result<(), WorkerFailure> {
     }
     let landlock = sandbox::close(&order.model_path)?;
     tell(to, &FromWorker::Hello(Hello::own(), landlock));
-    if tracing::subscriber::set_global_default(LineSubscriber).is_ok() {
-        llama_cpp_2::send_logs_to_tracing(llama_cpp_2::LogOptions::default());
+    if tracing::subscriber::set_global_default(LineSubscriber).is_err() {
+        complain("INFO another log was set up before"); // the messages go there then
     }
     let (commands, inbox) = sync_channel(INBOX_LEN);
     let listener = std::thread::Builder::new().name("listen".to_owned());
