@@ -12,20 +12,20 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tempfile::TempDir;
 
 /// The model that every test runs: the real architecture, a million parameters.
-pub const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny-gemma4-tools.gguf");
+pub(crate) const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny-gemma4-tools.gguf");
 /// The name under which tests import it.
-pub const TINY_ID: &str = "tiny-gemma4";
+pub(crate) const TINY_ID: &str = "tiny-gemma4";
 /// Longest wait for one line of the daemon; far above anything but a hang, on the busiest machine.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A home folder with settings, profiles and the tiny model.
-pub struct TestHouse {
+pub(crate) struct TestHouse {
     home: TempDir,
 }
 
 impl TestHouse {
     /// A house whose four Archons all answer with the tiny model, greedily.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let house = Self { home: tempfile::Builder::new().prefix("archond-").tempdir().unwrap() };
         let imported = house.run(&["model", "import", TINY, "--name", TINY_ID]);
         assert!(imported.status.success(), "{}", text(&imported));
@@ -36,7 +36,7 @@ impl TestHouse {
     }
 
     /// Another house on the same models and with the same settings, and nothing else.
-    pub fn sibling(&self) -> Self {
+    pub(crate) fn sibling(&self) -> Self {
         let house = Self { home: tempfile::Builder::new().prefix("archond-").tempdir().unwrap() };
         copy_folder(&self.path().join("config"), &house.path().join("config"));
         let models = format!("(models_dir: {:?})", self.path().join("data/models"));
@@ -45,12 +45,12 @@ impl TestHouse {
     }
 
     /// Writes a profile; `more` are further fields.
-    pub fn write_profile(&self, name: &str, more: &str) {
+    pub(crate) fn write_profile(&self, name: &str, more: &str) {
         self.write_profile_text(name, TINY_ID, more);
     }
 
     /// Writes a profile whose only model is this one.
-    pub fn write_profile_for(&self, name: &str, model: &str) {
+    pub(crate) fn write_profile_for(&self, name: &str, model: &str) {
         self.write_profile_text(name, model, "");
     }
 
@@ -65,17 +65,17 @@ impl TestHouse {
     }
 
     /// The home folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.home.path()
     }
 
     /// The daemon's socket.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.path().join("run/archond.sock")
     }
 
     /// The program, in this house.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_archond"));
         command
             .args(args)
@@ -87,12 +87,12 @@ impl TestHouse {
     }
 
     /// Runs the program to its end.
-    pub fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
 
     /// Starts the daemon in the background and waits until these Archons are ready.
-    pub fn start(&self, archons: &[&str]) -> Daemon {
+    pub(crate) fn start(&self, archons: &[&str]) -> Daemon {
         let mut args = vec!["start", "--no-chat"];
         args.extend_from_slice(archons);
         let output = self.run(&args);
@@ -101,13 +101,13 @@ impl TestHouse {
     }
 
     /// A connection to the daemon.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(&self.socket()).unwrap()
     }
 }
 
 /// What a command said, for messages of failed tests.
-pub fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     format!("{}\nstdout: {out}\nstderr: {err}", output.status)
 }
@@ -126,20 +126,20 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 /// A process that is not a child of this one. Killed when dropped.
-pub struct Daemon {
+pub(crate) struct Daemon {
     pid: Pid,
     pidfd: OwnedFd,
 }
 
 impl Daemon {
     /// Watches a running process.
-    pub fn of(pid: u32) -> Self {
+    pub(crate) fn of(pid: u32) -> Self {
         let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
         Self { pid, pidfd: pidfd_open(pid, PidfdFlags::empty()).unwrap() }
     }
 
     /// Waits for its end; `false` when it still runs after this time.
-    pub fn wait(&self, timeout: Duration) -> bool {
+    pub(crate) fn wait(&self, timeout: Duration) -> bool {
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let timeout =
             Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
@@ -147,14 +147,14 @@ impl Daemon {
     }
 
     /// Ends it at once, as a power cut would.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         // It may have ended a moment ago.
         let _ = kill_process(self.pid, Signal::KILL);
         assert!(self.wait(READ_TIMEOUT), "a killed process did not end");
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).unwrap();
     }
 }
@@ -167,7 +167,7 @@ impl Drop for Daemon {
 }
 
 /// A client that speaks the protocol line by line.
-pub struct Client {
+pub(crate) struct Client {
     writer: UnixStream,
     reader: BufReader<UnixStream>,
     requests: u64,
@@ -175,7 +175,7 @@ pub struct Client {
 
 impl Client {
     /// Connects, or says why not.
-    pub fn connect(socket: &Path) -> std::io::Result<Self> {
+    pub(crate) fn connect(socket: &Path) -> std::io::Result<Self> {
         let writer = UnixStream::connect(socket)?;
         writer.set_read_timeout(Some(READ_TIMEOUT))?;
         let reader = BufReader::new(writer.try_clone()?);
@@ -183,12 +183,12 @@ impl Client {
     }
 
     /// Sends raw bytes.
-    pub fn send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.writer.write_all(bytes)
     }
 
     /// Sends a request and returns its number.
-    pub fn send(&mut self, op: Op) -> std::io::Result<u64> {
+    pub(crate) fn send(&mut self, op: Op) -> std::io::Result<u64> {
         self.requests += 1;
         let mut line = serde_json::to_vec(&Request { id: self.requests, op }).unwrap();
         line.push(b'\n');
@@ -197,7 +197,7 @@ impl Client {
     }
 
     /// The next line of the daemon.
-    pub fn receive(&mut self) -> std::io::Result<Response> {
+    pub(crate) fn receive(&mut self) -> std::io::Result<Response> {
         let mut line = String::new();
         if self.reader.read_line(&mut line)? == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
@@ -206,7 +206,7 @@ impl Client {
     }
 
     /// Asks and waits for the one answer.
-    pub fn ask(&mut self, op: Op) -> std::io::Result<Reply> {
+    pub(crate) fn ask(&mut self, op: Op) -> std::io::Result<Reply> {
         let id = self.send(op)?;
         let response = self.receive()?;
         assert_eq!(response.id, id);
@@ -214,7 +214,7 @@ impl Client {
     }
 
     /// The state of the house.
-    pub fn status(&mut self) -> HouseView {
+    pub(crate) fn status(&mut self) -> HouseView {
         match self.ask(Op::Status).unwrap() {
             Reply::House(house) => house,
             other => panic!("{other:?}"),
@@ -222,12 +222,12 @@ impl Client {
     }
 
     /// Says something in a session and waits for the answer.
-    pub fn chat(&mut self, archon: &str, key: &str, thread: &str, text: &str) -> AnswerView {
+    pub(crate) fn chat(&mut self, archon: &str, key: &str, thread: &str, text: &str) -> AnswerView {
         self.try_chat(archon, key, thread, text).unwrap()
     }
 
     /// As [`Client::chat`], for daemons that may die meanwhile.
-    pub fn try_chat(
+    pub(crate) fn try_chat(
         &mut self,
         archon: &str,
         key: &str,

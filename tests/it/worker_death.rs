@@ -6,13 +6,18 @@ use rustix::process::Signal;
 
 use crate::kit::{Client, Daemon, TINY_ID, TestHouse};
 
-/// Long answers of the tiny model: it repeats what it was told.
-const LONG: [&str; 4] = [
-    "call echo with text=\"red green blue yellow orange purple black white brown grey pink gold silver\"",
-    "call echo with text=\"one two three four five six seven eight nine ten eleven twelve thirteen\"",
-    "call echo with text=\"apple pear plum grape lemon melon cherry peach mango fig date lime kiwi\"",
-    "call echo with text=\"north south east west up down left right near far high low inside outside\"",
+/// What four people told; the tiny model's longest answers are summaries.
+const TOLD: [[&str; 4]; 4] = [
+    ["colour is teal", "dog is Rex", "city is Paris", "cat is Tom"],
+    ["colour is red", "dog is Max", "city is Rome", "cat is Leo"],
+    ["dog is Rex", "colour is blue", "cat is Tom", "city is Oslo"],
+    ["city is Bern", "cat is Leo", "colour is green", "dog is Max"],
 ];
+
+fn request(told: [&str; 4]) -> String {
+    let lines = told.map(|fact| format!("user: my {fact}\nassistant: Noted, your {fact}."));
+    format!("Summarise this conversation:\n\n{}", lines.join("\n"))
+}
 
 fn worker_pid(client: &mut Client) -> u32 {
     let status = client.status();
@@ -27,9 +32,9 @@ fn four_answers(
     mut act: impl FnMut(),
 ) -> (Vec<String>, usize) {
     let mut asked = BTreeMap::new();
-    for (index, text) in LONG.iter().enumerate() {
+    for (index, told) in TOLD.into_iter().enumerate() {
         let (key, thread) = (format!("{run}-{index}"), format!("{run}-{index}"));
-        let op = Op::Chat { archon: "ezra".into(), text: (*text).into(), key, thread: Some(thread) };
+        let op = Op::Chat { archon: "ezra".into(), text: request(told), key, thread: Some(thread) };
         asked.insert(client.send(op).unwrap(), index);
     }
     let (mut streamed, mut answers) = (vec![String::new(); 4], vec![None; 4]);
@@ -66,7 +71,7 @@ fn four_streaming_answers_survive_a_killed_worker_word_for_word() {
     let mut client = house.client();
     let (undisturbed, replaced) = four_answers(&mut client, "calm", usize::MAX, || {});
     assert_eq!(replaced, 0);
-    for (round, at_piece) in [1, 5, 12, 20].into_iter().enumerate() {
+    for (round, at_piece) in [1, 10, 40, 80].into_iter().enumerate() {
         let worker = Daemon::of(worker_pid(&mut client));
         let (answers, _) = four_answers(&mut client, &format!("r{round}"), at_piece, || worker.kill());
         assert_eq!(answers, undisturbed, "killed at piece {at_piece}");
