@@ -8,11 +8,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use archond_models::worker::{ChatFamily, WorkerSpec};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
-use crate::rig::{PATIENCE, Rig, endless, model_path, request, runtime, spec};
+use crate::rig::{PATIENCE, Rig, endless, model_path, request, spec};
 
 fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
@@ -23,15 +22,10 @@ fn handle(pid: u32) -> OwnedFd {
 }
 
 /// Waits until the process has ended.
-fn wait_for_the_end(process: OwnedFd) {
-    runtime().block_on(async {
-        let process = AsyncFd::with_interest(process, Interest::READABLE).unwrap();
-        tokio::time::timeout(PATIENCE, process.readable())
-            .await
-            .expect("it ends in time")
-            .unwrap()
-            .clear_ready();
-    });
+fn wait_for_the_end(process: &OwnedFd) {
+    let patience = Timespec::try_from(PATIENCE).unwrap();
+    let ended = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&patience)).unwrap();
+    assert_eq!(ended, 1, "it ends in time");
 }
 
 #[allow(clippy::disallowed_methods)] // measures a foreign process
@@ -71,7 +65,7 @@ pub(crate) fn a_dropped_worker_is_gone() {
     let process = handle(pid);
     rig.worker = None;
     rig.exit();
-    wait_for_the_end(process);
+    wait_for_the_end(&process);
     assert!(!Path::new(&format!("/proc/{pid}")).exists(), "it is reaped");
 
     let (worker, events) = Rig::ready(spec()).without_spawner();
@@ -101,7 +95,7 @@ pub(crate) fn a_worker_dies_with_its_daemon() {
             signal(pid, Signal::STOP); // it cannot see the connection end; the kernel must end it
         }
         daemon.kill().unwrap();
-        wait_for_the_end(worker);
+        wait_for_the_end(&worker);
         daemon.wait().unwrap();
     }
 }
@@ -140,6 +134,21 @@ pub(crate) fn damaged_files_are_unusable() {
     }
     let file = file_of(&garbled);
     check_unusable(file.path().to_owned(), ChatFamily::Gemma4, "llama.cpp cannot load");
+}
+
+/// llama.cpp asserts that no token is twice in a vocabulary, and ends its process.
+pub(crate) fn an_abort_while_loading_is_told_with_its_words() {
+    let mut bytes = fs::read(model_path()).unwrap();
+    let entry = |word: &[u8]| [&(word.len() as u64).to_le_bytes()[..], word].concat();
+    let at = bytes.windows(11).position(|window| window == entry(b"dog")).expect("a token `dog`");
+    bytes[at..at + 11].copy_from_slice(&entry(b"the"));
+    let file = file_of(&bytes);
+    let began = now();
+    let (detail, unusable) = Rig::launch(WorkerSpec { model_path: file.path().to_owned(), ..spec() }).exit();
+    assert!(detail.starts_with("it ended by SIGABRT while it was loading; its last words: "), "{detail}");
+    assert!(detail.contains("GGML_ASSERT(id_to_token.size() == token_to_id.size())"), "{detail}");
+    assert!(!unusable, "an abort may have other causes");
+    assert!(began.elapsed() < Duration::from_secs(10), "no debugger was started");
 }
 
 pub(crate) fn absent_files_are_unusable() {

@@ -52,6 +52,7 @@ fn main() -> ExitCode {
             a_worker_dies_with_its_daemon,
             too_little_memory_is_said,
             damaged_files_are_unusable,
+            an_abort_while_loading_is_told_with_its_words,
             absent_files_are_unusable,
             another_kind_of_model_is_unusable,
             impossible_orders_are_said,
