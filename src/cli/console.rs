@@ -63,8 +63,12 @@ pub(super) struct Console {
 impl Console {
     /// The streams of this process.
     pub(super) fn of_process() -> Self {
+        // A terminal that knows no width says 0.
         let width = rustix::termios::tcgetwinsize(io::stderr())
-            .map_or(WIDTH_DEFAULT, |size| usize::from(size.ws_col).max(PROGRESS_WIDTH_MIN));
+            .ok()
+            .map(|size| usize::from(size.ws_col))
+            .filter(|&width| width > 0)
+            .unwrap_or(WIDTH_DEFAULT);
         Self::new(Box::new(io::stdout()), Box::new(io::stderr()), Terminals::detect(), width)
     }
 

@@ -120,8 +120,8 @@ async fn list(
         let after = all.last().map(|last| last.session.clone());
         let reply = client.call(Op::Sessions { archon: archon.clone(), after: after.clone() }).await?;
         let Reply::Sessions(page) = reply else { return Err(ClientError::Protocol.into()) };
-        // A page that does not lead on ends the list, whatever the daemon thinks.
-        if page.last().is_none_or(|last| Some(&last.session) <= after.as_ref()) {
+        // A page that leads nowhere ends the list, whatever the daemon thinks.
+        if page.last().is_none_or(|last| Some(&last.session) == after.as_ref()) {
             break;
         }
         all.extend(page);

@@ -85,15 +85,15 @@ pub(super) fn run(console: &mut Console, args: &StartArgs) -> Result<ExitCode, C
 async fn prepare(console: &mut Console, names: &[String]) -> Result<(), CliError> {
     let settings = Settings::load(&models_on_disk::sources()?)?;
     let library = places::library()?;
-    let mut all_can_answer = has_common_model(&library);
+    let mut own_models_suffice = true;
     for name in names {
         let Some((_, profile)) = settings.archons.iter().find(|(id, _)| id.as_str() == name) else {
             let hint = "`archond archon list` shows all, `archond archon new` begins one".to_owned();
             return Err(CliError::NoArchon { name: name.clone(), hint });
         };
-        all_can_answer |= library.path_of(profile.spec.route.default.as_str()).is_some();
+        own_models_suffice &= library.path_of(profile.spec.route.default.as_str()).is_some();
     }
-    if all_can_answer {
+    if own_models_suffice || has_common_model(&library) {
         return Ok(());
     }
     let Some(starter) = library.catalogue().iter().find(|model| model.role == Role::Starter) else {
