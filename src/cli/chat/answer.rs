@@ -44,15 +44,10 @@ impl AnswerOnScreen {
         Self { display, shown: String::new(), held: None, worker_replaced: false }
     }
 
-    /// The connection was lost: the rest is shown when the answer is final.
-    pub(super) fn hold(&mut self) {
-        self.held = Some(0);
-    }
-
     /// Shows progress.
     pub(super) fn on_progress(&mut self, console: &mut Console, view: &TurnView) -> io::Result<()> {
         match view {
-            TurnView::Accepted { .. } => console.progress("waiting for the answer"),
+            TurnView::Accepted { duplicate, .. } => self.on_accepted(console, *duplicate),
             TurnView::Queued { position: 1 } => console.progress("waiting: next in the queue"),
             TurnView::Queued { position } => {
                 console.progress(&format!("waiting: number {position} in the queue"))
@@ -72,6 +67,17 @@ impl AnswerOnScreen {
             TurnView::Retrying { .. } => self.on_retrying(console),
             TurnView::Ended(_) => Ok(()),
         }
+    }
+
+    /// After a lost connection the message is handed in again. The daemon that knows it is somewhere in its answer; one that does
+    /// not begins.
+    fn on_accepted(&mut self, console: &mut Console, duplicate: bool) -> io::Result<()> {
+        if duplicate {
+            self.held = Some(0);
+        } else if !self.shown.is_empty() {
+            return self.on_retrying(console);
+        }
+        console.progress("waiting for the answer")
     }
 
     fn on_text(&mut self, console: &mut Console, text: &str) -> io::Result<()> {
@@ -157,6 +163,10 @@ mod tests {
         TurnView::Text { text: text.into() }
     }
 
+    fn accepted(duplicate: bool) -> TurnView {
+        TurnView::Accepted { inbox: 1, session: "ezra/cli/uid0/main".into(), duplicate }
+    }
+
     fn answer(kind: &str, text: &str) -> AnswerView {
         AnswerView {
             outbox: 1,
@@ -186,18 +196,10 @@ mod tests {
     }
 
     /// What a terminal of 40 columns gets, escapes of the progress line taken out.
-    fn on_terminal(
-        display: Display,
-        steps: &[TurnView],
-        held_from: Option<usize>,
-        last: &AnswerView,
-    ) -> String {
+    fn on_terminal(display: Display, steps: &[TurnView], last: &AnswerView) -> String {
         let (mut console, screen, _) = console(true);
         let mut answer = AnswerOnScreen::new(display);
-        for (number, step) in steps.iter().enumerate() {
-            if held_from == Some(number) {
-                answer.hold();
-            }
+        for step in steps {
             answer.on_progress(&mut console, step).unwrap();
         }
         answer.finish(&mut console, last).unwrap();
@@ -211,28 +213,35 @@ mod tests {
     #[test]
     fn pieces_are_shown_once() {
         let steps = [TurnView::Queued { position: 2 }, text("\nHel"), text("lo")];
-        assert_eq!(on_terminal(Display::Stream, &steps, None, &answer("answer", "Hello you")), "Hello you\n");
+        assert_eq!(on_terminal(Display::Stream, &steps, &answer("answer", "Hello you")), "Hello you\n");
     }
 
     #[test]
     fn after_a_lost_connection_only_the_rest_is_shown() {
-        let steps = [text("Hel"), text("Hel"), text("lo")];
-        assert_eq!(on_terminal(Display::Stream, &steps, Some(1), &answer("answer", "Hello")), "Hello\n");
-        let other = on_terminal(Display::Stream, &steps, Some(1), &answer("answer", "Good day"));
+        let steps = [accepted(false), text("Hel"), accepted(true), text("Hel"), text("lo")];
+        assert_eq!(on_terminal(Display::Stream, &steps, &answer("answer", "Hello")), "Hello\n");
+        let other = on_terminal(Display::Stream, &steps, &answer("answer", "Good day"));
         assert_eq!(other, "Hel\n(the whole answer)\nGood day\n");
+    }
+
+    #[test]
+    fn a_message_that_had_not_arrived_is_answered_from_the_beginning() {
+        let steps = [text("Hel"), accepted(false), text("Good "), text("day")];
+        let shown = on_terminal(Display::Stream, &steps, &answer("answer", "Good day"));
+        assert_eq!(shown, "Hel\n(the answer starts again)\nGood day\n");
     }
 
     #[test]
     fn a_retried_answer_starts_again() {
         let steps = [text("Wrong"), TurnView::Retrying { attempt: 2 }, text("Right")];
-        let shown = on_terminal(Display::Stream, &steps, None, &answer("answer", "Right"));
+        let shown = on_terminal(Display::Stream, &steps, &answer("answer", "Right"));
         assert_eq!(shown, "Wrong\n(the answer starts again)\nRight\n");
     }
 
     #[test]
     fn a_replaced_worker_is_mentioned_after_the_answer() {
         let steps = [text("One "), TurnView::WorkerReplaced, text("two")];
-        let shown = on_terminal(Display::Stream, &steps, None, &answer("answer", "One two"));
+        let shown = on_terminal(Display::Stream, &steps, &answer("answer", "One two"));
         assert_eq!(shown, "One two\n(the model's process was replaced meanwhile)\n");
     }
 

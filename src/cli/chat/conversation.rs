@@ -110,7 +110,6 @@ impl Conversation {
             match self.attempt(console, &mut pending).await {
                 Ok(answer) => break answer,
                 Err(CliError::Client(error)) if pending.may_try_again(&error) => {
-                    pending.screen.hold();
                     self.reconnect(console, &mut pending).await?;
                 }
                 Err(error) => return Err(error),
