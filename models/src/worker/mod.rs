@@ -38,7 +38,8 @@ pub struct WorkerSpec {
     pub context_tokens: u32,
     /// CPU threads that compute.
     pub threads: u32,
-    /// Most private memory of the process, in bytes. The model file itself, which is mapped, does not count.
+    /// Most private memory of the process, in bytes. The model file, which is mapped, does not count; the contexts do,
+    /// and so do weights that llama.cpp rearranges for the processor (up to about the file's size again for Q4).
     pub memory_bytes_max: Option<u64>,
 }
 
