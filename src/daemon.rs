@@ -1,6 +1,6 @@
 //! The one place where the daemon is put together: settings, log, socket, store, engine, house, in this order; and taken apart again.
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,10 @@ const RUNTIME_THREADS: usize = 2;
 const WORKER_MEMORY_PERCENT: u64 = 80;
 /// The store's file in the data folder.
 const STORE_FILE: &str = "house.redb";
+/// How often, and how many times, a store that is in use is tried again: a second in all.
+const STORE_RETRY_PERIOD: Duration = Duration::from_millis(100);
+/// See [`STORE_RETRY_PERIOD`].
+const STORE_TRIES: u32 = 10;
 /// Time for tasks that are still running when everything else has ended.
 const RUNTIME_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -178,7 +182,7 @@ async fn serve(
 }
 
 async fn start_house(settings: &Settings, clock: Arc<dyn Clock>) -> Result<House, DaemonError> {
-    let store = RedbStore::open(&settings.house.data_dir.join(STORE_FILE))?;
+    let store = open_store(&settings.house.data_dir.join(STORE_FILE)).await?;
     let spawner =
         Spawner::start().map_err(|source| DaemonError::System { what: "no thread for workers", source })?;
     let engine = LlamaEngine {
@@ -199,6 +203,20 @@ async fn start_house(settings: &Settings, clock: Arc<dyn Clock>) -> Result<House
     })
     .await
     .map_err(|error| DaemonError::Start(error.to_string()))
+}
+
+/// Opens the store, and waits a little for one that is in use: a daemon that was killed while it forked a worker leaves
+/// its lock with the fork for a moment.
+async fn open_store(path: &Path) -> Result<RedbStore, OpenError> {
+    let mut tries = tokio::time::interval(STORE_RETRY_PERIOD);
+    for _ in 0..STORE_TRIES {
+        tries.tick().await;
+        match RedbStore::open(path) {
+            Err(OpenError::InUse { .. }) => {}
+            other => return other,
+        }
+    }
+    RedbStore::open(path)
 }
 
 fn worker_limits(settings: &Settings) -> WorkerLimits {

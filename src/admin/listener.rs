@@ -3,6 +3,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -13,6 +14,9 @@ use super::operations::AdminContext;
 
 /// Clients at once. A terminal is one; more than this is a program gone wild.
 const CONNECTIONS_MAX: usize = 256;
+
+/// How long a connection is watched for its end. A fork lasts for milliseconds.
+const DROP_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Why the socket could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +61,7 @@ impl AdminListener {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(BindError::NotASocket { path: path.to_owned() });
             }
-            Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
+            Ok(_) if somebody_listens(path) => {
                 return Err(BindError::InUse { path: path.to_owned() });
             }
             Ok(_) => std::fs::remove_file(path).map_err(failed)?,
@@ -103,6 +107,15 @@ impl Drop for AdminListener {
         // Gone is what is wanted; a daemon that starts next removes a stale one.
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// Whether a living daemon holds the socket. One that was killed while it forked a worker is held by the fork for a moment:
+/// it takes connections and drops them.
+fn somebody_listens(path: &Path) -> bool {
+    let Ok(mut stream) = std::os::unix::net::UnixStream::connect(path) else { return false };
+    let limited = stream.set_read_timeout(Some(DROP_TIMEOUT));
+    // A daemon says nothing before it is asked: only the end of the stream is an answer.
+    limited.is_err() || !matches!(io::Read::read(&mut stream, &mut [0]), Ok(0))
 }
 
 fn permitted_uid(stream: &UnixStream) -> Option<u32> {

@@ -114,6 +114,17 @@ impl Client {
         Ok(Self { reader: BufReader::new(reader), writer, line: Vec::new(), last_id: 0 })
     }
 
+    /// Opens the socket and makes sure that somebody answers there: for a moment a daemon that was killed may still be connected to,
+    /// through a worker that it was just forking.
+    pub(super) async fn reach(path: &Path) -> Result<Self, ClientError> {
+        let mut client = Self::connect(path).await?;
+        match client.status().await {
+            Ok(_) => Ok(client),
+            Err(error) if error.is_away() => Err(ClientError::NotRunning),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Asks; the returned id is that of the replies.
     pub(super) async fn send(&mut self, op: Op) -> Result<u64, ClientError> {
         self.last_id += 1;

@@ -51,7 +51,7 @@ pub(super) fn run(console: &mut Console, args: &StartArgs) -> Result<ExitCode, C
     }
     let places = Places::find()?;
     let house = runtime()?.block_on(async {
-        let (mut client, mut daemon) = match Client::connect(&places.socket).await {
+        let (mut client, mut daemon) = match Client::reach(&places.socket).await {
             Ok(client) => (client, None),
             Err(ClientError::NotRunning) => {
                 prepare(console, &args.names).await?;
@@ -153,7 +153,7 @@ impl Daemon {
         tries.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while since.elapsed() < LISTEN_TIMEOUT {
             tries.tick().await;
-            match Client::connect(&places.socket).await {
+            match Client::reach(&places.socket).await {
                 Ok(client) => return Ok(client),
                 Err(ClientError::NotRunning) => {}
                 Err(error) => return Err(error.into()),
