@@ -24,7 +24,7 @@ const SESSIONS_LEN_MAX: usize = 2048;
 /// A session holds nothing that is not in the store: its end needs no time.
 const SESSION_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(super) enum HarnessMsg {
+pub(crate) enum HarnessMsg {
     /// Have a message answered.
     Dispatch { entry: InboxEntry, attempt: u32 },
     /// End the running turn of a session. Answers whether one was running.

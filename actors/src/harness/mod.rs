@@ -5,3 +5,6 @@ mod notice;
 
 pub use handle::{HarnessArgs, HarnessError, HarnessHandle};
 pub use notice::stand_in;
+
+#[cfg(test)]
+pub(crate) use actor::HarnessMsg;

@@ -24,7 +24,7 @@ const WINDOW_LEN_MAX: usize = 1024;
 /// Commands under way at once. They are quick; more than that is a flood and waits in the store.
 const COMMANDS_LEN_MAX: usize = 64;
 
-pub(super) enum HermesMsg {
+pub(crate) enum HermesMsg {
     /// A message is in the inbox now.
     Accepted { entry: InboxEntry },
     /// Fact from the harness.

@@ -6,3 +6,6 @@ mod dispatch;
 mod handle;
 
 pub use handle::{HermesArgs, HermesHandle};
+
+#[cfg(test)]
+pub(crate) use actor::HermesMsg;

@@ -337,3 +337,7 @@ fn note_quarantine(archons: &Archons, fact: &SupervisionFact) {
         archon.counters.set_quarantine(reason);
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -24,7 +24,7 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 /// Longest summary, in tokens: a twentieth of the usual context.
 const SUMMARY_TOKENS_MAX: u32 = 400;
 
-pub(super) enum SessionMsg {
+pub(crate) enum SessionMsg {
     /// Begin a turn, instead of the one that runs, if one does.
     RunTurn { entry: InboxEntry, attempt: u32 },
     /// End the running turn at its next step.

@@ -7,3 +7,6 @@ mod turn;
 
 pub use handle::{SessionArgs, SessionError, SessionFact, SessionHandle};
 pub use turn::TurnFailure;
+
+#[cfg(test)]
+pub(crate) use actor::SessionMsg;

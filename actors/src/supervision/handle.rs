@@ -99,7 +99,7 @@ impl SupervisorHandle {
     }
 
     /// Stops a child. It stays known, as stopped, unless it is temporary. One that is down already is left so, and
-    /// its restart is called off.
+    /// its restart is called off; a quarantine ends with it.
     pub async fn stop_child(&self, id: &str) -> Result<(), SupervisionError> {
         let id = id.to_owned();
         self.link.call(CALL_TIMEOUT, |reply| SupervisorMsg::StopChild { id, reply }).await

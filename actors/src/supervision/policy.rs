@@ -287,7 +287,9 @@ impl Policy {
                 self.children[index].phase = Phase::Down;
                 self.forget_if_temporary(index);
             }
-            Phase::Down | Phase::Quarantined => {}
+            // Whoever stops it has seen it: it is stopped as any other, and may be replaced.
+            Phase::Quarantined => self.children[index].phase = Phase::Down,
+            Phase::Down => {}
         }
     }
 

@@ -1,6 +1,8 @@
 //! Doubles of the ports, for tests, benches and examples: they behave, they can be told to misbehave, and need no disk.
 pub mod engine;
+pub mod spec;
 pub mod store;
 
 pub use engine::{FakeEngine, FakeFault, FakeLoad};
+pub use spec::{GREEDY, StoppedClock, archon_spec, message};
 pub use store::MemStore;
