@@ -135,7 +135,10 @@ fn a_copied_beginning_answers_like_a_read_one() {
     let mut first = request(9, &["hello"]);
     first.system.clone_from(&asked.system);
     start(&mut shared, &first);
-    shared.step(&mut |_| {}).unwrap(); // the first is still busy: it was read, and is being written
+    let mut read = false; // in as many steps as the machine's pace asks for
+    while !read {
+        shared.step(&mut |event| read |= matches!(event, EngineEvent::Token { .. })).unwrap();
+    } // now it is being written: the slot is busy
     for id in [1, 2] {
         asked.id = id;
         start(&mut shared, &asked);
