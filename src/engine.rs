@@ -7,12 +7,14 @@ use archond_actors::domain::{
     ChatRole, FinishReason, GenerationId, GenerationRequest, ModelId, Refusal, Token, Usage,
 };
 use archond_actors::ports::{Engine, EngineError, Sink, WorkerEvent, WorkerLink};
-use archond_models::catalogue::Family;
+use archond_models::catalogue::{Family, Model};
 use archond_models::library::Library;
 use archond_models::worker::{self, Spawner, Worker, WorkerSpec};
 use async_trait::async_trait;
 
 use crate::models_on_disk::ModelsOnDisk;
+use crate::settings::Amount;
+use crate::worker_fit::Need;
 
 /// Runs models in worker processes of this program.
 pub struct LlamaEngine {
@@ -31,11 +33,11 @@ pub struct LlamaEngine {
 pub struct WorkerLimits {
     /// Threads that compute.
     pub threads: u32,
-    /// Sequences at once.
-    pub slots: u32,
+    /// Sequences at once; `Auto` is as many as there is memory for.
+    pub slots: Amount<u32>,
     /// Context of one sequence, in tokens; a model with a shorter one has its own.
     pub context_tokens: u32,
-    /// Private memory of the process, in bytes, the mapped model apart.
+    /// Private memory of the process, in bytes, the mapped model apart. Automatic slots leave room for the model in it, too.
     pub memory_bytes_max: Option<u64>,
 }
 
@@ -52,11 +54,40 @@ impl LlamaEngine {
     }
 }
 
+impl WorkerLimits {
+    /// How many slots the worker of a model gets. Says in the log when they may be too many for the memory.
+    fn slots_of(&self, model: &Model, file_bytes: Option<u64>, context_tokens: u32) -> u32 {
+        let need = Need {
+            weights_bytes: file_bytes.unwrap_or_else(|| model.weights.bytes.count()),
+            sequence_bytes: model.kv.sequence_bytes(context_tokens.into()),
+        };
+        let fit = need.fit(self.slots, self.memory_bytes_max);
+        if fit.room < fit.slots {
+            let remedy = if fit.room == 0 {
+                "take a smaller model (`archond model ls`), or a smaller `context.tokens_max` in the profiles"
+            } else {
+                "lower `worker.slots`, or leave it to \"auto\""
+            };
+            tracing::warn!(
+                model = model.id,
+                slots = fit.slots,
+                room = fit.room,
+                context_tokens,
+                weights_bytes = need.weights_bytes,
+                slot_bytes = need.sequence_bytes,
+                memory_bytes_max = self.memory_bytes_max,
+                "the model may not fit into the memory; {remedy}"
+            );
+        }
+        fit.slots
+    }
+}
+
 struct LlamaLink(Worker);
 
 impl WorkerLink for LlamaLink {
     fn generate(&self, request: GenerationRequest) -> bool {
-        self.0.send(worker_request(request))
+        self.0.send(worker_request(&request))
     }
 
     fn cancel(&self, id: GenerationId) {
@@ -94,12 +125,13 @@ impl Engine for LlamaEngine {
         let library = self.library().ok_or_else(not_on_disk)?;
         let entry = library.catalogue().get(model.as_str()).ok_or_else(not_on_disk)?;
         let model_path = library.path_of(model.as_str()).ok_or_else(not_on_disk)?;
+        let context_tokens = self.limits.context_tokens.min(entry.context_tokens);
         let spec = WorkerSpec {
             program: self.program.clone(),
             model_path,
             family: family(entry.family),
-            slots: self.limits.slots,
-            context_tokens: self.limits.context_tokens.min(entry.context_tokens),
+            slots: self.limits.slots_of(entry, self.size_bytes(model), context_tokens),
+            context_tokens,
             threads: self.limits.threads,
             memory_bytes_max: self.limits.memory_bytes_max,
         };
@@ -119,7 +151,7 @@ fn family(family: Family) -> worker::ChatFamily {
     }
 }
 
-fn worker_request(request: GenerationRequest) -> worker::Request {
+fn worker_request(request: &GenerationRequest) -> worker::Request {
     let role = |role: ChatRole| match role {
         ChatRole::User => worker::Role::User,
         ChatRole::Assistant => worker::Role::Assistant,

@@ -10,3 +10,4 @@ pub mod logging;
 pub mod models_on_disk;
 pub mod settings;
 pub mod store;
+pub mod worker_fit;

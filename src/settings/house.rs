@@ -46,9 +46,10 @@ pub struct HouseSettings {
 pub struct WorkerSettings {
     /// Threads that compute; `Auto` leaves it to the number of physical cores.
     pub threads: Amount<u32>,
-    /// Answers that are computed side by side.
-    pub slots: u32,
-    /// Memory at which the worker is ended, the mapped model apart; `Auto` is by the machine's memory.
+    /// Answers that are computed side by side; `Auto` is as many as the memory has room for.
+    pub slots: Amount<u32>,
+    /// Memory of each worker: `slots` are chosen to fit into it with the model, and the kernel gives no more private memory
+    /// than this; `Auto` is by the machine's memory.
     pub memory_max: Amount<Bytes>,
 }
 
@@ -103,7 +104,10 @@ fn read_worker(mut group: Group<'_>) -> WorkerSettings {
             Amount::Auto => Ok(()),
             Amount::Fixed(threads) => within(1..=THREADS_MAX, " threads")(threads),
         }),
-        slots: group.value("slots", 8, within(1..=SLOTS_MAX, " slots")),
+        slots: group.value("slots", Amount::Auto, |slots| match slots {
+            Amount::Auto => Ok(()),
+            Amount::Fixed(slots) => within(1..=SLOTS_MAX, " slots")(slots),
+        }),
         memory_max: group.value("memory_max", Amount::Auto, |memory| match memory {
             Amount::Auto => Ok(()),
             Amount::Fixed(memory) => within(Bytes(WORKER_MEMORY_MIN)..=Bytes(1 << 50), "")(memory),
@@ -160,7 +164,7 @@ mod tests {
         let settings = load("", &[]).unwrap();
         assert_eq!(settings, load("()", &[]).unwrap());
         assert_eq!(settings.models_dir, Path::new("/srv/house/data/models"));
-        assert_eq!(settings.worker.slots, 8);
+        assert_eq!(settings.worker.slots, Amount::Auto);
         assert!(
             settings.effective.iter().all(|entry| entry.from == super::super::reader::Provenance::Default)
         );
@@ -172,7 +176,7 @@ mod tests {
         let settings =
             load(text, &[("ARCHOND_WORKER_SLOTS", "2"), ("ARCHOND_AUTOSTART", "ezra, electra")]).unwrap();
         assert_eq!(settings.log_level, LogLevel::Debug);
-        assert_eq!(settings.worker.slots, 2);
+        assert_eq!(settings.worker.slots, Amount::Fixed(2));
         assert_eq!(settings.worker.threads, Amount::Fixed(2));
         assert_eq!(settings.worker.memory_max, Amount::Fixed(Bytes(4 << 30)));
         assert_eq!(settings.autostart.len(), 2);

@@ -5,10 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Fault;
 
-/// Cells that llama.cpp adds to a sliding window: one physical batch, at its default size.
-const WINDOW_BATCH_TOKENS: u64 = 512;
-/// llama.cpp rounds the cells of a sliding window up to a multiple of this.
-const WINDOW_STEP_TOKENS: u64 = 256;
+/// The engine's context of one sequence is rounded up to a multiple of this, as llama.cpp wants it.
+const CONTEXT_STEP_TOKENS: u64 = 256;
 
 /// One model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,25 +146,24 @@ pub struct Drafter {
 pub struct KvBytes {
     /// In the layers that see everything, for each token.
     pub full_bytes_per_token: u64,
-    /// In the sliding-window layers, for each cell.
+    /// In the sliding-window layers, for each cell. The engine has a cell for each token there, too.
     pub window_bytes_per_cell: u64,
-    /// The sliding window's length; 0 when there is none.
+    /// The sliding window's length; 0 when there is none. It bounds what a layer looks at, not what the engine keeps.
     pub window_tokens: u64,
 }
 
 impl KvBytes {
-    /// Memory of one sequence of this length, with windows that slide (`swa_full` off).
+    /// Memory that the engine takes for one sequence of this length, all of it when the worker starts. Every layer has a cell
+    /// for every token, those with a sliding window too (`swa_full`): a conversation goes on without being read again.
     pub fn sequence_bytes(&self, context_tokens: u64) -> u64 {
-        let window = context_tokens.min(self.window_tokens.saturating_add(WINDOW_BATCH_TOKENS));
-        let cells = window.next_multiple_of(WINDOW_STEP_TOKENS);
-        let full = self.full_bytes_per_token.saturating_mul(context_tokens);
-        full.saturating_add(self.window_bytes_per_cell.saturating_mul(cells))
+        let cells = context_tokens.checked_next_multiple_of(CONTEXT_STEP_TOKENS).unwrap_or(u64::MAX);
+        self.full_bytes_per_token.saturating_add(self.window_bytes_per_cell).saturating_mul(cells)
     }
 }
 
 impl Model {
-    /// Memory that a worker needs for this model: the mapped weights and the conversations of all slots. llama.cpp's scratch
-    /// buffers come on top; they depend on the machine.
+    /// Memory that a worker needs for this model: the weights and the conversations of all slots. llama.cpp's scratch buffers
+    /// come on top: up to 0.6 GB for a Gemma are reserved, a small part of it is used.
     pub fn memory_bytes(&self, context_tokens: u64, slots: u64) -> u64 {
         let kv = self.kv.sequence_bytes(context_tokens).saturating_mul(slots);
         self.weights.bytes.count().saturating_add(kv)

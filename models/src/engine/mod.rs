@@ -109,7 +109,7 @@ pub enum EngineError {
     },
     /// No room for the context.
     #[error(
-        "no room for {slots} x {context_tokens} tokens of context: {detail}; lower `slots` or `context_tokens`, or give more memory"
+        "no room for {slots} x {context_tokens} tokens of context: {detail}; fewer slots, a shorter context or more memory helps"
     )]
     Context {
         /// Answers at once.

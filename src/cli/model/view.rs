@@ -8,13 +8,12 @@ use serde::Serialize;
 
 use super::super::moment::{ago, bytes, now_unix_ms, utc};
 use super::super::ps;
+use crate::worker_fit::SLOTS_AUTO_MAX;
 
 /// Shown where there is nothing to show.
 const NOTHING: &str = "-";
 /// The conversation's length that memory is told for: what the shipped profiles ask for. A model with a shorter context has its own.
 const CONTEXT_TOKENS: u32 = 8_192;
-/// The conversations at once that memory is told for.
-const SLOTS: u64 = 8;
 
 /// A model for programs. The names of the fields are a promise.
 #[derive(Debug, Serialize)]
@@ -106,9 +105,9 @@ pub(super) fn page(entry: &Entry) -> String {
         (
             "memory",
             format!(
-                "{} with one conversation of {context} tokens, {} with {SLOTS}",
+                "{} with one conversation of {context} tokens, {} with {SLOTS_AUTO_MAX}",
                 bytes(model.memory_bytes(context, 1)),
-                bytes(model.memory_bytes(context, SLOTS))
+                bytes(model.memory_bytes(context, SLOTS_AUTO_MAX.into()))
             ),
         ),
         ("weights", artifact(&model.weights)),

@@ -1,0 +1,121 @@
+//! How many answers a worker can compute side by side within its memory. Pure.
+use crate::settings::Amount;
+
+/// Most slots that are chosen automatically: a house has few people, and a batch of eight already uses a home machine's cores.
+pub const SLOTS_AUTO_MAX: u32 = 8;
+
+/// llama.cpp's buffers for one step, at most: the logits of 512 tokens over Gemma's vocabulary of 262,144, 4 bytes each, are
+/// 512 MiB; the rest is activations. All of it counts against the limit, though a small part is ever written.
+const SCRATCH_BYTES_MAX: u64 = 600 << 20;
+
+/// The memory that a model needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// The weights: mapped from their file, but of use only while they stay in memory.
+    pub weights_bytes: u64,
+    /// One sequence of the whole context; 0 where the shape of the model is unknown.
+    pub sequence_bytes: u64,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fit {
+    /// Slots that the worker gets, at least 1.
+    pub slots: u32,
+    /// Slots that there is room for; fewer than `slots` when the model is too large, or more were asked for.
+    pub room: u32,
+}
+
+impl Need {
+    /// The slots of a worker that may use this much memory. What was asked for is kept; the log says if it is too much.
+    pub fn fit(&self, asked: Amount<u32>, memory_bytes_max: Option<u64>) -> Fit {
+        let room = self.room(memory_bytes_max);
+        let slots = match asked {
+            Amount::Fixed(slots) => slots,
+            Amount::Auto => room.clamp(1, SLOTS_AUTO_MAX),
+        };
+        Fit { slots, room }
+    }
+
+    fn room(&self, memory_bytes_max: Option<u64>) -> u32 {
+        let Some(memory) = memory_bytes_max else { return u32::MAX };
+        // A small file has a small vocabulary: its scratch is of the file's own order (the starter: 98 MB and 115 MB).
+        let scratch = SCRATCH_BYTES_MAX.min(self.weights_bytes);
+        let free = memory.saturating_sub(self.weights_bytes).saturating_sub(scratch);
+        free.checked_div(self.sequence_bytes).map_or(u32::MAX, |room| u32::try_from(room).unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use archond_models::catalogue::Catalogue;
+
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    #[track_caller]
+    fn check(id: &str, context_tokens: u64, memory_gib: u64, wanted: u32) {
+        let catalogue = Catalogue::load(None).unwrap();
+        let model = catalogue.get(id).unwrap();
+        let need = Need {
+            weights_bytes: model.weights.bytes.count(),
+            sequence_bytes: model.kv.sequence_bytes(context_tokens),
+        };
+        // As the daemon does by itself: four fifths of the machine's memory.
+        let fit = need.fit(Amount::Auto, Some(memory_gib * GIB / 5 * 4));
+        assert_eq!(fit.slots.min(fit.room), wanted, "{id} in {memory_gib} GiB: {fit:?}");
+        assert_eq!(fit.slots, wanted.max(1));
+    }
+
+    #[test]
+    fn the_shipped_models_on_machines_as_they_are() {
+        check("smollm2-135m-instruct", 8192, 1, 3);
+        check("smollm2-135m-instruct", 8192, 2, 8);
+        check("gemma-4-e2b", 8192, 4, 0);
+        check("gemma-4-e2b", 8192, 8, 8);
+        check("gemma-4-e4b", 8192, 8, 1);
+        check("gemma-4-e4b", 8192, 10, 5);
+        check("gemma-4-e4b", 8192, 16, 8);
+        check("gemma-4-26b-a4b", 8192, 16, 0);
+        check("gemma-4-26b-a4b", 8192, 24, 1);
+        check("gemma-4-26b-a4b", 4096, 24, 3);
+        check("gemma-4-26b-a4b", 8192, 32, 5);
+        check("gemma-4-26b-a4b", 8192, 64, 8);
+        check("gemma-4-31b", 8192, 24, 0);
+        check("gemma-4-31b", 8192, 32, 1);
+        check("gemma-4-31b", 8192, 64, 4);
+        check("gemma-4-31b", 8192, 96, 8);
+    }
+
+    #[test]
+    fn what_was_asked_for_is_kept_and_the_room_is_told() {
+        let need = Need { weights_bytes: 100, sequence_bytes: 10 };
+        assert_eq!(need.fit(Amount::Fixed(64), Some(250)), Fit { slots: 64, room: 5 });
+        assert_eq!(need.fit(Amount::Fixed(2), Some(250)), Fit { slots: 2, room: 5 });
+        assert_eq!(need.fit(Amount::Fixed(3), None), Fit { slots: 3, room: u32::MAX });
+    }
+
+    #[test]
+    fn at_the_edge() {
+        let need = Need { weights_bytes: 100, sequence_bytes: 10 };
+        for (memory, slots, room) in [
+            (0, 1, 0),
+            (200, 1, 0),
+            (209, 1, 0),
+            (210, 1, 1),
+            (219, 1, 1),
+            (220, 2, 2),
+            (u64::MAX, 8, u32::MAX),
+        ] {
+            assert_eq!(need.fit(Amount::Auto, Some(memory)), Fit { slots, room }, "{memory}");
+        }
+        assert_eq!(need.fit(Amount::Auto, None), Fit { slots: 8, room: u32::MAX });
+    }
+
+    #[test]
+    fn a_model_of_unknown_shape_is_taken_to_fit() {
+        let need = Need { weights_bytes: u64::MAX, sequence_bytes: 0 };
+        assert_eq!(need.fit(Amount::Auto, Some(GIB)), Fit { slots: 8, room: u32::MAX });
+    }
+}
