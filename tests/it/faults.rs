@@ -183,3 +183,83 @@ fn a_running_answer_is_stopped_at_once() {
 fn client_chat_again(house: &TestHouse) -> String {
     house.client().chat("ezra", "again", "fresh", "hello").text
 }
+
+#[test]
+fn a_pull_that_cannot_succeed_leaves_nothing_behind() {
+    let house = TestHouse::new();
+    let folder = house.path().join("mirror");
+    std::fs::create_dir_all(&folder).unwrap();
+    // The right name, other bytes: the catalogue knows this file's hash.
+    std::fs::copy(TINY, folder.join("gemma-4-E2B-it-Q4_K_M.gguf")).unwrap();
+    let sources = [folder.to_str().unwrap(), "http://127.0.0.1:9", "/nowhere"];
+    for from in sources {
+        let output = house.run(&["model", "pull", "gemma-4-e2b", "--from", from]);
+        assert!(!output.status.success(), "{from}: {}", text(&output));
+        assert!(stderr(&output).lines().any(|line| line.len() > 20), "{from}: {}", text(&output));
+        let shown = house.run(&["model", "ls", "--json"]);
+        assert!(!String::from_utf8_lossy(&shown.stdout).contains("gemma-4-e2b"), "{from}: {}", text(&shown));
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_messages_and_takes_them_again_when_there_is_space() {
+    let template = TestHouse::new();
+    let house = template.sibling();
+    let data = house.path().join("data");
+    std::fs::create_dir_all(&data).unwrap();
+    let mount = "mount -t tmpfs -o size=16m tmpfs \"$0\" || exit 77; exec \"$@\"";
+    let mut command = std::process::Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", mount])
+        .arg(&data)
+        .arg(env!("CARGO_BIN_EXE_archond"))
+        .args(["run", "ezra"]);
+    command
+        .env("ARCHOND_HOME", house.path())
+        .env("ARCHOND_WORKER_THREADS", "1")
+        .stderr(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let daemon = crate::kit::Daemon::of(child.id());
+    let mut client = loop {
+        if let Ok(client) = crate::kit::Client::connect(&house.socket()) {
+            break client;
+        }
+        if daemon.wait(std::time::Duration::from_millis(10)) {
+            assert_eq!(child.wait().unwrap().code(), Some(77), "the daemon ended");
+            eprintln!("left out: mounting a small disk needs root");
+            return;
+        }
+    };
+    assert_eq!(client.ask(Op::StartArchon { archon: "ezra".into() }).unwrap(), Reply::Done);
+    assert_eq!(client.chat("ezra", "1", "main", "my dog is Rex").text, "Noted, your dog is Rex.");
+    // The daemon's own view of its folder: the small disk is mounted for it alone.
+    let filler = format!("/proc/{}/root{}/filler", child.id(), data.display());
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    let long = "words ".repeat(10_000);
+    let mut refusal = None;
+    for number in 0..200 {
+        let op = Op::Chat {
+            archon: "ezra".into(),
+            text: long.clone(),
+            key: format!("f{number}"),
+            thread: Some("x".into()),
+        };
+        client.send(op).unwrap();
+        // Accepted as long as the store's file has room in itself; then refused.
+        match client.receive().unwrap().reply {
+            Reply::Error { message, .. } => {
+                refusal = Some(message);
+                break;
+            }
+            _ => client = crate::kit::Client::connect(&house.socket()).unwrap(),
+        }
+    }
+    let refusal = refusal.expect("the disk never became full");
+    assert!(refusal.contains("full") && refusal.contains("free some space"), "{refusal}");
+    drop(file);
+    std::fs::remove_file(&filler).unwrap();
+    assert_eq!(client.chat("ezra", "2", "main", "what is my dog?").text, "Your dog is Rex.");
+    daemon.kill();
+    child.wait().unwrap();
+}
