@@ -28,7 +28,10 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let disk = Arc::new(RedbStore::open(folder.path().join("road.redb")).unwrap());
-    println!("{:<44}{:>9}{:>9}{:>9}{:>12}", "hand-in to answer in the outbox", "p50", "p99", "max", "messages/s");
+    println!(
+        "{:<44}{:>9}{:>9}{:>9}{:>12}",
+        "hand-in to answer in the outbox", "p50", "p99", "max", "messages/s"
+    );
     runtime.block_on(measure("without a disk", Arc::new(MemStore::new())));
     runtime.block_on(measure("redb, three durable commits", disk));
 }
@@ -100,7 +103,8 @@ async fn open(store: Arc<dyn Store>) -> House {
     let engine = FakeEngine::new([model.clone()]);
     engine.set_answer_tokens(Some(1));
     engine.set_slots(256);
-    let pool = PoolSettings { queue_len_max: 10_000, queue_len_max_per_archon: 10_000, ..PoolSettings::default() };
+    let pool =
+        PoolSettings { queue_len_max: 10_000, queue_len_max_per_archon: 10_000, ..PoolSettings::default() };
     let house = House::start(HouseArgs {
         store,
         engine: Arc::new(engine),

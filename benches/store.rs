@@ -1,5 +1,5 @@
 //! How fast messages become durable, one caller or many, and how fast a big store opens.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -49,7 +49,8 @@ pub fn start(directory: &Path, level: &str, to_stderr: bool) -> Result<WorkerGua
         .map_err(|source| LoggingError::Files { path: directory.to_owned(), source })?;
     let (writer, guard) = tracing_appender::non_blocking(files);
     let to_files = fmt::layer().with_writer(writer).with_ansi(false).with_filter(filter()?);
-    let to_stderr = if to_stderr { Some(fmt::layer().with_writer(io::stderr).with_filter(filter()?)) } else { None };
+    let to_stderr =
+        if to_stderr { Some(fmt::layer().with_writer(io::stderr).with_filter(filter()?)) } else { None };
     tracing_subscriber::registry().with(to_files).with(to_stderr).try_init()?;
     Ok(guard)
 }

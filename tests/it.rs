@@ -1,25 +1,25 @@
 //! The integration tests, one binary: each module drives the product from outside.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "it/cli.rs"]
 mod cli;
-#[path = "it/settings.rs"]
-mod settings;
-#[path = "it/store_contract.rs"]
-mod store_contract;
-#[path = "it/disk.rs"]
-mod disk;
-#[path = "it/store_crash.rs"]
-mod store_crash;
-#[path = "it/store_file.rs"]
-mod store_file;
 #[path = "it/conversation.rs"]
 mod conversation;
 #[path = "it/daemon_death.rs"]
 mod daemon_death;
+#[path = "it/disk.rs"]
+mod disk;
 #[path = "it/faults.rs"]
 mod faults;
 #[path = "it/kit.rs"]
 mod kit;
+#[path = "it/settings.rs"]
+mod settings;
+#[path = "it/store_contract.rs"]
+mod store_contract;
+#[path = "it/store_crash.rs"]
+mod store_crash;
+#[path = "it/store_file.rs"]
+mod store_file;
 #[path = "it/worker_death.rs"]
 mod worker_death;

@@ -85,13 +85,19 @@ impl World {
     }
 }
 
+/// Lets time pass, which takes none: it is paused, and jumps when everybody waits.
+#[expect(clippy::disallowed_methods, reason = "time is paused")]
+async fn pass(time: Duration) {
+    tokio::time::sleep(time).await; // tidy: paused time
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_leaves_memory_and_comes_back_whole() {
     let world = World::new().await;
     world.start("ezra").await;
     assert_eq!(world.say("ezra", "p", "1", "one").await.text, "echo: one");
     assert_eq!(world.house.sessions(&id("ezra")).await.unwrap().len(), 1);
-    tokio::time::sleep(Duration::from_secs(601)).await; // tidy: paused time, the profile's idle time passes at once
+    pass(Duration::from_secs(601)).await;
     assert_eq!(world.house.sessions(&id("ezra")).await.unwrap().len(), 0);
     assert_eq!(world.say("ezra", "p", "2", "two").await.text, "echo: two");
     let prompt = world.engine.requests().last().unwrap().prompt.clone();
@@ -274,7 +280,7 @@ async fn whatever_is_killed_each_message_is_answered_once() {
                 .await
                 .is_err()
             {
-                tokio::time::sleep(Duration::from_millis(100)).await; // tidy: paused time
+                pass(Duration::from_millis(100)).await;
             }
             random ^= random << 13;
             random ^= random >> 7;
@@ -284,9 +290,9 @@ async fn whatever_is_killed_each_message_is_answered_once() {
             if number % 3 == 0 && !victims.is_empty() {
                 victims[usize::try_from(random % victims.len() as u64).unwrap()].kill();
             }
-            tokio::time::sleep(Duration::from_millis(random % 200)).await; // tidy: paused time
+            pass(Duration::from_millis(random % 200)).await;
         }
-        tokio::time::sleep(Duration::from_secs(600)).await; // tidy: paused time; long enough for every retry
+        pass(Duration::from_secs(600)).await;
         let mut count = 0;
         for peer in 0..5 {
             for (key, answers) in world.answers("ezra", &format!("p{peer}")).await {
