@@ -9,6 +9,8 @@ mod conversation;
 mod daemon_death;
 #[path = "it/disk.rs"]
 mod disk;
+#[path = "it/examples.rs"]
+mod examples;
 #[path = "it/faults.rs"]
 mod faults;
 #[path = "it/kit.rs"]

@@ -2,6 +2,7 @@
 //!
 //! Colours and progress are only for terminals. A progress line is drawn behind the cursor and erased before anything is written,
 //! so that a streamed answer and the progress of its next piece can share a line.
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use unicode_width::UnicodeWidthChar;
@@ -58,6 +59,8 @@ pub(super) struct Console {
     /// Where the cursor of the output's terminal is.
     column: usize,
     progress: Option<String>,
+    /// What the person typed to run us, where that is not plainly `archond`.
+    invoked_as: Option<String>,
 }
 
 impl Console {
@@ -69,7 +72,10 @@ impl Console {
             .map(|size| usize::from(size.ws_col))
             .filter(|&width| width > 0)
             .unwrap_or(WIDTH_DEFAULT);
-        Self::new(Box::new(io::stdout()), Box::new(io::stderr()), Terminals::detect(), width)
+        let mut console =
+            Self::new(Box::new(io::stdout()), Box::new(io::stderr()), Terminals::detect(), width);
+        console.invoked_as = std::env::args().next().filter(|name| is_path_to_type(name));
+        console
     }
 
     /// Other streams, for tests.
@@ -79,7 +85,7 @@ impl Console {
         terminals: Terminals,
         width: usize,
     ) -> Self {
-        Self { out, err, terminals, width, column: 0, progress: None }
+        Self { out, err, terminals, width, column: 0, progress: None, invoked_as: None }
     }
 
     /// What the streams are.
@@ -94,6 +100,14 @@ impl Console {
         self.out.flush()?;
         self.column = column_after(self.column, text, self.width);
         Ok(())
+    }
+
+    /// The text with its commands as the person has to type them: a checkout is not on the `PATH`.
+    pub(super) fn typed<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match &self.invoked_as {
+            Some(name) => text.replace("`archond ", &format!("`{name} ")).into(),
+            None => text.into(),
+        }
     }
 
     /// Writes one line of data.
@@ -122,13 +136,14 @@ impl Console {
     /// Says something that is not data: a hint, a stage that is reached.
     pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
         self.end_line_of_terminal()?;
-        let text = self.dim(text);
+        let text = self.dim(&self.typed(text));
         writeln!(self.err, "{text}")
     }
 
     /// Says what went wrong.
     pub(super) fn error(&mut self, text: &str) -> io::Result<()> {
         self.end_line_of_terminal()?;
+        let text = self.typed(text);
         if self.colours_errors() {
             writeln!(self.err, "{BOLD}archond:{RESET} {text}")
         } else {
@@ -194,6 +209,11 @@ impl Console {
         self.erase_progress()?;
         if self.terminals.output && self.terminals.error { self.end_line() } else { Ok(()) }
     }
+}
+
+/// Whether the name that we were run by is a path that a person typed: that of a checkout's launcher, not of a build's output.
+fn is_path_to_type(name: &str) -> bool {
+    name.contains('/') && !name.contains("target/release/")
 }
 
 /// The cursor's column after the text, on a terminal that wraps at `width`.

@@ -68,16 +68,19 @@ pub(super) fn run(console: &mut Console, args: &StartArgs) -> Result<ExitCode, C
     for name in &args.names {
         report(console, &house, name)?;
     }
-    for notice in ps::notices(&house) {
-        console.note(&notice)?;
-    }
     let terminals = console.terminals();
     match args.names.as_slice() {
+        // The chat begins with the notices.
         [name] if !args.no_chat && terminals.input && terminals.output => {
             console.line("")?;
             chat::run(console, &chat::ChatArgs::with(name))
         }
-        _ => Ok(ExitCode::Ok),
+        _ => {
+            for notice in ps::notices(&house) {
+                console.note(&notice)?;
+            }
+            Ok(ExitCode::Ok)
+        }
     }
 }
 
@@ -230,7 +233,8 @@ fn report(console: &mut Console, house: &HouseView, name: &str) -> Result<(), Cl
     };
     let headline = console.bold(&headline(archon));
     console.line(&headline)?;
-    console.line(&format!("  talk     archond chat {name}"))?;
+    let talk = console.typed(&format!("`archond chat {name}`")).replace('`', "");
+    console.line(&format!("  talk     {talk}"))?;
     console.line(&format!("  listens  {} ({})", archon.channels.join(", "), house.socket))?;
     console.line(&format!("  logs     {}", house.logs))?;
     Ok(())

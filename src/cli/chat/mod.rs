@@ -144,7 +144,7 @@ fn converse(
         };
         match runtime.block_on(conversation.say(console, &text, Display::Stream)) {
             Ok(Outcome::Answered) if slash::asks_for_help(&text) => console.line(HELP)?,
-            Ok(Outcome::Stopped) => console.note("(stopped)")?,
+            // What was said of a stopped answer ends with a word about it.
             Ok(_) => {}
             // The next message may fare better: the person decides.
             Err(error @ (CliError::Client(_) | CliError::StillAway { .. })) => {
