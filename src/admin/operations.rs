@@ -6,6 +6,7 @@ use archond_actors::domain::{
     Accepted, ActorState, ArchonId, ArchonSpec, ChannelId, InboundMessage, InboxId, MessageKey, OutboxId,
     PeerId, SessionKey, ThreadId, TurnEvent,
 };
+use archond_actors::harness::HarnessError;
 use archond_actors::house::{House, HouseError, SubmitError};
 use archond_actors::link::LinkError;
 use archond_actors::memory::MemoryError;
@@ -136,6 +137,8 @@ impl From<SubmitError> for Refusal {
 impl From<HouseError> for Refusal {
     fn from(error: HouseError) -> Self {
         let code = match &error {
+            HouseError::Memory(error) => return error.clone().into(),
+            HouseError::Harness(HarnessError::Running { .. }) => ErrorCode::Busy,
             HouseError::NotRunning { .. } => ErrorCode::Unavailable,
             HouseError::Pool(_) => ErrorCode::Unavailable,
             HouseError::Supervision(_) | HouseError::Harness(_) => ErrorCode::Failed,
@@ -197,7 +200,7 @@ async fn simple(op: Op, caller: &Caller, context: &AdminContext) -> Result<Reply
         }
         Op::Turns { session, from } => turns(&session, from, context).await,
         Op::RemoveSession { session } => {
-            memory.remove_session(session.parse()?).await?;
+            context.house.remove_session(session.parse()?).await?;
             Ok(Reply::Done)
         }
         Op::StartArchon { archon } => {

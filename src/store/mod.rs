@@ -58,8 +58,9 @@ impl RedbStore {
     /// Opens the store's file; makes it if there is none.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, OpenError> {
         let path = path.into();
+        open::ensure(&path)?;
         let at = path.clone();
-        Self::with_opener(path, Box::new(move || open::open_or_create(&at)))
+        Self::with_opener(path, Box::new(move || open::open(&at)))
     }
 
     /// Opens a store on storage of the caller's own making, for tests that break disks. `path` is used in messages alone;

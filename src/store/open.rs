@@ -71,12 +71,14 @@ pub enum OpenError {
     },
 }
 
-/// Opens the store's file, and makes it first if there is none.
-pub(super) fn open_or_create(path: &Path) -> Result<Database, OpenError> {
+/// Makes the store's file if there is none.
+pub(super) fn ensure(path: &Path) -> Result<(), OpenError> {
     let known = path.try_exists().map_err(|source| io_error(path, source))?;
-    if !known {
-        create(path)?;
-    }
+    if known { Ok(()) } else { create(path) }
+}
+
+/// Opens the store's file. One that has gone, perhaps with its disk, is not made anew: it would be another, empty house.
+pub(super) fn open(path: &Path) -> Result<Database, OpenError> {
     guarded(path, || builder().open(path))
 }
 

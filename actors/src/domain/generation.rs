@@ -116,3 +116,10 @@ pub struct Usage {
     /// Time from the first token to the last, in milliseconds.
     pub decode_ms: u32,
 }
+
+impl Usage {
+    /// Length of the prompt with its answer. A count that is beyond all measure stays one.
+    pub fn context_tokens(&self) -> u32 {
+        self.prompt_tokens.saturating_add(self.answer_tokens)
+    }
+}

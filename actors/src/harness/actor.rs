@@ -29,6 +29,8 @@ pub(crate) enum HarnessMsg {
     Dispatch { entry: InboxEntry, attempt: u32 },
     /// End the running turn of a session. Answers whether one was running.
     StopTurn { session: SessionKey, reply: RpcReplyPort<Result<bool, HarnessError>> },
+    /// Take a session out of memory. Refused while it runs a turn.
+    Release { session: SessionKey, reply: RpcReplyPort<Result<(), HarnessError>> },
     /// Fact from a session.
     SessionHappened { child: String, fact: SessionFact },
     /// Fact from the sessions' supervisor.
@@ -85,6 +87,10 @@ impl Actor for HarnessActor {
         match msg.open() {
             HarnessMsg::Dispatch { entry, attempt } => state.on_dispatch(entry, attempt).await,
             HarnessMsg::StopTurn { session, reply } => answer(reply, state.stop_turn(&session)),
+            HarnessMsg::Release { session, reply } => {
+                let released = state.release(session).await;
+                answer(reply, released);
+            }
             HarnessMsg::SessionHappened { child, fact } => state.on_session_happened(&child, fact).await,
             HarnessMsg::SessionExited { child, reason } => state.on_session_exited(&child, reason),
             HarnessMsg::GetSessions { reply } => state.on_get_sessions(reply).await,
@@ -177,6 +183,14 @@ impl HarnessState {
             // It may have died a moment ago: gone is what was wanted.
             let _ = self.args.sessions.stop_child(&resident.child).await;
         }
+    }
+
+    async fn release(&mut self, session: SessionKey) -> Result<(), HarnessError> {
+        if self.sessions.get(&session).is_some_and(|resident| resident.running.is_some()) {
+            return Err(HarnessError::Running { session });
+        }
+        self.passivate(&session).await;
+        Ok(())
     }
 
     fn stop_turn(&mut self, session: &SessionKey) -> Result<bool, HarnessError> {

@@ -26,6 +26,12 @@ pub enum HarnessError {
     /// It could not be reached.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// The session is at work.
+    #[error("an answer is running in {session}; stop it first")]
+    Running {
+        /// Which.
+        session: SessionKey,
+    },
     /// The session could not be reached.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -81,6 +87,11 @@ impl HarnessHandle {
     /// Ends the running turn of a session at its next step. Answers whether one was running.
     pub async fn stop_turn(&self, session: SessionKey) -> Result<bool, HarnessError> {
         self.link.call(CALL_TIMEOUT, |reply| HarnessMsg::StopTurn { session, reply }).await
+    }
+
+    /// Takes a session out of memory, so that what the store holds of it can be changed.
+    pub async fn release(&self, session: SessionKey) -> Result<(), HarnessError> {
+        self.link.call(CALL_TIMEOUT, |reply| HarnessMsg::Release { session, reply }).await
     }
 
     /// The sessions in memory.

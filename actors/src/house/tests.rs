@@ -184,6 +184,25 @@ fn is_of_archon(cell: &ActorCell) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_is_removed_is_forgotten_in_memory_too() {
+    let world = World::new().await;
+    world.start("ezra").await;
+    world.say("ezra", "p", "1", "a secret").await;
+    let key: SessionKey = "ezra/cli/p/main".parse().unwrap();
+    world.house.remove_session(key.clone()).await.unwrap();
+    assert_eq!(world.house.memory().session(&key).await.unwrap(), None);
+    world.say("ezra", "p", "2", "hello").await;
+    assert_eq!(world.engine.requests().last().unwrap().prompt.turns.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_starts_at_once_are_one() {
+    let world = World::new().await;
+    tokio::join!(world.start("ezra"), world.start("ezra"));
+    assert_eq!(world.say("ezra", "p", "1", "hello").await.text, "echo: hello");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_disk_delays_an_answer_and_doubles_nothing() {
     let world = World::new().await;
     world.start("ezra").await;

@@ -58,9 +58,12 @@ pub enum HouseError {
     /// The pool refused.
     #[error(transparent)]
     Pool(#[from] PoolError),
-    /// The harness could not be reached.
+    /// The harness refused or could not be reached.
     #[error(transparent)]
     Harness(#[from] HarnessError),
+    /// The store refused or could not be reached.
+    #[error(transparent)]
+    Memory(#[from] crate::memory::MemoryError),
     /// No such Archon was started.
     #[error("{archon} is not running")]
     NotRunning {
@@ -78,6 +81,8 @@ pub struct House {
     root_cell: ActorCell,
     archons_supervisor: SupervisorHandle,
     archons: Archons,
+    /// Held while an Archon is started or stopped: two at once would leave one with handles that lead nowhere.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl House {
@@ -108,11 +113,19 @@ impl House {
             report: Arc::new(move |fact| report(("house".into(), fact))),
         };
         let root_cell = root.spawn(spec, None).await?;
-        Ok(Self { shared, root, root_cell, archons_supervisor, archons })
+        Ok(Self {
+            shared,
+            root,
+            root_cell,
+            archons_supervisor,
+            archons,
+            changing: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Starts an Archon, or lifts its quarantine, and begins to load its model. Does nothing to one that runs.
     pub async fn start_archon(&self, spec: ArchonSpec) -> Result<(), HouseError> {
+        let _alone = self.changing.lock().await;
         let id = spec.id.clone();
         let child = self.children().await?.into_iter().find(|child| child.id == id.as_str());
         let runs = child.as_ref().is_some_and(|child| child.state == ActorState::Ready);
@@ -135,6 +148,7 @@ impl House {
 
     /// Stops an Archon. Messages that it has not answered stay in the inbox until it is started again.
     pub async fn stop_archon(&self, id: &ArchonId) -> Result<(), HouseError> {
+        let _alone = self.changing.lock().await;
         if self.archon(id).is_none() {
             return Err(HouseError::NotRunning { archon: id.clone() });
         }
@@ -161,6 +175,14 @@ impl House {
         let archon = session.archon.clone();
         let Some(archon) = self.archon(&archon) else { return Err(HouseError::NotRunning { archon }) };
         Ok(archon.harness.stop_turn(session).await?)
+    }
+
+    /// Forgets a session, in memory and in the store. Refused while an answer is running in it.
+    pub async fn remove_session(&self, session: SessionKey) -> Result<(), HouseError> {
+        if let Some(archon) = self.archon(&session.archon) {
+            archon.harness.release(session.clone()).await?;
+        }
+        Ok(self.shared.memory.remove_session(session).await?)
     }
 
     /// The sessions of an Archon that are in memory.

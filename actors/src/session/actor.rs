@@ -269,6 +269,8 @@ impl SessionState {
         let covered = former.map_or(0, |summary| summary.turns) + turns as u64;
         let summary = Summary { text, turns: covered };
         if let Err(error) = self.args.memory.set_summary(self.args.key.clone(), summary.clone()).await {
+            // The store knows better what the conversation is: it is read anew.
+            self.memory = None;
             return vec![Effect::GiveBack(TurnFailure::Memory(error.to_string()))];
         }
         memory.head.summary = Some(summary);
@@ -360,7 +362,7 @@ impl SessionState {
         View {
             policy: self.args.spec.context,
             uncovered: self.memory.as_ref().map_or(0, |memory| memory.turns.len()),
-            context_tokens: self.last.usage.prompt_tokens + self.last.usage.answer_tokens,
+            context_tokens: self.last.usage.context_tokens(),
         }
     }
 
@@ -375,7 +377,7 @@ impl SessionState {
                 Some(_) => ActorState::Running,
             },
             turns: self.memory.as_ref().map_or(0, |memory| memory.head.turns),
-            context_tokens: usage.prompt_tokens + usage.answer_tokens,
+            context_tokens: usage.context_tokens(),
             context_tokens_max: self.args.spec.context.tokens_max,
             reuse_percent: percent(usage.cached_tokens, usage.prompt_tokens),
             model: self.last.model.clone(),

@@ -2,6 +2,7 @@
 //!
 //! A download goes into a `.part` file that the next run continues. Every byte passes through sha256. Only a complete, checked file
 //! gets its final name. Secrets (a hub token, an index's password) go to the host they are for and into no log and no error.
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -165,7 +166,11 @@ impl Order<'_> {
     /// A file with its final name but without a sound record becomes a part again: if its bytes are right, nothing is fetched.
     fn readopt(&self) -> Result<(), PullError> {
         let (path, part) = (self.shelf.path(&self.artifact.file), self.shelf.part(&self.artifact.file));
-        if path.exists() && !part.exists() {
+        let Ok(found) = std::fs::metadata(&path) else { return Ok(()) };
+        if found.nlink() > 1 {
+            // An import linked the user's own file: a part is written to, his file is not.
+            std::fs::remove_file(&path).map_err(at("remove", &path))?;
+        } else if !part.exists() {
             std::fs::rename(&path, &part).map_err(at("rename to", &part))?;
         }
         Ok(())
