@@ -10,8 +10,8 @@ use archond_actors::domain::{
 use archond_actors::memory::{MemoryArgs, MemoryHandle, MemorySettings};
 use archond_actors::ports::{Store, Write};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use futures::future::join_all;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::task::JoinSet;
 
 static KEYS: AtomicU64 = AtomicU64::new(0);
 /// Sessions of the big store: what a busy house may leave after some years.
@@ -70,7 +70,7 @@ fn accept(criterion: &mut Criterion) {
                             }
                         }
                     };
-                    join_all((0..callers).map(one)).await;
+                    (0..callers).map(one).collect::<JoinSet<()>>().join_all().await;
                     begun.elapsed()
                 }
             });
