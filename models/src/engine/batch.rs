@@ -230,16 +230,19 @@ impl<'m> Engine<'m> {
         }
         let written = self.batch.n_tokens() as usize;
         let budget = (written + self.pace.budget(written > 0)).min(self.batch_tokens_max);
-        let reading = self.busy(false);
-        for &index in &reading {
+        let mut advanced = Vec::new();
+        for index in self.busy(false) {
             let room = budget.saturating_sub(self.batch.n_tokens() as usize);
-            self.read(index, room, &mut rows)?;
+            if room > 0 {
+                self.read(index, room, &mut rows)?;
+                advanced.push(index);
+            }
         }
         if self.batch.n_tokens() == 0 {
             return Ok(());
         }
         self.compute()?;
-        for &index in &reading {
+        for &index in &advanced {
             if let Some(Slot { tokens, held, job: Some(job), .. }) = self.slots.get(index) {
                 events(EngineEvent::Prefill { id: job.id, done: count(*held), total: count(tokens.len()) });
             }

@@ -28,7 +28,7 @@ pub struct LoadedModel {
 }
 
 impl LoadedModel {
-    /// Reads a model file. `progress` is told percents as they are reached.
+    /// Reads a model file. `progress` is told each percent above 0 that is reached, in rising order.
     ///
     /// llama.cpp may end the process on a damaged file: call this only where that does no harm.
     pub fn load(
@@ -41,11 +41,11 @@ impl LoadedModel {
         llama_cpp_2::send_logs_to_tracing(llama_cpp_2::LogOptions::default());
         let backend =
             LlamaBackend::init().map_err(|error| EngineError::Backend { detail: error.to_string() })?;
-        let mut last = None;
+        let mut last = 0;
         let params = LlamaModelParams::default().with_progress_callback(move |done| {
             let percent = (done.clamp(0.0, 1.0) * 100.0) as u8;
-            if last != Some(percent) {
-                last = Some(percent);
+            if percent > last {
+                last = percent;
                 progress(percent);
             }
             true

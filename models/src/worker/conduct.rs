@@ -1,8 +1,13 @@
 //! Whether what a worker says is in order. Pure: the daemon's guard against a worker that a model file took over.
 use std::collections::HashMap;
 
-use super::Event;
 use super::frame::{FromWorker, Hello, Landlock};
+use super::{Event, Finish, Refusal, Request, Usage};
+
+/// Longest text of one token, in bytes. The longest of the shipped models has fewer than 100.
+const TOKEN_BYTES_MAX: usize = 4 << 10;
+/// Longest reason, in bytes, that is passed on: the rest would only fill logs.
+const DETAIL_BYTES_MAX: usize = 2 << 10;
 
 /// A message that was in order.
 #[derive(Debug, PartialEq)]
@@ -50,7 +55,51 @@ impl Phase {
 /// A request that runs.
 #[derive(Debug)]
 struct Running {
+    /// Tokens of the answer that were known before.
+    resumed: u64,
     answer_tokens_left: u32,
+    /// What prompt and answer may have together.
+    tokens_max: u32,
+    /// Tokens read, and to be read, as last told.
+    read: Option<(u32, u32)>,
+    told: u32,
+}
+
+impl Running {
+    fn prefill(&mut self, done: u32, total: u32) -> Result<(), Breach> {
+        let nonsense = |kept, detail| sensible(kept, "prefill", detail);
+        nonsense(done <= total, "more read than there is")?;
+        nonsense(total <= self.tokens_max, "more to read than the context holds")?;
+        if let Some((done_before, total_before)) = self.read {
+            nonsense(total == total_before, "another length than before")?;
+            nonsense(done > done_before, "no more read than before")?;
+        }
+        self.read = Some((done, total));
+        Ok(())
+    }
+
+    fn token(&mut self, token: i32, text: &str) -> Result<(), Breach> {
+        let nonsense = |kept, detail| sensible(kept, "token", detail);
+        nonsense(token >= 0, "a negative token")?;
+        nonsense(text.len() <= TOKEN_BYTES_MAX, "more text than a token has")?;
+        nonsense(self.answer_tokens_left > 0, "more tokens than were asked for")?;
+        let whole = self.read.filter(|(done, total)| done == total);
+        nonsense(whole.is_some(), "it comes before the prompt was read")?;
+        let room = whole.is_some_and(|(_, total)| self.told < self.tokens_max.saturating_sub(total));
+        nonsense(room, "more tokens than the context holds")?;
+        self.answer_tokens_left -= 1;
+        self.told += 1;
+        Ok(())
+    }
+
+    fn finished(&self, usage: &Usage) -> Result<(), Breach> {
+        let nonsense = |kept, detail| sensible(kept, "finished", detail);
+        let Usage { prompt_tokens, cached_tokens, answer_tokens, prefill_ms: _, decode_ms: _ } = *usage;
+        let (prompt, answer) = (u64::from(prompt_tokens), u64::from(answer_tokens));
+        nonsense(cached_tokens <= prompt_tokens, "more cached than the prompt has")?;
+        nonsense(answer <= self.resumed + u64::from(self.told), "a longer answer than was told")?;
+        nonsense(prompt + answer <= u64::from(self.tokens_max), "more tokens than the context holds")
+    }
 }
 
 /// What one worker has said and been asked so far.
@@ -59,13 +108,14 @@ pub(super) struct Conduct {
     phase: Phase,
     slots: u32,
     context_tokens: u32,
+    percent: Option<u8>,
     running: HashMap<u64, Running>,
 }
 
 impl Conduct {
     /// For a worker that was asked for this.
     pub(super) fn new(slots: u32, context_tokens: u32) -> Self {
-        Self { phase: Phase::Starting, slots, context_tokens, running: HashMap::new() }
+        Self { phase: Phase::Starting, slots, context_tokens, percent: None, running: HashMap::new() }
     }
 
     /// What the worker was doing, for messages.
@@ -74,11 +124,18 @@ impl Conduct {
     }
 
     /// A request is about to be sent. `false`: its id is in use.
-    pub(super) fn begin(&mut self, id: u64, answer_tokens_max: u32) -> bool {
-        let running = Running { answer_tokens_left: answer_tokens_max };
-        let vacant = !self.running.contains_key(&id);
+    pub(super) fn begin(&mut self, request: &Request) -> bool {
+        let vacant = !self.running.contains_key(&request.id);
         if vacant {
-            self.running.insert(id, running);
+            let resumed = u32::try_from(request.resume.len()).unwrap_or(u32::MAX);
+            let running = Running {
+                resumed: resumed.into(),
+                answer_tokens_left: request.answer_tokens_max.saturating_sub(resumed),
+                tokens_max: request.context_tokens_max.min(self.context_tokens),
+                read: None,
+                told: 0,
+            };
+            self.running.insert(request.id, running);
         }
         vacant
     }
@@ -91,62 +148,68 @@ impl Conduct {
     /// Judges a message.
     pub(super) fn judge(&mut self, message: FromWorker) -> Result<Accepted, Breach> {
         match message {
-            FromWorker::Hello(hello, landlock) => {
-                self.require(Phase::Starting, "hello")?;
-                let Hello { protocol, build } = hello;
-                if (Hello { protocol, build: build.clone() }) != Hello::own() {
-                    return Err(Breach::OtherBuild { protocol, build: build.chars().take(80).collect() });
-                }
-                self.phase = Phase::Loading;
-                Ok(Accepted::Greeting(landlock))
-            }
-            FromWorker::Loading { percent } => {
-                self.require(Phase::Loading, "loading")?;
-                sensible(percent <= 100, "loading", "more than 100 percent")?;
-                Ok(Accepted::Event(Event::Loading { percent }))
-            }
-            FromWorker::Ready { slots, context_tokens } => {
-                self.require(Phase::Loading, "ready")?;
-                let as_asked = slots == self.slots && (1..=self.context_tokens).contains(&context_tokens);
-                sensible(as_asked, "ready", "other slots or more context than asked for")?;
-                self.phase = Phase::Ready;
-                Ok(Accepted::Event(Event::Ready { slots, context_tokens }))
-            }
+            FromWorker::Hello(hello, landlock) => self.greeted(hello, landlock),
+            FromWorker::Loading { percent } => self.loading(percent),
+            FromWorker::Ready { slots, context_tokens } => self.ready(slots, context_tokens),
             FromWorker::Prefill { id, done, total } => {
-                self.running("prefill", id)?;
-                sensible(done <= total, "prefill", "more read than there is")?;
+                self.running("prefill", id)?.prefill(done, total)?;
                 Ok(Accepted::Event(Event::Prefill { id, done, total }))
             }
             FromWorker::Token { id, token, text } => {
-                let running = self.running("token", id)?;
-                sensible(token >= 0, "token", "a negative token")?;
-                let left = running.answer_tokens_left.checked_sub(1);
-                let nonsense =
-                    Breach::Nonsense { message: "token", detail: "more tokens than were asked for" };
-                running.answer_tokens_left = left.ok_or(nonsense)?;
+                self.running("token", id)?.token(token, &text)?;
                 Ok(Accepted::Event(Event::Token { id, token, text }))
             }
-            FromWorker::Finished { id, reason, usage } => {
-                self.running("finished", id)?;
-                self.running.remove(&id);
-                Ok(Accepted::Event(Event::Finished { id, reason, usage }))
-            }
+            FromWorker::Finished { id, reason, usage } => self.finished(id, reason, usage),
             FromWorker::Refused { id, refusal } => {
                 self.running("refused", id)?;
                 self.running.remove(&id);
-                Ok(Accepted::Event(Event::Refused { id, refusal }))
+                Ok(Accepted::Event(Event::Refused { id, refusal: cut_refusal(refusal) }))
             }
-            FromWorker::Failed { detail, unusable } => {
-                if self.phase == Phase::Ending {
-                    return self
-                        .require(Phase::Ready, "failed")
-                        .map(|()| Accepted::Greeting(Landlock::Absent));
-                }
-                let loading = self.phase == Phase::Loading || self.phase == Phase::Starting;
-                self.phase = Phase::Ending;
-                Ok(Accepted::LastWords { detail, unusable: unusable && loading })
-            }
+            FromWorker::Failed { detail, unusable } => self.failed(detail, unusable),
         }
+    }
+
+    fn greeted(&mut self, hello: Hello, landlock: Landlock) -> Result<Accepted, Breach> {
+        self.require(Phase::Starting, "hello")?;
+        if hello != Hello::own() {
+            let Hello { protocol, build } = hello;
+            return Err(Breach::OtherBuild { protocol, build: build.chars().take(80).collect() });
+        }
+        self.phase = Phase::Loading;
+        Ok(Accepted::Greeting(landlock))
+    }
+
+    fn loading(&mut self, percent: u8) -> Result<Accepted, Breach> {
+        self.require(Phase::Loading, "loading")?;
+        sensible(percent <= 100, "loading", "more than 100 percent")?;
+        sensible(self.percent < Some(percent), "loading", "no more percent than before")?;
+        self.percent = Some(percent);
+        Ok(Accepted::Event(Event::Loading { percent }))
+    }
+
+    fn ready(&mut self, slots: u32, context_tokens: u32) -> Result<Accepted, Breach> {
+        self.require(Phase::Loading, "ready")?;
+        let as_asked = slots == self.slots && (1..=self.context_tokens).contains(&context_tokens);
+        sensible(as_asked, "ready", "other slots or more context than asked for")?;
+        self.phase = Phase::Ready;
+        self.context_tokens = context_tokens;
+        Ok(Accepted::Event(Event::Ready { slots, context_tokens }))
+    }
+
+    fn finished(&mut self, id: u64, reason: Finish, usage: Usage) -> Result<Accepted, Breach> {
+        self.running("finished", id)?.finished(&usage)?;
+        self.running.remove(&id);
+        Ok(Accepted::Event(Event::Finished { id, reason, usage }))
+    }
+
+    fn failed(&mut self, detail: String, unusable: bool) -> Result<Accepted, Breach> {
+        let phase = self.phase;
+        if phase == Phase::Ending {
+            return Err(Breach::OutOfOrder { message: "failed", phase: phase.name() });
+        }
+        self.phase = Phase::Ending;
+        let unusable = unusable && matches!(phase, Phase::Starting | Phase::Loading);
+        Ok(Accepted::LastWords { detail: cut(detail), unusable })
     }
 
     fn require(&self, phase: Phase, message: &'static str) -> Result<(), Breach> {
@@ -164,76 +227,20 @@ fn sensible(kept: bool, message: &'static str, detail: &'static str) -> Result<(
     if kept { Ok(()) } else { Err(Breach::Nonsense { message, detail }) }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::{Finish, Usage};
+/// The beginning of a reason that is too long.
+fn cut(mut detail: String) -> String {
+    let end = (0..=DETAIL_BYTES_MAX.min(detail.len())).rev().find(|&end| detail.is_char_boundary(end));
+    detail.truncate(end.unwrap_or_default());
+    detail
+}
 
-    fn ready() -> Conduct {
-        let mut conduct = Conduct::new(2, 512);
-        conduct.judge(FromWorker::Hello(Hello::own(), Landlock::Full)).unwrap();
-        conduct.judge(FromWorker::Loading { percent: 100 }).unwrap();
-        conduct.judge(FromWorker::Ready { slots: 2, context_tokens: 512 }).unwrap();
-        conduct
-    }
-
-    fn token(id: u64) -> FromWorker {
-        FromWorker::Token { id, token: 1, text: String::new() }
-    }
-
-    fn finished(id: u64) -> FromWorker {
-        FromWorker::Finished { id, reason: Finish::EndOfTurn, usage: Usage::default() }
-    }
-
-    #[test]
-    fn an_orderly_life_is_accepted() {
-        let mut conduct = ready();
-        assert!(conduct.begin(1, 2));
-        assert!(!conduct.begin(1, 2), "the id is in use");
-        conduct.judge(FromWorker::Prefill { id: 1, done: 3, total: 3 }).unwrap();
-        conduct.judge(token(1)).unwrap();
-        conduct.judge(token(1)).unwrap();
-        conduct.judge(finished(1)).unwrap();
-        let failed = FromWorker::Failed { detail: "x".to_owned(), unusable: true };
-        let wanted = Accepted::LastWords { detail: "x".to_owned(), unusable: false };
-        assert_eq!(conduct.judge(failed), Ok(wanted), "a file that was loaded is not unusable");
-    }
-
-    #[track_caller]
-    fn check(mut conduct: Conduct, message: FromWorker, wanted: &str) {
-        assert_eq!(conduct.judge(message).unwrap_err().to_string(), wanted);
-    }
-
-    #[test]
-    fn disorder_is_named() {
-        let fresh = || Conduct::new(2, 512);
-        check(fresh(), FromWorker::Loading { percent: 1 }, "it said loading while it was starting");
-        check(ready(), FromWorker::Hello(Hello::own(), Landlock::Full), "it said hello while it was ready");
-        check(ready(), token(5), "it said token of request 5, which does not run");
-        let other = Hello { protocol: 9, build: "x".to_owned() };
-        let wanted = "it is `x` with protocol 9; restart the daemon, its binary was replaced";
-        check(fresh(), FromWorker::Hello(other, Landlock::Full), wanted);
-
-        let mut late = ready();
-        late.begin(1, 9);
-        late.judge(finished(1)).unwrap();
-        check(late, token(1), "it said token of request 1, which does not run");
-
-        let mut talkative = ready();
-        talkative.begin(1, 0);
-        check(talkative, token(1), "its token makes no sense: more tokens than were asked for");
-
-        let mut loading = fresh();
-        loading.judge(FromWorker::Hello(Hello::own(), Landlock::Full)).unwrap();
-        let more = FromWorker::Ready { slots: 9, context_tokens: 512 };
-        check(loading, more, "its ready makes no sense: other slots or more context than asked for");
-
-        let mut ending = ready();
-        ending.judge(FromWorker::Failed { detail: String::new(), unusable: false }).unwrap();
-        check(
-            ending,
-            FromWorker::Failed { detail: String::new(), unusable: false },
-            "it said failed while it was ending",
-        );
+fn cut_refusal(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Engine { detail } => Refusal::Engine { detail: cut(detail) },
+        Refusal::PromptTooLong { .. } | Refusal::NoFreeSlot => refusal,
     }
 }
+
+#[cfg(test)]
+#[path = "conduct_tests.rs"]
+mod tests;

@@ -110,7 +110,7 @@ impl Worker {
     /// Hands over a request; its events follow. `false`: the process is gone or does not read, or the id is in use.
     pub fn send(&self, request: Request) -> bool {
         let id = request.id;
-        if !self.link.conduct().begin(id, request.answer_tokens_max) {
+        if !self.link.conduct().begin(&request) {
             tracing::error!(pid = self.link.pid, "request {id} runs already");
             return false;
         }
@@ -206,11 +206,19 @@ fn hear(link: &Link, socket: UnixStream) -> Heard {
 }
 
 fn warn_of(landlock: Landlock, pid: u32) {
-    let lack = if landlock == Landlock::Partial { "only a part of Landlock" } else { "no Landlock" };
-    tracing::warn!(
-        pid,
-        "this kernel offers {lack}: the model worker has no network, but may read files; use Linux 6.12 or later"
-    );
+    if landlock == Landlock::Partial {
+        tracing::warn!(
+            pid,
+            "this kernel has only a part of Landlock: the model worker has no network, but what it may do with files is \
+             bounded less than it could be; use Linux 6.12 or later"
+        );
+    } else {
+        tracing::warn!(
+            pid,
+            "this kernel has no Landlock, or it is switched off: the model worker has no network and runs no programs, \
+             but may read and write the files of its user; use Linux 6.12 or later, with Landlock on"
+        );
+    }
 }
 
 fn with_words(detail: String, words: Option<String>) -> String {

@@ -1,0 +1,167 @@
+//! What is accepted of a worker, and what is not.
+use super::*;
+use crate::engine::SamplingParams;
+
+fn ready() -> Conduct {
+    let mut conduct = Conduct::new(2, 512);
+    conduct.judge(FromWorker::Hello(Hello::own(), Landlock::Full)).unwrap();
+    conduct.judge(FromWorker::Loading { percent: 100 }).unwrap();
+    conduct.judge(FromWorker::Ready { slots: 2, context_tokens: 512 }).unwrap();
+    conduct
+}
+
+fn request(id: u64, answer_tokens_max: u32) -> Request {
+    Request {
+        id,
+        system: String::new(),
+        turns: Vec::new(),
+        sampling: SamplingParams::GREEDY,
+        resume: Vec::new(),
+        answer_tokens_max,
+        context_tokens_max: 100,
+    }
+}
+
+/// A worker that has read the three tokens of a prompt.
+fn answering(request: &Request) -> Conduct {
+    let mut conduct = ready();
+    conduct.begin(request);
+    conduct.judge(prefill(request.id, 3, 3)).unwrap();
+    conduct
+}
+
+fn prefill(id: u64, done: u32, total: u32) -> FromWorker {
+    FromWorker::Prefill { id, done, total }
+}
+
+fn token(id: u64) -> FromWorker {
+    FromWorker::Token { id, token: 1, text: String::new() }
+}
+
+fn finished(id: u64, prompt_tokens: u32, cached_tokens: u32, answer_tokens: u32) -> FromWorker {
+    let usage = Usage { prompt_tokens, cached_tokens, answer_tokens, ..Usage::default() };
+    FromWorker::Finished { id, reason: Finish::EndOfTurn, usage }
+}
+
+fn failed(detail: &str) -> FromWorker {
+    FromWorker::Failed { detail: detail.to_owned(), unusable: true }
+}
+
+#[test]
+fn an_orderly_life_is_accepted() {
+    let mut conduct = ready();
+    assert!(conduct.begin(&request(1, 2)));
+    assert!(!conduct.begin(&request(1, 2)), "the id is in use");
+    for message in [prefill(1, 0, 3), prefill(1, 3, 3), token(1), token(1), finished(1, 3, 0, 2)] {
+        conduct.judge(message).unwrap();
+    }
+    let wanted = Accepted::LastWords { detail: "x".to_owned(), unusable: false };
+    assert_eq!(conduct.judge(failed("x")), Ok(wanted), "a file that was loaded is not unusable");
+}
+
+#[test]
+fn a_resumed_answer_counts_what_was_known() {
+    let resumed = Request { resume: vec![1; 4], ..request(1, 5) };
+    let mut conduct = answering(&resumed);
+    conduct.judge(token(1)).unwrap();
+    conduct.judge(finished(1, 3, 3, 5)).unwrap();
+    let mut conduct = answering(&resumed);
+    conduct.judge(token(1)).unwrap();
+    check(conduct, token(1), "its token makes no sense: more tokens than were asked for");
+    let mut conduct = ready();
+    conduct.begin(&Request { resume: vec![1; 9], ..request(1, 5) });
+    conduct.judge(finished(1, 3, 0, 9)).expect("more is known than is asked for: it ends at once");
+}
+
+#[test]
+fn long_details_are_cut() {
+    let long = "é".repeat(5000);
+    let Ok(Accepted::LastWords { detail, .. }) = ready().judge(failed(&long)) else { panic!("last words") };
+    assert_eq!(detail.len(), DETAIL_BYTES_MAX);
+    let mut conduct = ready();
+    conduct.begin(&request(1, 1));
+    let refused = FromWorker::Refused { id: 1, refusal: Refusal::Engine { detail: long } };
+    let Ok(Accepted::Event(Event::Refused { refusal: Refusal::Engine { detail }, .. })) =
+        conduct.judge(refused)
+    else {
+        panic!("refused")
+    };
+    assert_eq!(detail.len(), DETAIL_BYTES_MAX);
+}
+
+#[track_caller]
+fn check(mut conduct: Conduct, message: FromWorker, wanted: &str) {
+    assert_eq!(conduct.judge(message).unwrap_err().to_string(), wanted);
+}
+
+#[test]
+fn disorder_is_named() {
+    let fresh = || Conduct::new(2, 512);
+    check(fresh(), FromWorker::Loading { percent: 1 }, "it said loading while it was starting");
+    check(ready(), FromWorker::Hello(Hello::own(), Landlock::Full), "it said hello while it was ready");
+    check(ready(), token(5), "it said token of request 5, which does not run");
+    let other = Hello { protocol: 9, build: "x".to_owned() };
+    let wanted = "it is `x` with protocol 9; restart the daemon, its binary was replaced";
+    check(fresh(), FromWorker::Hello(other, Landlock::Full), wanted);
+
+    let mut late = answering(&request(1, 9));
+    late.judge(finished(1, 3, 0, 0)).unwrap();
+    check(late, token(1), "it said token of request 1, which does not run");
+
+    let mut loading = fresh();
+    loading.judge(FromWorker::Hello(Hello::own(), Landlock::Full)).unwrap();
+    let more = FromWorker::Ready { slots: 9, context_tokens: 512 };
+    check(loading, more, "its ready makes no sense: other slots or more context than asked for");
+
+    let mut ending = ready();
+    ending.judge(failed("")).unwrap();
+    check(ending, failed(""), "it said failed while it was ending");
+}
+
+#[test]
+fn progress_must_be_progress() {
+    for percent in [0, 49, 50] {
+        let mut loading = Conduct::new(2, 512);
+        loading.judge(FromWorker::Hello(Hello::own(), Landlock::Full)).unwrap();
+        loading.judge(FromWorker::Loading { percent: 50 }).unwrap();
+        let wanted = "its loading makes no sense: no more percent than before";
+        check(loading, FromWorker::Loading { percent }, wanted);
+    }
+    for (done, total, wanted) in [
+        (2, 9, "no more read than before"),
+        (1, 9, "no more read than before"),
+        (3, 10, "another length than before"),
+        (10, 9, "more read than there is"),
+        (3, 101, "more to read than the context holds"),
+    ] {
+        let mut conduct = ready();
+        conduct.begin(&request(1, 9));
+        conduct.judge(prefill(1, 2, 9)).unwrap();
+        check(conduct, prefill(1, done, total), &format!("its prefill makes no sense: {wanted}"));
+    }
+}
+
+#[test]
+fn an_answer_keeps_its_bounds() {
+    check(answering(&request(1, 0)), token(1), "its token makes no sense: more tokens than were asked for");
+    let mut unread = ready();
+    unread.begin(&request(1, 9));
+    unread.judge(prefill(1, 2, 3)).unwrap();
+    check(unread, token(1), "its token makes no sense: it comes before the prompt was read");
+    let mut full = answering(&request(1, 1000));
+    for _ in 0..97 {
+        full.judge(token(1)).unwrap();
+    }
+    check(full, token(1), "its token makes no sense: more tokens than the context holds");
+    let long = FromWorker::Token { id: 1, token: 1, text: "x".repeat(TOKEN_BYTES_MAX + 1) };
+    check(answering(&request(1, 9)), long, "its token makes no sense: more text than a token has");
+    for (prompt, cached, answer, wanted) in [
+        (3, 4, 0, "more cached than the prompt has"),
+        (3, 0, 1, "a longer answer than was told"),
+        (101, 0, 0, "more tokens than the context holds"),
+        (u32::MAX, 0, 0, "more tokens than the context holds"),
+    ] {
+        let usage = finished(1, prompt, cached, answer);
+        check(answering(&request(1, 9)), usage, &format!("its finished makes no sense: {wanted}"));
+    }
+}
