@@ -274,10 +274,16 @@ impl HarnessState {
         let models = routing::models_for(&self.args.spec.route, input);
         let model = self.args.pool.choose(models).await.map_err(|error| error.to_string());
         let resident = self.sessions.get(&entry.session).map(|resident| resident.handle.clone());
-        let status = match resident {
+        let mut status = match resident {
             Some(handle) => handle.status().await.ok(),
             None => None,
         };
+        // A model with a shorter context than the profile asks for has its own.
+        let pool = self.args.pool.status().await.unwrap_or_default();
+        let found = pool.models.iter().find(|found| Some(&found.id) == model.as_ref().ok());
+        if let (Some(status), Some(found)) = (&mut status, found.filter(|found| found.context_tokens > 0)) {
+            status.context_tokens_max = status.context_tokens_max.min(found.context_tokens);
+        }
         notice::status_text(&StatusInput {
             spec: &self.args.spec,
             session: &entry.session,

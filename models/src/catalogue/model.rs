@@ -29,7 +29,7 @@ pub struct Model {
     pub parameters: u64,
     /// How the weights are stored.
     pub quantisation: String,
-    /// Longest context that the model was trained for.
+    /// Longest context that the model is run with, in tokens: at most what it was trained for.
     pub context_tokens: u32,
     /// Where the files come from.
     pub source: Source,
