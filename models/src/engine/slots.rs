@@ -52,9 +52,86 @@ pub(super) fn choose<T: PartialEq>(prompt: &[T], slots: &[SlotState<'_, T>]) -> 
     Some(Choice { slot: oldest, copy_from: None, keep: common(oldest_slot) })
 }
 
+/// Another slot, as seen by one whose prompt is being read.
+pub(super) struct Neighbour<'t, T> {
+    /// What it holds and is to hold.
+    pub(super) tokens: &'t [T],
+    /// How many of them its memory holds.
+    pub(super) held: usize,
+    /// Its prompt is being read, too, and has the right of way.
+    pub(super) reads_first: bool,
+}
+
+/// What a slot does whose prompt is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// It reads on.
+    Own,
+    /// A neighbour is about to read the same: it waits for that.
+    Wait,
+    /// It takes so many tokens over from the neighbour of this number.
+    Take { neighbour: usize, keep: usize },
+}
+
+/// Requests that come together mostly begin with the same instructions, which then are read once.
+///
+/// Only who has the right of way is waited for, so that the first of all always reads.
+pub(super) fn reading<T: PartialEq>(prompt: &[T], held: usize, neighbours: &[Neighbour<'_, T>]) -> Reading {
+    let readable = prompt.len().saturating_sub(1);
+    let common: Vec<usize> =
+        neighbours.iter().map(|other| common_prefix(prompt, other.tokens).min(readable)).collect();
+    let coming = neighbours.iter().zip(&common).filter(|(other, _)| other.reads_first);
+    let coming = coming.map(|(_, common)| *common).max().unwrap_or(0);
+    let there = neighbours.iter().zip(&common).map(|(other, common)| other.held.min(*common)).enumerate();
+    let (neighbour, keep) = there.max_by_key(|(_, there)| *there).unwrap_or((0, 0));
+    if coming.max(keep) < held + COPY_TOKENS_MIN {
+        Reading::Own
+    } else if coming > keep {
+        Reading::Wait
+    } else {
+        Reading::Take { neighbour, keep }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn check_reading(held: usize, neighbours: &[(usize, usize, bool)], wanted: Reading) {
+        let prompt = [1_u8; 100];
+        // Neighbours have so many tokens in common with the prompt, and hold so many.
+        let rows: Vec<Vec<u8>> =
+            neighbours.iter().map(|(common, _, _)| [vec![1; *common], vec![2; 9]].concat()).collect();
+        let neighbours: Vec<_> = std::iter::zip(&rows, neighbours)
+            .map(|(tokens, &(_, held, reads_first))| Neighbour { tokens, held, reads_first })
+            .collect();
+        assert_eq!(reading(&prompt, held, &neighbours), wanted);
+    }
+
+    #[test]
+    fn what_a_neighbour_reads_is_waited_for_and_taken() {
+        check_reading(0, &[], Reading::Own);
+        check_reading(0, &[(80, 0, true)], Reading::Wait);
+        check_reading(0, &[(80, 79, true)], Reading::Wait);
+        check_reading(0, &[(80, 80, true)], Reading::Take { neighbour: 0, keep: 80 });
+        check_reading(0, &[(80, 84, true)], Reading::Take { neighbour: 0, keep: 80 });
+        check_reading(80, &[(80, 84, true)], Reading::Own);
+        check_reading(0, &[(10, 10, false), (80, 85, false)], Reading::Take { neighbour: 1, keep: 80 });
+    }
+
+    #[test]
+    fn nobody_waits_for_those_behind_nor_for_little() {
+        check_reading(0, &[(80, 0, false)], Reading::Own);
+        check_reading(60, &[(80, 0, true)], Reading::Own);
+        check_reading(0, &[(COPY_TOKENS_MIN - 1, 40, true)], Reading::Own);
+        check_reading(0, &[(80, 0, true), (40, 40, false)], Reading::Wait);
+    }
+
+    #[test]
+    fn the_last_token_is_never_taken() {
+        check_reading(0, &[(100, 105, true)], Reading::Take { neighbour: 0, keep: 99 });
+    }
 
     type State<'t> = (&'t [u8], bool, u64);
 

@@ -151,6 +151,35 @@ fn a_copied_beginning_answers_like_a_read_one() {
 }
 
 #[test]
+fn instructions_that_come_together_are_read_once() {
+    let long =
+        "you are patient and kind and you know many things about rivers and stones and birds and rain. ";
+    let asked = |id: u64| {
+        let number = format!("my number is {id}");
+        let mut asked = request(id, &[&number, "Noted.", "what is my number?"]);
+        asked.system = format!("{SYSTEM} {}", long.repeat(3));
+        asked
+    };
+    let alone: Vec<String> = (1..=4)
+        .map(|id| {
+            let mut engine = engine(1);
+            start(&mut engine, &asked(id));
+            run(&mut engine).remove(0).1
+        })
+        .collect();
+    let mut engine = engine(4);
+    (1..=4).for_each(|id| start(&mut engine, &asked(id)));
+    // Who is waited for may go away.
+    engine.cancel(1).unwrap();
+    let answers = run(&mut engine);
+    assert_eq!(answers.len(), 3);
+    for (index, (id, text, usage)) in answers.iter().enumerate() {
+        assert_eq!(*text, alone[usize::try_from(*id).unwrap() - 1], "request {id}");
+        assert_eq!(usage.cached_tokens > 80, index > 0, "request {id}: {usage:?}");
+    }
+}
+
+#[test]
 fn a_slot_goes_back_to_any_point_of_its_past() {
     let mut engine = engine(1);
     let say = |engine: &mut Engine<'_>, said: &[&str]| {
