@@ -1,4 +1,4 @@
-//! The one place where the daemon is put together: settings, log, socket, store, engine, house, in this order; and taken apart again.
+//! The one place where the daemon is put together: settings, log, store, socket, engine, house, in this order; and taken apart again.
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -100,7 +100,7 @@ pub fn run(options: &RunOptions) -> Result<(), DaemonError> {
     let settings = Settings::load(&sources).map_err(DaemonError::Settings)?;
     let archons = archons_to_start(&settings, &options.archons)?;
     let logs = sources.paths.logs();
-    for directory in [&settings.house.data_dir, &sources.paths.state, &logs] {
+    for directory in [&settings.house.data_dir, &sources.paths.state, &sources.paths.run, &logs] {
         settings::private_dir(directory)?;
     }
     let _log_guard = logging::start(&logs, settings.house.log_level.as_str(), options.log_to_stderr)?;
@@ -141,9 +141,11 @@ async fn serve(
     let system = |what| move |source| DaemonError::System { what, source };
     let mut terminate = signal(SignalKind::terminate()).map_err(system("signals cannot be handled"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals cannot be handled"))?;
+    // The store's lock decides who is the daemon of this house; only that one makes the socket.
+    let store = open_store(&settings.house.data_dir.join(STORE_FILE)).await?;
     let listener = AdminListener::bind(&settings.house.socket)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let house = Arc::new(start_house(&settings, clock.clone()).await?);
+    let house = Arc::new(start_house(&settings, store, clock.clone()).await?);
     let shutdown = Arc::new(Notify::new());
     let context = Arc::new(AdminContext {
         house: house.clone(),
@@ -162,27 +164,36 @@ async fn serve(
         }
     }
     tracing::info!(socket = %settings.house.socket.display(), pid = std::process::id(), "the house is open");
+    let serving = listener.serve(context);
+    tokio::pin!(serving);
     let gave_up = tokio::select! {
-        () = listener.serve(context) => false,
+        () = &mut serving => false,
         () = house.ended() => true,
         () = shutdown.notified() => false,
         _ = terminate.recv() => false,
         _ = interrupt.recv() => false,
     };
-    // New clients find no socket from here on; those who are here get what is answered in time.
-    drop(listener);
+    // New clients find no socket from here on; those who are here are served to the end.
+    listener.close_door();
     if gave_up {
         return Err(DaemonError::GaveUp { logs });
     }
     tracing::info!("the house closes");
-    if let Err(HouseError::Supervision(error)) = house.shutdown().await {
+    let closed = tokio::select! {
+        closed = house.shutdown() => closed,
+        () = &mut serving => Ok(()),
+    };
+    if let Err(HouseError::Supervision(error)) = closed {
         tracing::warn!(%error, "not everything ended in time");
     }
     Ok(())
 }
 
-async fn start_house(settings: &Settings, clock: Arc<dyn Clock>) -> Result<House, DaemonError> {
-    let store = open_store(&settings.house.data_dir.join(STORE_FILE)).await?;
+async fn start_house(
+    settings: &Settings,
+    store: RedbStore,
+    clock: Arc<dyn Clock>,
+) -> Result<House, DaemonError> {
     let spawner =
         Spawner::start().map_err(|source| DaemonError::System { what: "no thread for workers", source })?;
     let engine = LlamaEngine {

@@ -42,14 +42,38 @@ pub struct WorkerLimits {
 }
 
 impl LlamaEngine {
-    /// What is on disk now. A catalogue that cannot be read is told of here, and holds nothing.
-    fn library(&self) -> Option<Library> {
-        match self.models.library() {
-            Ok(library) => Some(library),
-            Err(error) => {
-                tracing::warn!(%error, "the models cannot be looked up");
-                None
-            }
+    /// What a worker of a model is to be. Reads the disk.
+    fn plan(
+        models: &ModelsOnDisk,
+        program: PathBuf,
+        limits: WorkerLimits,
+        model: &ModelId,
+    ) -> Result<WorkerSpec, EngineError> {
+        let not_on_disk = || EngineError::NotOnDisk { model: model.clone() };
+        let library = library(models).ok_or_else(not_on_disk)?;
+        let entry = library.catalogue().get(model.as_str()).ok_or_else(not_on_disk)?;
+        let model_path = library.path_of(model.as_str()).ok_or_else(not_on_disk)?;
+        let file_bytes = std::fs::metadata(&model_path).ok().map(|file| file.len());
+        let context_tokens = limits.context_tokens.min(entry.context_tokens);
+        Ok(WorkerSpec {
+            program,
+            model_path,
+            family: family(entry.family),
+            slots: limits.slots_of(entry, file_bytes, context_tokens),
+            context_tokens,
+            threads: limits.threads,
+            memory_bytes_max: limits.memory_bytes_max,
+        })
+    }
+}
+
+/// What is on disk now. A catalogue that cannot be read is told of here, and holds nothing.
+fn library(models: &ModelsOnDisk) -> Option<Library> {
+    match models.library() {
+        Ok(library) => Some(library),
+        Err(error) => {
+            tracing::warn!(%error, "the models cannot be looked up");
+            None
         }
     }
 }
@@ -106,13 +130,13 @@ impl WorkerLink for LlamaLink {
 #[async_trait]
 impl Engine for LlamaEngine {
     fn on_disk(&self) -> Vec<ModelId> {
-        let Some(library) = self.library() else { return Vec::new() };
+        let Some(library) = library(&self.models) else { return Vec::new() };
         let complete = library.list().into_iter().filter(|entry| library.path_of(&entry.model.id).is_some());
         complete.filter_map(|entry| ModelId::new(&entry.model.id).ok()).collect()
     }
 
     fn size_bytes(&self, model: &ModelId) -> Option<u64> {
-        let path = self.library()?.path_of(model.as_str())?;
+        let path = library(&self.models)?.path_of(model.as_str())?;
         std::fs::metadata(path).ok().map(|file| file.len())
     }
 
@@ -121,25 +145,16 @@ impl Engine for LlamaEngine {
         model: &ModelId,
         events: Sink<WorkerEvent>,
     ) -> Result<Arc<dyn WorkerLink>, EngineError> {
-        let not_on_disk = || EngineError::NotOnDisk { model: model.clone() };
-        let library = self.library().ok_or_else(not_on_disk)?;
-        let entry = library.catalogue().get(model.as_str()).ok_or_else(not_on_disk)?;
-        let model_path = library.path_of(model.as_str()).ok_or_else(not_on_disk)?;
-        let context_tokens = self.limits.context_tokens.min(entry.context_tokens);
-        let spec = WorkerSpec {
-            program: self.program.clone(),
-            model_path,
-            family: family(entry.family),
-            slots: self.limits.slots_of(entry, self.size_bytes(model), context_tokens),
-            context_tokens,
-            threads: self.limits.threads,
-            memory_bytes_max: self.limits.memory_bytes_max,
-        };
+        let failed = |detail: String| EngineError::Process { model: model.clone(), detail };
+        let (models, program, limits, id) =
+            (self.models.clone(), self.program.clone(), self.limits, model.clone());
+        let planned = tokio::task::spawn_blocking(move || Self::plan(&models, program, limits, &id));
+        let spec = planned.await.map_err(|error| failed(error.to_string()))??;
         let name = model.clone();
         let sink = Arc::new(move |event| events(pool_event(event, &name)));
         match self.spawner.launch(spec, sink).await {
             Ok(worker) => Ok(Arc::new(LlamaLink(worker))),
-            Err(error) => Err(EngineError::Process { model: model.clone(), detail: error.to_string() }),
+            Err(error) => Err(failed(error.to_string())),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! One client: its lines in, its answers out, several requests side by side.
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::io::{AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::{interval, timeout};
 
 use super::line::{self, Line};
 use super::operations::{self, AdminContext, Caller};
@@ -15,24 +18,41 @@ const REQUESTS_MAX: usize = 64;
 /// Answers that may wait for a client that does not read; then its requests wait too.
 const RESPONSES_LEN_MAX: usize = 256;
 
+/// Longest wait for a client to take one line: a terminal that was stopped for longer asks again.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often it is looked whether a client that asks no more still reads.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
+
 /// Serves a client until it leaves.
 pub(super) async fn serve(stream: UnixStream, uid: u32, context: Arc<AdminContext>) {
-    let (read_half, mut write_half) = stream.into_split();
-    let (sender, mut responses) = mpsc::channel::<Response>(RESPONSES_LEN_MAX);
-    let writing = async move {
-        while let Some(response) = responses.recv().await {
-            let Ok(mut line) = serde_json::to_vec(&response) else { continue };
-            line.push(b'\n');
-            if write_half.write_all(&line).await.is_err() {
-                break;
-            }
-        }
-    };
-    let reading = read_requests(BufReader::new(read_half), Caller::new(uid), context, sender);
-    // Either end alone ends the connection: nobody reads the answers, or nobody asks any more and all is answered.
+    let (read_half, write_half) = stream.into_split();
+    let (sender, responses) = mpsc::channel::<Response>(RESPONSES_LEN_MAX);
+    let writing = write_responses(write_half, responses);
+    tokio::pin!(writing);
+    // Nobody reads the answers: what is still asked is of no use. Nobody asks any more: what was answered is still written.
     tokio::select! {
-        () = writing => {}
-        () = reading => {}
+        () = &mut writing => {}
+        () = read_requests(BufReader::new(read_half), Caller::new(uid), context, sender) => writing.await,
+    }
+}
+
+/// Writes until there is nothing to come, or nobody to read it.
+async fn write_responses(mut client: OwnedWriteHalf, mut responses: mpsc::Receiver<Response>) {
+    let mut looks = interval(LOOK_PERIOD);
+    loop {
+        let response = tokio::select! {
+            response = responses.recv() => response,
+            _ = looks.tick() => match client.ready(Interest::WRITABLE).await {
+                Ok(ready) if !ready.is_write_closed() => continue,
+                Ok(_) | Err(_) => return,
+            },
+        };
+        let Some(response) = response else { return };
+        let Ok(mut line) = serde_json::to_vec(&response) else { continue };
+        line.push(b'\n');
+        if !matches!(timeout(WRITE_TIMEOUT, client.write_all(&line)).await, Ok(Ok(()))) {
+            return;
+        }
     }
 }
 
@@ -83,4 +103,52 @@ async fn read_requests(
     }
     // A client that has closed its writing end may still read: it gets the answers to what it asked.
     while requests.join_next().await.is_some() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    fn done(id: u64) -> Response {
+        Response { id, reply: Reply::Done }
+    }
+
+    #[tokio::test]
+    async fn what_is_queued_is_written_when_nobody_asks_any_more() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (sender, responses) = mpsc::channel(8);
+        for id in 0..3 {
+            sender.send(done(id)).await.unwrap();
+        }
+        drop(sender);
+        write_responses(ours.into_split().1, responses).await;
+        let mut text = String::new();
+        theirs.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text.lines().count(), 3, "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_left_is_noticed_though_nothing_is_said() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (_sender, responses) = mpsc::channel(8);
+        let (reading_end, writing_end) = ours.into_split();
+        drop(theirs);
+        write_responses(writing_end, responses).await;
+        drop(reading_end);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_reads_is_given_up() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (sender, responses) = mpsc::channel(8);
+        let (_reading_end, writing_end) = ours.into_split();
+        let message = "x".repeat(4 << 20);
+        sender
+            .send(Response { id: 1, reply: Reply::Error { code: ErrorCode::Failed, message } })
+            .await
+            .unwrap();
+        write_responses(writing_end, responses).await;
+    }
 }

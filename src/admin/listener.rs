@@ -1,6 +1,6 @@
 //! Who is let in: the user whom the daemon runs as, and root. The file's mode keeps the others out, the kernel's word is checked too.
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,16 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::connection;
 use super::operations::AdminContext;
 
 /// Clients at once. A terminal is one; more than this is a program gone wild.
 const CONNECTIONS_MAX: usize = 256;
+
+/// How long nobody is let in when the system has no room for a client: those who are here leave in the meantime.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a connection is watched for its end. A fork lasts for milliseconds.
 const DROP_TIMEOUT: Duration = Duration::from_millis(300);
@@ -33,6 +37,18 @@ pub enum BindError {
         /// The path.
         path: PathBuf,
     },
+    /// Others can reach into the socket's folder, which is not ours to close.
+    #[error(
+        "the folder {folder} of the socket is open to others (mode {mode:o}, user {owner}); close it with `chmod 700`, or set `socket` to a path in a folder of its own"
+    )]
+    OpenFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// Its owner.
+        owner: u32,
+    },
     /// The system refused.
     #[error("the socket {path} could not be made: {source}")]
     Io {
@@ -47,15 +63,21 @@ pub enum BindError {
 pub struct AdminListener {
     listener: UnixListener,
     path: PathBuf,
+    /// Device and inode of the file: another daemon's socket may be in its place one day.
+    file: (u64, u64),
 }
 
 impl AdminListener {
-    /// Makes the socket: its directory for this user alone, a socket that a dead daemon left behind replaced.
+    /// Makes the socket: its folder for this user alone, a socket that a dead daemon left behind replaced.
     pub fn bind(path: &Path) -> Result<Self, BindError> {
         let failed = |source| BindError::Io { path: path.to_owned(), source };
-        if let Some(directory) = path.parent() {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-            std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
+        if let Some(folder) = path.parent() {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+            let found = std::fs::metadata(folder).map_err(failed)?;
+            let (mode, owner) = (found.mode() & 0o7777, found.uid());
+            if mode & 0o077 != 0 || owner != rustix::process::geteuid().as_raw() {
+                return Err(BindError::OpenFolder { folder: folder.to_owned(), mode, owner });
+            }
         }
         match std::fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
@@ -70,23 +92,39 @@ impl AdminListener {
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        Ok(Self { listener, path: path.to_owned() })
+        let file = identity(path).map_err(failed)?;
+        Ok(Self { listener, path: path.to_owned(), file })
+    }
+
+    /// Takes the socket's file away: new clients find nobody, those who are here are served on.
+    pub fn close_door(&self) {
+        if identity(&self.path).ok() == Some(self.file) {
+            // Gone is what is wanted; a daemon that starts next removes a stale one.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 
     /// Serves clients until the future is dropped.
     pub async fn serve(&self, context: Arc<AdminContext>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
+        let mut pause = interval(FULL_PAUSE);
+        pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut full = false;
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Out of file descriptors, most likely: those who are here will leave.
-                    tracing::warn!(%error, "a client could not be let in");
-                    tokio::task::yield_now().await;
+                    // Out of file descriptors, most likely. Said once: it may last.
+                    if !std::mem::replace(&mut full, true) {
+                        tracing::warn!(%error, "clients cannot be let in; trying again and again");
+                    }
+                    pause.reset();
+                    pause.tick().await;
                     continue;
                 }
             };
+            full = false;
             while connections.try_join_next().is_some() {}
             let Some(uid) = permitted_uid(&stream) else { continue };
             let Ok(place) = places.clone().try_acquire_owned() else {
@@ -104,9 +142,13 @@ impl AdminListener {
 
 impl Drop for AdminListener {
     fn drop(&mut self) {
-        // Gone is what is wanted; a daemon that starts next removes a stale one.
-        let _ = std::fs::remove_file(&self.path);
+        self.close_door();
     }
+}
+
+/// Device and inode.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 /// Whether a living daemon holds the socket. One that was killed while it forked a worker is held by the fork for a moment:
@@ -130,5 +172,36 @@ fn permitted_uid(stream: &UnixStream) -> Option<u32> {
             tracing::warn!(%error, "a client whose user is unknown was turned away");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_folder_that_others_may_enter_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let refusal = AdminListener::bind(&folder.path().join("a.sock")).err().unwrap().to_string();
+        assert!(refusal.contains("(mode 755, ") && refusal.contains("chmod 700"), "{refusal}");
+        assert_eq!(std::fs::metadata(folder.path()).unwrap().mode() & 0o777, 0o755);
+        let inner = folder.path().join("of/our/own/a.sock");
+        let listener = AdminListener::bind(&inner).unwrap();
+        assert_eq!(std::fs::metadata(inner.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(std::fs::metadata(&inner).unwrap().mode() & 0o777, 0o600);
+        drop(listener);
+        assert!(!inner.exists());
+    }
+
+    #[tokio::test]
+    async fn the_socket_of_a_successor_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("private/a.sock");
+        let first = AdminListener::bind(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let _second = AdminListener::bind(&path).unwrap();
+        drop(first);
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
     }
 }

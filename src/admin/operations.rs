@@ -50,7 +50,7 @@ pub enum ProfileError {
     },
 }
 
-/// Reads a profile as it is on disk now.
+/// Reads a profile as it is on disk now. Blocks.
 pub type ProfileSource = Arc<dyn Fn(&ArchonId) -> Result<ArchonSpec, ProfileError> + Send + Sync>;
 
 /// What operations need.
@@ -204,7 +204,12 @@ async fn simple(op: Op, caller: &Caller, context: &AdminContext) -> Result<Reply
             Ok(Reply::Done)
         }
         Op::StartArchon { archon } => {
-            let spec = (context.profiles)(&ArchonId::new(&archon)?)?;
+            let (profiles, id) = (context.profiles.clone(), ArchonId::new(&archon)?);
+            let unread = |error: tokio::task::JoinError| Refusal {
+                code: ErrorCode::Failed,
+                message: format!("the profile could not be read: {error}"),
+            };
+            let spec = tokio::task::spawn_blocking(move || profiles(&id)).await.map_err(unread)??;
             let id = spec.id.clone();
             context.house.start_archon(spec).await?;
             ready(&id, context).await

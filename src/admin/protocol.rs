@@ -77,12 +77,12 @@ pub enum Op {
         /// Which.
         archon: String,
     },
-    /// Stop an Archon: its turns are finished or given back to the inbox. Answered by [`Reply::Done`].
+    /// Stop an Archon: its turns go back to the inbox, until it is started again. Answered by [`Reply::Done`].
     StopArchon {
         /// Which.
         archon: String,
     },
-    /// End the daemon. Answered by [`Reply::Done`], then the connection ends.
+    /// End the daemon. Answered by [`Reply::Done`] at once; the connection ends when everything has ended.
     Shutdown,
 }
 

@@ -7,6 +7,8 @@ use std::io::{self, IsTerminal, Write};
 
 use unicode_width::UnicodeWidthChar;
 
+use super::plain::plain;
+
 /// Width of a terminal that does not tell.
 const WIDTH_DEFAULT: usize = 80;
 /// Below this many free columns no progress is drawn: it could not be read.
@@ -136,7 +138,7 @@ impl Console {
     /// Says something that is not data: a hint, a stage that is reached.
     pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
         self.end_line_of_terminal()?;
-        let text = self.dim(&self.typed(text));
+        let text = self.dim(&plain(&self.typed(text)));
         writeln!(self.err, "{text}")
     }
 
@@ -144,6 +146,7 @@ impl Console {
     pub(super) fn error(&mut self, text: &str) -> io::Result<()> {
         self.end_line_of_terminal()?;
         let text = self.typed(text);
+        let text = plain(&text);
         if self.colours_errors() {
             writeln!(self.err, "{BOLD}archond:{RESET} {text}")
         } else {
@@ -302,10 +305,10 @@ pub(in crate::cli) mod tests {
         let (mut console, out, err) = console(false);
         console.progress("loading").unwrap();
         console.write("data").unwrap();
-        console.note("a note").unwrap();
-        console.error("it failed").unwrap();
+        console.note("a note \x1b]0;title\x07").unwrap();
+        console.error("it failed\x1b[2J").unwrap();
         assert_eq!(out.text(), "data");
-        assert_eq!(err.text(), "a note\narchond: it failed\n");
+        assert_eq!(err.text(), "a note ␛]0;title␇\narchond: it failed␛[2J\n");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::places::Places;
 use super::runtime;
 use crate::admin::protocol::{HouseView, Op, Reply};
 
-/// Longest wait for an Archon to stop: its running turns have 10 s, each actor below it 5 s.
+/// Longest wait for an Archon to stop: each of its actors has 5 s.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait for the daemon to be gone: it has 20 s for its own order of ending.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
@@ -27,7 +27,7 @@ pub(super) fn stop(console: &mut Console, names: &[String]) -> Result<ExitCode, 
     runtime()?.block_on(async {
         let mut client = Client::connect(&places.socket).await?;
         for name in names {
-            console.progress(&format!("stopping {name}: running answers are finished first"))?;
+            console.progress(&format!("stopping {name}: running answers go back to the inbox"))?;
             let op = Op::StopArchon { archon: name.clone() };
             match client.call_within(op, STOP_TIMEOUT).await? {
                 Reply::Done => console.line(&format!("{name} is stopped; its messages are kept"))?,
@@ -74,10 +74,8 @@ async fn wait_until_gone(console: &mut Console, pid: u32) -> Result<(), CliError
         if !is_alive(pid) {
             return Ok(());
         }
-        console.progress(&format!(
-            "running answers are finished or given back: {} s",
-            since.elapsed().as_secs()
-        ))?;
+        console
+            .progress(&format!("running answers go back to the inbox: {} s", since.elapsed().as_secs()))?;
         looks.tick().await;
     }
     Err(CliError::StillEnding { pid })

@@ -15,8 +15,8 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
 fn is_plain(c: char) -> bool {
     match c {
         '\n' | '\t' => true,
-        // Overrides of the writing direction make a text read as another one.
-        '\u{202d}' | '\u{202e}' => false,
+        // Changes of the writing direction make a text read as another one.
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' => false,
         _ => !c.is_control(),
     }
 }

@@ -92,6 +92,8 @@ pub(super) fn run(console: &mut Console, command: SessionCommand) -> Result<Exit
                 let export = read(&mut client, &session, None).await?;
                 let text = if json { pretty(&export)? } else { markdown(&export) };
                 match output {
+                    // A file gets what was said to the byte; a terminal must not obey it.
+                    None if console.terminals().output => console.write(&plain(&text))?,
                     None => console.write(&text)?,
                     Some(path) => {
                         write_file(&path, &text, force)?;

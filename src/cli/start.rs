@@ -17,6 +17,7 @@ use super::error::CliError;
 use super::exit::ExitCode;
 use super::model::{self, ModelCommand, ModelContext};
 use super::places::Places;
+use super::plain::plain;
 use super::{chat, logs, places, ps, runtime};
 use crate::admin::protocol::{ArchonView, HouseView, Op, Reply};
 use crate::models_on_disk;
@@ -46,30 +47,34 @@ pub(super) struct StartArgs {
 
 /// Runs the command.
 pub(super) fn run(console: &mut Console, args: &StartArgs) -> Result<ExitCode, CliError> {
+    let mut names: Vec<String> = Vec::new();
     for name in &args.names {
         ArchonId::new(name).map_err(|error| CliError::Usage { message: error.to_string() })?;
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
     }
     let places = Places::find()?;
     let house = runtime()?.block_on(async {
         let (mut client, mut daemon) = match Client::reach(&places.socket).await {
             Ok(client) => (client, None),
             Err(ClientError::NotRunning) => {
-                prepare(console, &args.names).await?;
-                let mut daemon = Daemon::spawn(console, &places, &args.names)?;
-                (daemon.listening(console, &places).await?, Some(daemon))
+                prepare(console, &names).await?;
+                let mut daemon = Daemon::spawn(console, &places, &names)?;
+                (daemon.listening(console, &places, &names).await?, Some(daemon))
             }
             Err(error) => return Err(error.into()),
         };
-        match start_archons(console, &mut client, &args.names).await {
+        match start_archons(console, &mut client, &names).await {
             Ok(()) => Ok(client.status().await?),
             Err(error) => Err(daemon.as_mut().and_then(Daemon::died).unwrap_or(error)),
         }
     })?;
-    for name in &args.names {
+    for name in &names {
         report(console, &house, name)?;
     }
     let terminals = console.terminals();
-    match args.names.as_slice() {
+    match names.as_slice() {
         // The chat begins with the notices.
         [name] if !args.no_chat && terminals.input && terminals.output => {
             console.line("")?;
@@ -150,7 +155,12 @@ impl Daemon {
     }
 
     /// Waits until it listens.
-    async fn listening(&mut self, console: &mut Console, places: &Places) -> Result<Client, CliError> {
+    async fn listening(
+        &mut self,
+        console: &mut Console,
+        places: &Places,
+        names: &[String],
+    ) -> Result<Client, CliError> {
         let since = Instant::now();
         let mut tries = interval(LISTEN_INTERVAL);
         tries.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -162,10 +172,11 @@ impl Daemon {
                 Err(error) => return Err(error.into()),
             }
             if let Some(error) = self.died() {
-                // Another daemon of this house began first: that one will listen.
                 if error.exit_code() != ExitCode::Busy {
                     return Err(error);
                 }
+                // Another daemon has this house. One that has just begun will listen; one that is ending makes room.
+                *self = Self::spawn(console, places, names)?;
             }
             console.progress(&format!("starting the daemon: {} s", since.elapsed().as_secs()))?;
         }
@@ -231,7 +242,7 @@ fn report(console: &mut Console, house: &HouseView, name: &str) -> Result<(), Cl
     let Some(archon) = house.archons.iter().find(|archon| archon.archon == name) else {
         return Err(ClientError::Protocol.into());
     };
-    let headline = console.bold(&headline(archon));
+    let headline = console.bold(&plain(&headline(archon)));
     console.line(&headline)?;
     let talk = console.typed(&format!("`archond chat {name}`")).replace('`', "");
     console.line(&format!("  talk     {talk}"))?;

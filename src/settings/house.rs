@@ -44,7 +44,7 @@ pub struct HouseSettings {
 /// The settings of each model worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkerSettings {
-    /// Threads that compute; `Auto` leaves it to the number of physical cores.
+    /// Threads that compute; `Auto` is as many as the machine has.
     pub threads: Amount<u32>,
     /// Answers that are computed side by side; `Auto` is as many as the memory has room for.
     pub slots: Amount<u32>,

@@ -1,6 +1,7 @@
 //! What can go wrong on a machine, each with a clear word, nothing half-made, and a daemon that lives.
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use archond::admin::protocol::{ErrorCode, Op, Reply, TurnView};
 
@@ -25,6 +26,33 @@ fn a_second_daemon_is_told_of_the_first() {
     assert!(!second.status.success());
     assert!(stderr(&second).contains("archond shutdown"), "{}", text(&second));
     assert_eq!(house.client().chat("ezra", "1", "main", "hello").text, "Hello, I am Ezra.");
+}
+
+#[test]
+fn a_start_while_the_daemon_ends_begins_a_new_one() {
+    let house = TestHouse::new();
+    let first = house.start(&["ezra"]);
+    assert_eq!(house.client().ask(Op::Shutdown).unwrap(), Reply::Done);
+    let _second = house.start(&["ezra", "ezra"]);
+    assert!(first.wait(Duration::from_secs(30)), "the first still runs");
+    assert_eq!(house.client().chat("ezra", "1", "main", "hello").text, "Hello, I am Ezra.");
+}
+
+#[test]
+fn a_client_that_asks_no_more_gets_all_its_answers() {
+    let house = TestHouse::new();
+    let _daemon = house.start(&["ezra"]);
+    let mut client = house.client();
+    for number in 0..20 {
+        let (key, thread) = (number.to_string(), Some(format!("t{}", number % 4)));
+        client.send(Op::Chat { archon: "ezra".into(), text: "hello".into(), key, thread }).unwrap();
+    }
+    client.close_writing();
+    let mut answers = 0;
+    while let Ok(response) = client.receive() {
+        answers += usize::from(matches!(response.reply, Reply::Turn(TurnView::Ended(_))));
+    }
+    assert_eq!(answers, 20);
 }
 
 #[test]

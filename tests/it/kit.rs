@@ -187,6 +187,11 @@ impl Client {
         self.writer.write_all(bytes)
     }
 
+    /// Asks no more, but still reads.
+    pub(crate) fn close_writing(&self) {
+        self.writer.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// Sends a request and returns its number.
     pub(crate) fn send(&mut self, op: Op) -> std::io::Result<u64> {
         self.requests += 1;
