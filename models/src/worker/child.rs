@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, BufReader, BufWriter, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -117,8 +117,22 @@ fn failed(failure: &WorkerFailure) -> FromWorker {
     FromWorker::Failed { detail: failure.to_string(), unusable: of_the_file }
 }
 
+/// Closes what the daemon, or whoever started it, left open: a worker has its three streams and nothing else.
+fn close_inherited() -> io::Result<()> {
+    let open = std::fs::read_dir("/proc/self/fd")?;
+    let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let inherited: Vec<RawFd> = numbers.filter(|&number| number > libc::STDERR_FILENO).collect();
+    for number in inherited {
+        // The descriptor of the listing itself is among them, and closed by now.
+        let _gone = nix::unistd::close(number);
+    }
+    Ok(())
+}
+
 /// What concerns the process itself.
 fn settle(parent: Pid) -> Result<(), WorkerFailure> {
+    close_inherited()
+        .map_err(|source| WorkerFailure::System { what: "the list of its open files", source })?;
     let system = |what| move |error: rustix::io::Errno| WorkerFailure::System { what, source: error.into() };
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(system("a signal at the daemon's end"))?;
     if getppid() != Some(parent) {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 mod child;
 mod conduct;
+mod forbidden;
 mod frame;
 mod last_words;
 mod link;

@@ -3,12 +3,23 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::Command;
 
+use nix::sched::CloneFlags;
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, getppid, kill_current_process_group, kill_process, pidfd_open,
+    prlimit,
+};
+use rustix::thread::{Uid, set_thread_uid};
+
 use super::frame::Landlock;
 use super::sandbox;
+
+/// The user without rights, by convention.
+const NOBODY: u32 = 65534;
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +80,16 @@ pub fn run_sandbox_probe(permitted: &Path) -> io::Result<SandboxProbe> {
         ("run a program", Command::new("/bin/true").status().map(drop)),
         ("run itself", Command::new(own_program).arg("--version").status().map(drop)),
         ("write the permitted file", File::options().append(true).open(permitted).map(drop)),
+        ("change its mode", std::fs::set_permissions(permitted, std::fs::Permissions::from_mode(0o666))),
+        ("rename it", std::fs::rename(permitted, permitted.with_extension("probe"))),
+        ("remove it", std::fs::remove_file(permitted)),
+        ("make a folder", std::fs::create_dir("/tmp/archond-sandbox-probe-folder")),
+        ("signal its parent", signal(getppid())),
+        ("signal everybody of its group", kill_current_process_group(Signal::USR1).map_err(io::Error::from)),
+        ("watch its parent", watch(getppid())),
+        ("limit its parent", limit(getppid())),
+        ("get a view of its own", nix::sched::unshare(CloneFlags::CLONE_FILES).map_err(io::Error::from)),
+        ("become somebody else", set_thread_uid(Uid::from_raw(NOBODY)).map_err(io::Error::from)),
     ];
     let model_readable = File::open(permitted).is_ok();
     let attempts = attempts.into_iter().map(|(what, answer)| SandboxAttempt {
@@ -81,4 +102,17 @@ pub fn run_sandbox_probe(permitted: &Path) -> io::Result<SandboxProbe> {
         model_readable,
         attempts: attempts.collect(),
     })
+}
+
+fn signal(process: Option<Pid>) -> io::Result<()> {
+    Ok(kill_process(process.ok_or(io::ErrorKind::NotFound)?, Signal::CONT)?)
+}
+
+fn watch(process: Option<Pid>) -> io::Result<()> {
+    Ok(pidfd_open(process.ok_or(io::ErrorKind::NotFound)?, PidfdFlags::empty()).map(drop)?)
+}
+
+fn limit(process: Option<Pid>) -> io::Result<()> {
+    let unlimited = Rlimit { current: None, maximum: None };
+    Ok(prlimit(Some(process.ok_or(io::ErrorKind::NotFound)?), Resource::Core, unlimited).map(drop)?)
 }

@@ -1,8 +1,9 @@
 //! What a worker may do: compute, read its model file, speak over the connection it was born with. Nothing else.
 //!
 //! Two locks, because neither is complete. Landlock bounds files, TCP and signals, but not UDP, and older kernels lack it.
-//! The system call filter knows no paths, but closes every kind of socket, every new program and process, and the corners of the
-//! kernel that exploits like best. Both hold for ever, for all threads.
+//! The system call filter knows no paths, but closes every kind of socket, every new program and process, every change of a file, signals
+//! to others, and the corners of the kernel that exploits like best. Where there is no Landlock, a worker can still read what its user
+//! can read; the daemon says so in its log. Both locks hold for ever, for all threads.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -11,52 +12,22 @@ use landlock::{
     RulesetError, RulesetStatus, Scope,
 };
 use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter_all_threads,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp as Cmp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch, apply_filter_all_threads,
 };
 
+use super::forbidden::forbidden;
 use super::frame::Landlock;
 
 /// The Landlock version whose rights are asked for: signals and abstract sockets are the newest (Linux 6.12).
 const LANDLOCK_ABI: ABI = ABI::V6;
 
-/// System calls that fail with "not permitted".
-const FORBIDDEN: &[i64] = &[
-    // Any connection but the one at hand.
-    libc::SYS_socket,
-    libc::SYS_socketpair,
-    libc::SYS_connect,
-    libc::SYS_bind,
-    libc::SYS_listen,
-    libc::SYS_accept,
-    libc::SYS_accept4,
-    // New programs; other processes' memory.
-    libc::SYS_execve,
-    libc::SYS_execveat,
-    libc::SYS_ptrace,
-    libc::SYS_process_vm_readv,
-    libc::SYS_process_vm_writev,
-    libc::SYS_pidfd_getfd,
-    libc::SYS_kcmp,
-    // Ways around this filter, and the parts of the kernel with the worst record.
-    libc::SYS_io_uring_setup,
-    libc::SYS_io_uring_enter,
-    libc::SYS_io_uring_register,
-    libc::SYS_bpf,
-    libc::SYS_userfaultfd,
-    libc::SYS_perf_event_open,
-    libc::SYS_add_key,
-    libc::SYS_request_key,
-    libc::SYS_keyctl,
-    // Another view of the system.
-    libc::SYS_unshare,
-    libc::SYS_setns,
-    libc::SYS_mount,
-    libc::SYS_umount2,
-    libc::SYS_pivot_root,
-    libc::SYS_chroot,
-    libc::SYS_open_by_handle_at,
-];
+/// On x86-64 the kernel may offer each call a second time, for programs with short pointers: number plus this bit.
+#[cfg(target_arch = "x86_64")]
+const X32_BIT: i64 = 0x4000_0000;
+/// Calls that have numbers of their own there, `execve` and `ptrace` among them.
+#[cfg(target_arch = "x86_64")]
+const X32_ONLY: std::ops::RangeInclusive<i64> = 512..=547;
 
 /// Why the sandbox could not be closed. The worker does not run then.
 #[derive(Debug, thiserror::Error)]
@@ -110,12 +81,45 @@ fn no_new_clone(arch: TargetArch) -> Result<BpfProgram, BackendError> {
 }
 
 fn forbidden_calls(arch: TargetArch) -> Result<BpfProgram, BackendError> {
+    let mut rules: Rules = forbidden().map(|call| (call, Vec::new())).collect();
     let thread = libc::CLONE_THREAD.unsigned_abs().into();
-    let makes_a_process =
-        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(thread), 0)?;
-    let mut rules: Rules = FORBIDDEN.iter().map(|call| (*call, Vec::new())).collect();
-    rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![makes_a_process])?]);
+    rules.insert(libc::SYS_clone, vec![all([arg(0, Cmp::MaskedEq(thread), 0)])?]);
+    // Signals and limits are for this process alone.
+    let own = std::process::id().into();
+    for call in [libc::SYS_kill, libc::SYS_tgkill] {
+        rules.insert(call, vec![all([arg(0, Cmp::Ne, own)])?]);
+    }
+    rules.insert(libc::SYS_prlimit64, vec![all([arg(0, Cmp::Ne, 0), arg(0, Cmp::Ne, own)])?]);
+    rules.insert(libc::SYS_openat, opening_to_write(2)?);
     #[cfg(target_arch = "x86_64")]
-    rules.extend([(libc::SYS_fork, Vec::new()), (libc::SYS_vfork, Vec::new())]);
+    {
+        rules.insert(libc::SYS_open, opening_to_write(1)?);
+        let second: Vec<i64> = rules.keys().map(|call| call | X32_BIT).collect();
+        let others = X32_ONLY.map(|call| call | X32_BIT);
+        rules.extend(second.into_iter().chain(others).map(|call| (call, Vec::new())));
+    }
     filter(rules, libc::EPERM, arch)
+}
+
+/// Whatever the flags at this place say beyond reading what is there.
+fn opening_to_write(flags: u8) -> Result<Vec<SeccompRule>, BackendError> {
+    let bits = [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_TRUNC];
+    bits.map(|bit| {
+        let bit = bit.unsigned_abs().into();
+        all([arg(flags, Cmp::MaskedEq(bit), bit)])
+    })
+    .into_iter()
+    .collect()
+}
+
+/// A condition on the lower half of an argument.
+fn arg(place: u8, compare: Cmp, value: u64) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(place, SeccompCmpArgLen::Dword, compare, value)
+}
+
+/// A rule that holds when all these do.
+fn all<const N: usize>(
+    conditions: [Result<SeccompCondition, BackendError>; N],
+) -> Result<SeccompRule, BackendError> {
+    SeccompRule::new(conditions.into_iter().collect::<Result<_, _>>()?)
 }

@@ -1,5 +1,6 @@
 //! What a worker may do, seen from outside and tried from inside.
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 
 use crate::rig::{Rig, endless, model_path, spec};
@@ -41,6 +42,20 @@ pub(crate) fn the_kernel_confirms_the_sandbox() {
     }
 }
 
+pub(crate) fn what_the_daemon_left_open_is_closed() {
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    // As a careless ancestor of the daemon would leave it.
+    for end in [&reader, &writer] {
+        rustix::io::fcntl_setfd(end, rustix::io::FdFlags::empty()).unwrap();
+    }
+    let own = fs::read_link(format!("/proc/self/fd/{}", reader.as_raw_fd())).unwrap();
+    let rig = Rig::ready(spec());
+    let pid = rig.worker().pid();
+    for descriptor in fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
+        assert_ne!(fs::read_link(descriptor.path()).unwrap_or_default(), own, "{descriptor:?}");
+    }
+}
+
 fn by_hand(arguments: &[&str]) -> (bool, String, String) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let output = command.arg("model-worker").args(arguments).stdin(Stdio::null()).output().unwrap();
@@ -53,7 +68,7 @@ pub(crate) fn what_is_forbidden_is_refused() {
     let (tight, found, complaint) = by_hand(&["--probe-sandbox", file.path().to_str().unwrap()]);
     assert!(tight, "{found}{complaint}");
     assert!(found.contains("model readable: true"), "{found}");
-    assert_eq!(found.matches(": refused").count(), 11, "{found}");
+    assert_eq!(found.matches(": refused").count(), 21, "{found}");
     assert_eq!(found.matches("POSSIBLE").count(), 0, "{found}");
 }
 

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         bounds:
             the_kernel_confirms_the_sandbox,
             what_is_forbidden_is_refused,
+            what_the_daemon_left_open_is_closed,
             by_hand_it_explains_itself;
         deaths:
             a_killed_worker_is_noticed_at_once,
