@@ -211,6 +211,8 @@ impl PoolState {
             for model in &models {
                 self.waiting.in_order(model).into_iter().for_each(Request::forget_place);
                 self.tell_waiting(model);
+                let running = self.lanes.get(model).into_iter().flat_map(|lane| lane.running.values());
+                running.for_each(|request| request.retell_reading(model));
             }
         }
     }
@@ -312,7 +314,7 @@ impl PoolState {
     /// Has us woken at the earliest deadline. Deadlines mostly move away: a wake that comes too early only looks again.
     fn set_clock(&mut self) {
         let now = self.now();
-        if self.waiting.is_empty() {
+        if self.waiting.is_empty() && self.lanes.values().all(|lane| lane.running.is_empty()) {
             self.retell_at = None;
         } else if self.retell_at.is_none() {
             self.retell_at = Some(now + RETELL_PERIOD);

@@ -39,6 +39,8 @@ pub(super) enum Place {
     Queued { position: u32 },
     /// Its model.
     Loading { percent: u8 },
+    /// Its prompt to be read, perhaps behind others'.
+    Reading { done: u32, total: u32 },
 }
 
 /// An order that was admitted.
@@ -106,7 +108,15 @@ impl Request {
         self.tell(match place {
             Place::Queued { position } => GenerationEvent::Queued { position },
             Place::Loading { percent } => GenerationEvent::Loading { model: model.clone(), percent },
+            Place::Reading { done, total } => GenerationEvent::Reading { done, total },
         });
+    }
+
+    /// Says again how far its prompt is, if that is what its reader waits for: those before it may take long.
+    pub(super) fn retell_reading(&self, model: &ModelId) {
+        if let Some(place @ Place::Reading { .. }) = self.told.take() {
+            self.tell_place(model, place);
+        }
     }
 
     /// What was told of its waiting is long ago: the same is news again.
@@ -116,6 +126,7 @@ impl Request {
 
     pub(super) fn token(&mut self, token: Token, text: String) {
         self.tokens.push(token);
+        self.forget_place();
         self.reader.tell(GenerationEvent::Text { text });
     }
 

@@ -11,7 +11,7 @@ use super::actor::PoolState;
 use super::handle::{GenerationEvent, PoolError};
 use super::ladder::Standing;
 use super::lane::{Killed, Lane, LaneWorker};
-use super::request::Request;
+use super::request::{Place, Request};
 use super::watchdog::Fault;
 use super::worker::{WorkerArgs, WorkerId, spawn_worker};
 use crate::domain::{FinishReason, GenerationId, ModelId, Refusal, Token, Usage};
@@ -78,7 +78,7 @@ impl PoolState {
         let now = self.now();
         let Some(lane) = self.lanes.get_mut(model) else { return };
         if let Some(request) = lane.running.get(&id) {
-            request.tell(GenerationEvent::Reading { done, total });
+            request.tell_place(model, Place::Reading { done, total });
             lane.watchdog.progressed(now);
         }
     }

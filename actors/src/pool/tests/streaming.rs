@@ -51,6 +51,21 @@ async fn loading_is_told_to_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_in_a_worker_is_told_so_until_the_answer_begins() {
+    let House { pool, engine, .. } = house(PoolSettings::default()).await;
+    engine.set_token_delay(Duration::from_secs(8));
+    let mut reading = begin(&pool, order("ezra", "hello you")).await.unwrap();
+    let read = |event: &GenerationEvent| *event == GenerationEvent::Reading { done: 4, total: 4 };
+    reading.until(read).await;
+    let began = Instant::now();
+    reading.until(read).await;
+    assert!(began.elapsed() <= Duration::from_secs(5), "told again before anything changes");
+    reading.until(is_text).await;
+    let answer = reading.end().await;
+    assert!(!answer.seen.iter().skip_while(|event| !is_text(event)).any(read), "{:?}", answer.seen);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_warm_model_is_ready_before_it_is_asked() {
     let House { pool, engine, .. } = house(PoolSettings::default()).await;
     assert_eq!(status(&pool, &large()).await.state, ModelState::Idle);
