@@ -4,6 +4,7 @@
 //! - [`domain`]: the words of the house as plain types.
 //! - [`ports`]: what the house needs from the world (store, engine, clock).
 //! - [`link`]: how actors talk: deadlines, bounded mailboxes, handles that survive restarts.
+//! - [`insight`]: what can be seen of every actor from outside.
 //! - [`observer`]: how a channel watches a turn.
 //! - [`memory`]: the way to the store; the smallest complete actor, and the one to copy.
 //! - [`supervision`]: how actors are kept alive.
@@ -20,6 +21,7 @@ pub mod domain;
 pub mod harness;
 pub mod hermes;
 pub mod house;
+pub mod insight;
 pub mod link;
 pub mod memory;
 pub mod observer;

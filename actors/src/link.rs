@@ -8,25 +8,65 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use ractor::{ActorRef, RpcReplyPort};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
+
+use crate::insight::vitals::{Waiting, Work};
+use crate::insight::{Inspection, Message, Vitals};
 
 /// What an actor's mailbox holds: the message and the permit that its place in the mailbox costs.
 pub struct Envelope<M> {
-    msg: M,
+    content: Content<M>,
     permit: Option<OwnedSemaphorePermit>,
+    sent: Instant,
+}
+
+enum Content<M> {
+    Msg(M),
+    /// Not for the actor's own ears: what is its state?
+    Inspect(oneshot::Sender<Inspection>),
 }
 
 impl<M> Envelope<M> {
     /// A message that an actor sends to itself, or that a supervised task reports. It costs no permit:
     /// whoever sends it must be bounded by construction.
     pub fn fact(msg: M) -> Self {
-        Self { msg, permit: None }
+        Self::new(Content::Msg(msg), None)
     }
 
-    /// Takes the message out, and gives its place in the mailbox back.
-    pub fn open(self) -> M {
+    fn new(content: Content<M>, permit: Option<OwnedSemaphorePermit>) -> Self {
+        Self { content, permit, sent: Instant::now() }
+    }
+}
+
+impl<M> Envelope<M> {
+    /// Takes the message out. `None`: somebody only wanted to know the state, and has been told.
+    pub(crate) fn open(self, inspect: impl FnOnce() -> Inspection) -> Option<Opened<M>> {
+        match self.content {
+            Content::Msg(msg) => Some(Opened { msg, permit: self.permit, sent: self.sent }),
+            Content::Inspect(reply) => {
+                // Who asked may have given up.
+                let _ = reply.send(inspect());
+                None
+            }
+        }
+    }
+}
+
+/// A message that is to be handled.
+pub(crate) struct Opened<M> {
+    msg: M,
+    permit: Option<OwnedSemaphorePermit>,
+    sent: Instant,
+}
+
+impl<M: Message> Opened<M> {
+    /// Gives the message's place in the mailbox back, once the actor is not suspended; its handler is to run in the [`Work`].
+    pub(crate) async fn take_up(self, vitals: &Vitals) -> (M, Work) {
+        vitals.wait_until_resumed().await;
         drop(self.permit);
-        self.msg
+        let work = vitals.begin(&self.msg, self.sent);
+        (self.msg, work)
     }
 }
 
@@ -71,6 +111,7 @@ struct Target<M: Send + Sync + 'static> {
     actor: &'static str,
     current: ArcSwapOption<ActorRef<Envelope<M>>>,
     places: Arc<Semaphore>,
+    vitals: Vitals,
 }
 
 /// The way to an actor, whichever incarnation of it runs.
@@ -85,15 +126,21 @@ impl<M: Send + Sync + 'static> Clone for Link<M> {
 impl<M: Send + Sync + 'static> Link<M> {
     /// A link to an actor that does not run yet. `mailbox_len_max` bounds the messages that wait in it.
     pub fn new(actor: &'static str, mailbox_len_max: usize) -> Self {
-        Self(Arc::new(Target {
-            actor,
-            current: ArcSwapOption::empty(),
-            places: Arc::new(Semaphore::new(mailbox_len_max)),
-        }))
+        let places = Arc::new(Semaphore::new(mailbox_len_max));
+        let vitals = Vitals::new(actor, places.clone(), mailbox_len_max);
+        Self(Arc::new(Target { actor, current: ArcSwapOption::empty(), places, vitals }))
+    }
+
+    /// What the actor shows of itself.
+    pub fn vitals(&self) -> &Vitals {
+        &self.0.vitals
     }
 
     /// From now on messages go to this incarnation. Called in the actor's `pre_start`.
     pub fn attach(&self, actor: ActorRef<Envelope<M>>) {
+        let asked = actor.clone();
+        let ask = move |reply| asked.send_message(Envelope::new(Content::Inspect(reply), None)).is_ok();
+        self.0.vitals.begins(actor.get_cell(), Arc::new(ask));
         self.0.current.store(Some(Arc::new(actor)));
     }
 
@@ -102,18 +149,13 @@ impl<M: Send + Sync + 'static> Link<M> {
         self.0.current.load_full().map(|actor| (*actor).clone())
     }
 
-    /// Messages that wait in the mailbox.
-    pub fn mailbox_len(&self, mailbox_len_max: usize) -> usize {
-        mailbox_len_max.saturating_sub(self.0.places.available_permits())
-    }
-
     /// Sends a message without waiting; refuses when the mailbox is full.
     pub fn cast(&self, msg: M) -> Result<(), LinkError> {
         let actor = self.0.actor;
         let target = self.0.current.load_full().ok_or(LinkError::NotRunning { actor })?;
         let permit = self.0.places.clone().try_acquire_owned().map_err(|_| LinkError::Busy { actor })?;
         target
-            .send_message(Envelope { msg, permit: Some(permit) })
+            .send_message(Envelope::new(Content::Msg(msg), Some(permit)))
             .map_err(|_| LinkError::NotRunning { actor })
     }
 
@@ -136,13 +178,14 @@ impl<M: Send + Sync + 'static> Link<M> {
         E: From<LinkError> + Send + 'static,
     {
         let actor = self.0.actor;
+        let _waiting = Waiting::begin(actor);
         let ask = async {
             let target = self.0.current.load_full().ok_or(LinkError::NotRunning { actor })?;
             let permit =
                 (self.0.places.clone().acquire_owned().await).map_err(|_| LinkError::NotRunning { actor })?;
             let (sender, receiver) = ractor::concurrency::oneshot();
             target
-                .send_message(Envelope { msg: msg(sender.into()), permit: Some(permit) })
+                .send_message(Envelope::new(Content::Msg(msg(sender.into())), Some(permit)))
                 .map_err(|_| LinkError::NotRunning { actor })?;
             receiver.await.map_err(|_| LinkError::Died { actor })
         };

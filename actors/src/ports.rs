@@ -234,6 +234,21 @@ pub enum WorkerEvent {
     },
 }
 
+impl WorkerEvent {
+    /// Which variant, for those who look from outside.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Loading { .. } => "worker-loading",
+            Self::Ready { .. } => "worker-ready",
+            Self::Prefill { .. } => "worker-prefill",
+            Self::Token { .. } => "worker-token",
+            Self::Finished { .. } => "worker-finished",
+            Self::Refused { .. } => "worker-refused",
+            Self::Exited { .. } => "worker-exited",
+        }
+    }
+}
+
 /// A running worker process. Dropping the last link kills it.
 pub trait WorkerLink: Send + Sync + 'static {
     /// Hands over a request. `false`: the process is gone or its queue is full; [`WorkerEvent::Exited`] follows.

@@ -21,6 +21,8 @@ pub enum ActorState {
     Compacting,
     /// Finishes what it has and takes no more.
     Draining,
+    /// Held back by the operator: its messages wait.
+    Suspended,
     /// Ended as asked.
     Stopped,
     /// Ended after too many crashes; waits for the operator.
@@ -40,6 +42,7 @@ impl ActorState {
             Self::Queued => "queued",
             Self::Compacting => "compacting",
             Self::Draining => "draining",
+            Self::Suspended => "suspended",
             Self::Stopped => "stopped",
             Self::Quarantined => "quarantined",
             Self::Failed => "failed",

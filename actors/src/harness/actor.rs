@@ -13,6 +13,8 @@ use crate::command::{Command, Intent};
 use crate::domain::{
     AnswerKind, InboxEntry, InboxId, NewAnswer, SessionKey, SessionStatus, TurnEnd, TurnEvent,
 };
+use crate::insight::roster::Place;
+use crate::insight::{Inspection, Message};
 use crate::link::{Envelope, Link, answer};
 use crate::ports::Sink;
 use crate::routing::{self, RouteInput};
@@ -41,6 +43,32 @@ pub(crate) enum HarnessMsg {
     GetSessionsLen { reply: RpcReplyPort<Result<u32, HarnessError>> },
 }
 
+impl Message for HarnessMsg {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Dispatch { .. } => "dispatch",
+            Self::StopTurn { .. } => "stop-turn",
+            Self::Release { .. } => "release",
+            Self::SessionHappened { fact, .. } => fact.kind(),
+            Self::SessionExited { .. } => "session-exited",
+            Self::GetSessions { .. } => "get-sessions",
+            Self::GetSessionsLen { .. } => "get-sessions-len",
+        }
+    }
+
+    fn about(&self) -> Option<String> {
+        match self {
+            Self::Dispatch { entry, attempt } => {
+                Some(format!("message {} of {}, try {attempt}", entry.id, entry.session))
+            }
+            Self::StopTurn { session, .. } | Self::Release { session, .. } => Some(session.to_string()),
+            Self::SessionHappened { fact, .. } => fact.about(),
+            Self::SessionExited { child, .. } => Some(child.clone()),
+            Self::GetSessions { .. } | Self::GetSessionsLen { .. } => None,
+        }
+    }
+}
+
 pub(super) struct HarnessActor {
     pub(super) link: Link<HarnessMsg>,
 }
@@ -61,6 +89,8 @@ struct Resident {
     handle: SessionHandle,
     running: Option<(InboxId, u32)>,
     dispatched: u64,
+    /// Shows it in the tree for as long as it is known here.
+    _place: Place,
 }
 
 impl Actor for HarnessActor {
@@ -84,25 +114,42 @@ impl Actor for HarnessActor {
         msg: Self::Msg,
         state: &mut HarnessState,
     ) -> Result<(), ActorProcessingErr> {
-        match msg.open() {
-            HarnessMsg::Dispatch { entry, attempt } => state.on_dispatch(entry, attempt).await,
-            HarnessMsg::StopTurn { session, reply } => answer(reply, state.stop_turn(&session)),
-            HarnessMsg::Release { session, reply } => {
-                let released = state.release(session).await;
-                answer(reply, released);
+        let Some(opened) = msg.open(|| state.inspect()) else { return Ok(()) };
+        let (msg, work) = opened.take_up(self.link.vitals()).await;
+        work.run(async {
+            match msg {
+                HarnessMsg::Dispatch { entry, attempt } => state.on_dispatch(entry, attempt).await,
+                HarnessMsg::StopTurn { session, reply } => answer(reply, state.stop_turn(&session)),
+                HarnessMsg::Release { session, reply } => {
+                    let released = state.release(session).await;
+                    answer(reply, released);
+                }
+                HarnessMsg::SessionHappened { child, fact } => state.on_session_happened(&child, fact).await,
+                HarnessMsg::SessionExited { child, reason } => state.on_session_exited(&child, reason),
+                HarnessMsg::GetSessions { reply } => state.on_get_sessions(reply).await,
+                HarnessMsg::GetSessionsLen { reply } => {
+                    answer(reply, Ok(u32::try_from(state.sessions.len()).unwrap_or(u32::MAX)));
+                }
             }
-            HarnessMsg::SessionHappened { child, fact } => state.on_session_happened(&child, fact).await,
-            HarnessMsg::SessionExited { child, reason } => state.on_session_exited(&child, reason),
-            HarnessMsg::GetSessions { reply } => state.on_get_sessions(reply).await,
-            HarnessMsg::GetSessionsLen { reply } => {
-                answer(reply, Ok(u32::try_from(state.sessions.len()).unwrap_or(u32::MAX)));
-            }
-        }
-        Ok(())
+            Ok(())
+        })
+        .await
     }
 }
 
 impl HarnessState {
+    fn inspect(&self) -> Inspection {
+        let running = self.sessions.values().filter(|resident| resident.running.is_some()).count();
+        vec![
+            ("model by default", self.args.spec.route.default.to_string().into()),
+            ("sessions in memory", self.sessions.len().into()),
+            ("sessions in memory at most", SESSIONS_LEN_MAX.into()),
+            ("sessions running a turn", running.into()),
+            ("sessions brought up so far", self.incarnations.into()),
+            ("messages dispatched so far", self.dispatches.into()),
+        ]
+    }
+
     async fn on_dispatch(&mut self, entry: InboxEntry, attempt: u32) {
         let intent = Intent::of(&entry.text);
         if intent != Intent::Message {
@@ -138,8 +185,10 @@ impl HarnessState {
 
     async fn bring_up(&mut self, key: &SessionKey) -> Result<Resident, String> {
         self.incarnations += 1;
-        let child = format!("{key}#{}", self.incarnations);
+        let SessionKey { channel, peer, thread, .. } = key;
+        let child = format!("{channel}/{peer}/{thread}#{}", self.incarnations);
         let handle = SessionHandle::default();
+        let place = self.args.roster.lend(format!("{}/{child}", self.args.sessions_path), handle.vitals());
         let (link, name) = (self.link.clone(), child.clone());
         let report: Sink<SessionFact> =
             Arc::new(move |fact| link.fact(HarnessMsg::SessionHappened { child: name.clone(), fact }));
@@ -163,7 +212,7 @@ impl HarnessState {
             ..ChildSpec::new(child.clone(), start)
         };
         self.args.sessions.start_child(spec).await.map_err(|error| error.to_string())?;
-        Ok(Resident { child, handle, running: None, dispatched: 0 })
+        Ok(Resident { child, handle, running: None, dispatched: 0, _place: place })
     }
 
     /// Passivates the session that was quiet for longest, when there are too many.

@@ -7,6 +7,7 @@ use ractor::{Actor, ActorCell, SpawnErr};
 use super::actor::{HarnessActor, HarnessMsg};
 use crate::domain::{ArchonSpec, InboxEntry, SessionKey, SessionStatus};
 use crate::house::ArchonCounters;
+use crate::insight::{Roster, Vitals};
 use crate::link::{Link, LinkError};
 use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
@@ -54,6 +55,10 @@ pub struct HarnessArgs {
     pub sessions: SupervisorHandle,
     /// What Hermes counts.
     pub counters: Arc<ArchonCounters>,
+    /// Where sessions are shown.
+    pub roster: Roster,
+    /// The path of the sessions' supervisor.
+    pub sessions_path: String,
     /// Hermes.
     pub report: Sink<SessionFact>,
 }
@@ -71,6 +76,11 @@ impl Default for HarnessHandle {
 }
 
 impl HarnessHandle {
+    /// What the actor shows of itself.
+    pub fn vitals(&self) -> &Vitals {
+        self.link.vitals()
+    }
+
     /// Starts the actor behind this handle.
     pub async fn spawn(&self, args: HarnessArgs, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
         let (actor, _) =

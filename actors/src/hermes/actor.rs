@@ -13,6 +13,7 @@ use super::dispatch::{Dispatch, DispatchPolicy, TryEnd, Verdict};
 use super::handle::HermesArgs;
 use crate::command::Intent;
 use crate::domain::{AnswerKind, InboxEntry, InboxId, NewAnswer, TurnEnd, TurnEvent};
+use crate::insight::{Inspection, Message};
 use crate::link::{Envelope, Link};
 use crate::pool::PoolError;
 use crate::session::{SessionFact, TurnFailure};
@@ -31,6 +32,24 @@ pub(crate) enum HermesMsg {
     TurnHappened { fact: SessionFact },
     /// Fact from the clock.
     TickElapsed,
+}
+
+impl Message for HermesMsg {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::TurnHappened { fact } => fact.kind(),
+            Self::TickElapsed => "tick-elapsed",
+        }
+    }
+
+    fn about(&self) -> Option<String> {
+        match self {
+            Self::Accepted { entry } => Some(format!("message {} of {}", entry.id, entry.session)),
+            Self::TurnHappened { fact } => fact.about(),
+            Self::TickElapsed => None,
+        }
+    }
 }
 
 pub(super) struct HermesActor {
@@ -87,19 +106,35 @@ impl Actor for HermesActor {
         msg: Self::Msg,
         state: &mut HermesState,
     ) -> Result<(), ActorProcessingErr> {
-        match msg.open() {
-            HermesMsg::Accepted { entry } => state.take_up(entry),
-            HermesMsg::TurnHappened { fact } => state.on_turn_happened(fact).await,
-            HermesMsg::TickElapsed => state.on_tick_elapsed().await,
-        }
-        state.pump().await;
-        Ok(())
+        let Some(opened) = msg.open(|| state.inspect()) else { return Ok(()) };
+        let (msg, work) = opened.take_up(self.link.vitals()).await;
+        work.run(async {
+            match msg {
+                HermesMsg::Accepted { entry } => state.take_up(entry),
+                HermesMsg::TurnHappened { fact } => state.on_turn_happened(fact).await,
+                HermesMsg::TickElapsed => state.on_tick_elapsed().await,
+            }
+            state.pump().await;
+            Ok(())
+        })
+        .await
     }
 }
 
 impl HermesState {
     fn now(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    fn inspect(&self) -> Inspection {
+        vec![
+            ("turns running", self.dispatch.in_flight().into()),
+            ("turns running at most", self.args.spec.limits.turns_in_flight_max.into()),
+            ("messages waiting here", self.dispatch.waiting().into()),
+            ("messages without an answer", self.args.counters.open().into()),
+            ("commands running", self.commands.len().into()),
+            ("failures that could not be told", self.unsaid.len().into()),
+        ]
     }
 
     fn take_up(&mut self, entry: InboxEntry) {

@@ -8,6 +8,7 @@ use super::actor::{HermesActor, HermesMsg};
 use crate::domain::{ArchonSpec, InboxEntry};
 use crate::harness::HarnessHandle;
 use crate::house::ArchonCounters;
+use crate::insight::Vitals;
 use crate::link::Link;
 use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
@@ -49,6 +50,11 @@ impl Default for HermesHandle {
 }
 
 impl HermesHandle {
+    /// What the actor shows of itself.
+    pub fn vitals(&self) -> &Vitals {
+        self.link.vitals()
+    }
+
     /// Starts the actor behind this handle.
     pub async fn spawn(&self, args: HermesArgs, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
         let hermes = HermesActor { link: self.link.clone(), missed: self.missed.clone() };

@@ -6,6 +6,7 @@ use super::counters::ArchonCounters;
 use crate::domain::{ArchonId, ArchonSpec};
 use crate::harness::{HarnessArgs, HarnessHandle};
 use crate::hermes::{HermesArgs, HermesHandle};
+use crate::insight::Roster;
 use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
 use crate::pool::PoolHandle;
@@ -15,6 +16,8 @@ use crate::supervision::{
     SupervisorSpec, start_fn, sub_supervisor,
 };
 
+/// The path of the Archons' supervisor.
+pub(super) const ARCHONS_PATH: &str = "house/archons";
 /// Time for one Archon's actors to stop in order: none of them holds anything that is not in the store.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -25,8 +28,21 @@ pub(super) struct Shared {
     pub(super) pool: PoolHandle,
     pub(super) observers: TurnObservers,
     pub(super) clock: Arc<dyn Clock>,
-    /// Where supervisors report to, with the name of the subtree.
+    /// Where supervisors report to, with their paths.
     pub(super) report: Sink<(String, SupervisionFact)>,
+    /// Where everybody is shown.
+    pub(super) roster: Roster,
+}
+
+impl Shared {
+    /// The report of the supervisor at this path: what happens is shown, then told.
+    pub(super) fn reporting(&self, path: String) -> Sink<SupervisionFact> {
+        let (roster, report) = (self.roster.clone(), self.report.clone());
+        Arc::new(move |fact| {
+            roster.reported(&path, &fact);
+            report((path.clone(), fact));
+        })
+    }
 }
 
 /// The handles of one Archon. They stay the same over its restarts.
@@ -56,6 +72,28 @@ impl Archon {
         &self.spec.id
     }
 
+    fn path(&self) -> String {
+        format!("{ARCHONS_PATH}/{}", self.spec.id)
+    }
+
+    fn sessions_path(&self) -> String {
+        format!("{}/sessions", self.path())
+    }
+
+    /// Shows its actors in the tree.
+    pub(super) fn enter(&self, roster: &Roster) {
+        let path = self.path();
+        roster.enter_supervisor(&path, &self.supervisor);
+        roster.enter(&format!("{path}/harness"), self.harness.vitals());
+        roster.enter_supervisor(&self.sessions_path(), &self.sessions);
+        roster.enter(&format!("{path}/hermes"), self.hermes.vitals());
+    }
+
+    /// Shows them no more.
+    pub(super) fn leave(&self, roster: &Roster) {
+        roster.leave(&self.path());
+    }
+
     /// The subtree as a child of `archons`.
     pub(super) fn child_spec(&self, shared: &Shared) -> ChildSpec {
         let (archon, shared) = (self.clone(), shared.clone());
@@ -71,7 +109,7 @@ impl Archon {
     }
 
     fn supervisor_spec(&self, shared: Shared) -> SupervisorSpec {
-        let name = self.spec.id.to_string();
+        let name = self.path();
         let report = self.counting(&shared, name.clone());
         SupervisorSpec {
             name,
@@ -98,6 +136,8 @@ impl Archon {
             clock: shared.clock.clone(),
             sessions: self.sessions.clone(),
             counters: self.counters.clone(),
+            roster: shared.roster.clone(),
+            sessions_path: self.sessions_path(),
             report: Arc::new(move |fact| hermes.turn_happened(fact)),
         };
         ChildSpec::new(
@@ -118,9 +158,9 @@ impl Archon {
 
     fn sessions_spec(&self, shared: &Shared) -> SupervisorSpec {
         let harness = self.harness.clone();
-        let report = self.counting(shared, format!("{}/sessions", self.spec.id));
+        let report = self.counting(shared, self.sessions_path());
         SupervisorSpec {
-            name: format!("{}/sessions", self.spec.id),
+            name: self.sessions_path(),
             strategy: Strategy::OneForOne,
             intensity: self.intensity(),
             exceeded: Exceeded::GiveUp,
@@ -159,13 +199,13 @@ impl Archon {
     }
 
     /// Reports on, and counts crashes on the way.
-    fn counting(&self, shared: &Shared, subtree: String) -> Sink<SupervisionFact> {
-        let (counters, report) = (self.counters.clone(), shared.report.clone());
+    fn counting(&self, shared: &Shared, path: String) -> Sink<SupervisionFact> {
+        let (counters, report) = (self.counters.clone(), shared.reporting(path));
         Arc::new(move |fact| {
             if let SupervisionFact::ChildExited { id, reason: ExitReason::Abnormal { detail } } = &fact {
                 counters.crashed(&format!("{id}: {detail}"));
             }
-            report((subtree.clone(), fact));
+            report(fact);
         })
     }
 }

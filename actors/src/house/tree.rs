@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use ractor::{ActorCell, SpawnErr};
 
-use super::archon::{Archon, Shared};
+use super::archon::{ARCHONS_PATH, Archon, Shared};
 use super::submit::{self, SubmitError};
 use crate::domain::{
     Accepted, ActorState, ArchonId, ArchonSpec, ArchonStatus, HouseStatus, InboundMessage, ModelState,
     PoolStatus, SessionKey, SessionStatus,
 };
 use crate::harness::HarnessError;
+use crate::insight::{Roster, RosterError};
 use crate::memory::{MemoryArgs, MemoryHandle, MemorySettings};
 use crate::observer::TurnObservers;
 use crate::pool::{PoolArgs, PoolError, PoolHandle, PoolSettings};
@@ -22,6 +23,12 @@ use crate::supervision::{
     SupervisorHandle, SupervisorSpec, start_fn, sub_supervisor,
 };
 
+/// The paths of the house and its own children; those of Archons are below [`ARCHONS_PATH`].
+const ROOT_PATH: &str = "house";
+/// See [`ROOT_PATH`].
+const MEMORY_PATH: &str = "house/memory";
+/// See [`ROOT_PATH`].
+const POOL_PATH: &str = "house/pool";
 /// Failures of the whole that are borne: 3 in 5 minutes; then the process ends and its service manager decides.
 const HOUSE_INTENSITY: Intensity = Intensity { restarts_max: 3, period: Duration::from_secs(300) };
 /// The first failure of an Archon's supervisor is its last: it has borne its own profile's number already.
@@ -45,7 +52,7 @@ pub struct HouseArgs {
     pub memory: MemorySettings,
     /// How much the pool bears.
     pub pool: PoolSettings,
-    /// Where supervisors report to, with the name of the subtree.
+    /// Where supervisors report to, with their paths in the tree.
     pub report: Sink<(String, SupervisionFact)>,
 }
 
@@ -64,6 +71,9 @@ pub enum HouseError {
     /// The store refused or could not be reached.
     #[error(transparent)]
     Memory(#[from] crate::memory::MemoryError),
+    /// There is no such actor, or it cannot be done to it.
+    #[error(transparent)]
+    Roster(#[from] RosterError),
     /// No such Archon was started.
     #[error("{archon} is not running")]
     NotRunning {
@@ -94,13 +104,13 @@ impl House {
             observers: TurnObservers::default(),
             clock: args.clock.clone(),
             report: args.report.clone(),
+            roster: Roster::new(args.clock.clone()),
         };
         let archons = Archons::default();
         let archons_supervisor = SupervisorHandle::new("the Archons' supervisor");
         let root = SupervisorHandle::new("the house");
-        let report = args.report.clone();
         let spec = SupervisorSpec {
-            name: "house".into(),
+            name: ROOT_PATH.into(),
             strategy: Strategy::RestForOne,
             intensity: HOUSE_INTENSITY,
             exceeded: Exceeded::GiveUp,
@@ -110,8 +120,12 @@ impl House {
                 pool_child(&shared, &args),
                 archons_child(archons_supervisor.clone(), archons.clone(), shared.clone()),
             ],
-            report: Arc::new(move |fact| report(("house".into(), fact))),
+            report: shared.reporting(ROOT_PATH.into()),
         };
+        shared.roster.enter_supervisor(ROOT_PATH, &root);
+        shared.roster.enter(MEMORY_PATH, shared.memory.vitals());
+        shared.roster.enter(POOL_PATH, shared.pool.vitals());
+        shared.roster.enter_supervisor(ARCHONS_PATH, &archons_supervisor);
         let root_cell = root.spawn(spec, None).await?;
         Ok(Self {
             shared,
@@ -132,6 +146,7 @@ impl House {
         if !runs {
             let archon = Archon::new(spec);
             let child_spec = archon.child_spec(&self.shared);
+            archon.enter(&self.shared.roster);
             self.write().insert(id.clone(), archon);
             if child.is_some_and(|child| child.state == ActorState::Quarantined) {
                 // Stopped first, so that it is started from the profile as it is now.
@@ -153,8 +168,35 @@ impl House {
             return Err(HouseError::NotRunning { archon: id.clone() });
         }
         self.archons_supervisor.stop_child(id.as_str()).await?;
-        self.write().remove(id);
+        if let Some(archon) = self.write().remove(id) {
+            archon.leave(&self.shared.roster);
+        }
         Ok(())
+    }
+
+    /// Stops the actor at a path, in order. It stays down until it is started again.
+    pub async fn stop(&self, path: &str) -> Result<(), HouseError> {
+        match self.archon_at(path) {
+            Some(archon) => self.stop_archon(archon.id()).await,
+            None => Ok(self.shared.roster.stop(path).await?),
+        }
+    }
+
+    /// Starts the actor at a path, after stopping it in order if it is up. Its failures are forgotten.
+    pub async fn restart(&self, path: &str) -> Result<(), HouseError> {
+        match self.archon_at(path) {
+            Some(archon) => {
+                self.stop_archon(archon.id()).await?;
+                self.start_archon((*archon.spec).clone()).await
+            }
+            None => Ok(self.shared.roster.restart(path).await?),
+        }
+    }
+
+    /// The Archon whose whole subtree is at this path.
+    fn archon_at(&self, path: &str) -> Option<Archon> {
+        let name = path.strip_prefix(ARCHONS_PATH)?.strip_prefix('/')?;
+        self.read().iter().find(|(id, _)| id.as_str() == name).map(|(_, archon)| archon.clone())
     }
 
     /// Takes a message. When this returns, it is durable, and it will be answered once.
@@ -263,6 +305,11 @@ impl House {
         &self.shared.memory
     }
 
+    /// Every actor, to be looked at and acted on.
+    pub fn roster(&self) -> &Roster {
+        &self.shared.roster
+    }
+
     /// Where turns can be watched.
     pub fn observers(&self) -> &TurnObservers {
         &self.shared.observers
@@ -270,6 +317,7 @@ impl House {
 
     /// Stops everything in reverse order, within 20 seconds.
     pub async fn shutdown(&self) -> Result<(), HouseError> {
+        self.shared.roster.resume_all();
         Ok(self.root.shutdown(HOUSE_STOP_TIMEOUT).await?)
     }
 
@@ -317,7 +365,12 @@ fn memory_child(shared: &Shared, args: &HouseArgs) -> ChildSpec {
 
 fn pool_child(shared: &Shared, args: &HouseArgs) -> ChildSpec {
     let pool = shared.pool.clone();
-    let pool_args = PoolArgs { engine: args.engine.clone(), settings: args.pool.clone() };
+    let pool_args = PoolArgs {
+        engine: args.engine.clone(),
+        settings: args.pool.clone(),
+        roster: shared.roster.clone(),
+        path: POOL_PATH.into(),
+    };
     let start = start_fn(move |supervisor| {
         let (pool, args) = (pool.clone(), pool_args.clone());
         async move { pool.spawn(args, supervisor).await }
@@ -327,11 +380,11 @@ fn pool_child(shared: &Shared, args: &HouseArgs) -> ChildSpec {
 
 fn archons_child(supervisor: SupervisorHandle, archons: Archons, shared: Shared) -> ChildSpec {
     let child = sub_supervisor(supervisor, "archons", move || {
-        let (report, noting) = (shared.report.clone(), archons.clone());
+        let (report, noting) = (shared.reporting(ARCHONS_PATH.into()), archons.clone());
         // After a restart everyone who was started is started again.
         let children = archons.read().unwrap_or_else(PoisonError::into_inner);
         SupervisorSpec {
-            name: "archons".into(),
+            name: ARCHONS_PATH.into(),
             strategy: Strategy::OneForOne,
             intensity: ARCHON_INTENSITY,
             exceeded: Exceeded::Quarantine,
@@ -339,7 +392,7 @@ fn archons_child(supervisor: SupervisorHandle, archons: Archons, shared: Shared)
             children: children.values().map(|archon| archon.child_spec(&shared)).collect(),
             report: Arc::new(move |fact| {
                 note_quarantine(&noting, &fact);
-                report(("archons".into(), fact));
+                report(fact);
             }),
         }
     });

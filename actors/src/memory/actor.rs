@@ -12,6 +12,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{MemoryArgs, MemoryError, MemorySettings};
+use crate::insight::{Inspection, Message, Vitals};
 use crate::link::{Envelope, Link, LinkError, answer};
 use crate::ports::{Store, Write, Written};
 
@@ -32,6 +33,30 @@ pub(super) enum MemoryMsg {
     CommitEnded { outcome: Outcome },
     /// Fact from the store's thread: a question is answered.
     ReadEnded { outcome: Outcome },
+}
+
+impl Message for MemoryMsg {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Write { .. } => "write",
+            Self::Read { .. } => "read",
+            Self::CommitDue => "commit-due",
+            Self::CommitEnded { .. } => "commit-ended",
+            Self::ReadEnded { .. } => "read-ended",
+        }
+    }
+
+    fn about(&self) -> Option<String> {
+        let Self::Write { write, .. } = self else { return None };
+        Some(match write {
+            Write::Accept(message) => format!("accept from {}", message.channel),
+            Write::BeginAttempt { inbox } => format!("begin-attempt {inbox}"),
+            Write::EndTurn(end) => format!("end-turn {}", end.inbox),
+            Write::MarkSent { outbox } => format!("mark-sent {outbox}"),
+            Write::SetSummary { session, .. } => format!("set-summary {session}"),
+            Write::RemoveSession { session } => format!("remove-session {session}"),
+        })
+    }
 }
 
 /// How a call of the store went on its thread.
@@ -55,6 +80,7 @@ struct Change {
 pub(super) struct MemoryActor;
 
 pub(super) struct MemoryState {
+    vitals: Vitals,
     me: ActorRef<Envelope<MemoryMsg>>,
     store: Arc<dyn Store>,
     settings: MemorySettings,
@@ -78,6 +104,7 @@ impl Actor for MemoryActor {
     ) -> Result<MemoryState, ActorProcessingErr> {
         link.attach(me.clone());
         Ok(MemoryState {
+            vitals: link.vitals().clone(),
             me,
             store: args.store,
             settings: args.settings,
@@ -95,14 +122,20 @@ impl Actor for MemoryActor {
         envelope: Self::Msg,
         state: &mut MemoryState,
     ) -> Result<(), ActorProcessingErr> {
-        match envelope.open() {
-            MemoryMsg::Write { write, reply } => state.on_write(write, reply),
-            MemoryMsg::Read { question } => state.on_read(question),
-            MemoryMsg::CommitDue => state.on_commit_due(),
-            MemoryMsg::CommitEnded { outcome } => state.on_commit_ended(&outcome)?,
-            MemoryMsg::ReadEnded { outcome } => state.on_read_ended(&outcome)?,
-        }
-        Ok(())
+        let vitals = state.vitals.clone();
+        let Some(opened) = envelope.open(|| state.inspect()) else { return Ok(()) };
+        let (msg, work) = opened.take_up(&vitals).await;
+        work.run(async {
+            match msg {
+                MemoryMsg::Write { write, reply } => state.on_write(write, reply),
+                MemoryMsg::Read { question } => state.on_read(question),
+                MemoryMsg::CommitDue => state.on_commit_due(),
+                MemoryMsg::CommitEnded { outcome } => state.on_commit_ended(&outcome)?,
+                MemoryMsg::ReadEnded { outcome } => state.on_read_ended(&outcome)?,
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn post_stop(
@@ -116,6 +149,16 @@ impl Actor for MemoryActor {
 }
 
 impl MemoryState {
+    fn inspect(&self) -> Inspection {
+        vec![
+            ("changes waiting", self.changes.len().into()),
+            ("changes waiting at most", self.settings.writes_waiting_max.into()),
+            ("commit running", self.commit.is_some().into()),
+            ("questions waiting", self.questions.len().into()),
+            ("questions running", self.reads_running.into()),
+        ]
+    }
+
     fn on_write(&mut self, write: Write, reply: RpcReplyPort<Result<Written, MemoryError>>) {
         if self.changes.len() >= self.settings.writes_waiting_max {
             return answer(reply, Err(busy()));

@@ -15,6 +15,7 @@ use crate::domain::{
     Accepted, ArchonId, ChannelId, InboundMessage, InboxEntry, InboxId, OutboxEntry, OutboxId, PeerId,
     SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
 };
+use crate::insight::Vitals;
 use crate::link::{Link, LinkError, answer};
 use crate::ports::{Store, StoreError, Write, Written};
 use actor::{MemoryActor, MemoryMsg};
@@ -80,6 +81,11 @@ impl MemoryHandle {
     /// A handle to an actor that does not run yet.
     pub fn new() -> Self {
         Self(Link::new("memory", MAILBOX_LEN_MAX))
+    }
+
+    /// What the actor shows of itself.
+    pub fn vitals(&self) -> &Vitals {
+        self.0.vitals()
     }
 
     /// Starts an incarnation of the actor.

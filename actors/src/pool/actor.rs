@@ -19,6 +19,7 @@ use super::settings::PoolSettings;
 use super::shelf::{OnDisk, Shelf};
 use super::worker::WorkerId;
 use crate::domain::{GenerationId, ModelId, ModelStatus, PoolStatus};
+use crate::insight::{Inspection, Message, Roster, Vitals};
 use crate::link::{Envelope, Link, answer};
 use crate::ports::{Engine, Sink, WorkerEvent, WorkerLink};
 
@@ -40,6 +41,32 @@ pub(super) enum PoolMsg {
     WorkerSaid { worker: WorkerId, event: WorkerEvent },
     /// Fact from our own clock: the earliest deadline has come.
     DeadlineReached,
+}
+
+impl Message for PoolMsg {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Ask { question } => question.kind(),
+            Self::CancelGeneration { .. } => "cancel-generation",
+            Self::DiskRead { .. } => "disk-read",
+            Self::WorkerLaunched { .. } => "worker-launched",
+            Self::WorkerSaid { event, .. } => event.kind(),
+            Self::DeadlineReached => "deadline-reached",
+        }
+    }
+
+    fn about(&self) -> Option<String> {
+        match self {
+            Self::Ask { question: Question::Generate { id, order, .. } } => {
+                Some(format!("request {id} of {}", order.session))
+            }
+            Self::Ask { .. } | Self::DiskRead { .. } | Self::DeadlineReached => None,
+            Self::CancelGeneration { id } => Some(format!("request {id}")),
+            Self::WorkerLaunched { worker, .. } => Some(worker.to_string()),
+            // One message per token: no words are made for it.
+            Self::WorkerSaid { .. } => None,
+        }
+    }
 }
 
 pub(super) enum Question {
@@ -66,9 +93,12 @@ struct EnginePanicked;
 pub(super) struct PoolActor;
 
 pub(super) struct PoolState {
+    vitals: Vitals,
     pub(super) me: ActorRef<Envelope<PoolMsg>>,
     pub(super) engine: Arc<dyn Engine>,
     pub(super) settings: PoolSettings,
+    pub(super) roster: Roster,
+    pub(super) path: String,
     /// All times in lanes are counted from here.
     epoch: Instant,
     pub(super) shelf: Shelf,
@@ -92,16 +122,19 @@ impl Actor for PoolActor {
         (args, link): Self::Arguments,
     ) -> Result<PoolState, ActorProcessingErr> {
         link.attach(me.clone());
-        let PoolArgs { engine, settings } = args;
+        let PoolArgs { engine, settings, roster, path } = args;
         let limits = QueueLimits {
             len_max: settings.queue_len_max,
             len_max_per_archon: settings.queue_len_max_per_archon,
         };
         Ok(PoolState {
+            vitals: link.vitals().clone(),
             me,
             shelf: Shelf::new(engine.clone()),
             engine,
             settings,
+            roster,
+            path,
             epoch: Instant::now(),
             waiting: Admission::new(limits),
             lanes: BTreeMap::new(),
@@ -117,16 +150,22 @@ impl Actor for PoolActor {
         msg: Self::Msg,
         state: &mut PoolState,
     ) -> Result<(), ActorProcessingErr> {
-        match msg.open() {
-            PoolMsg::Ask { question } => state.on_ask(question),
-            PoolMsg::CancelGeneration { id } => state.on_cancel_generation(id),
-            PoolMsg::DiskRead { on_disk } => state.on_disk_read(on_disk.ok_or(EnginePanicked)?),
-            PoolMsg::WorkerLaunched { worker, link } => state.on_worker_launched(&worker, link),
-            PoolMsg::WorkerSaid { worker, event } => state.on_worker_said(&worker, event),
-            PoolMsg::DeadlineReached => state.on_deadline_reached(),
-        }
-        state.set_clock();
-        Ok(())
+        let vitals = state.vitals.clone();
+        let Some(opened) = msg.open(|| state.inspect()) else { return Ok(()) };
+        let (msg, work) = opened.take_up(&vitals).await;
+        work.run(async {
+            match msg {
+                PoolMsg::Ask { question } => state.on_ask(question),
+                PoolMsg::CancelGeneration { id } => state.on_cancel_generation(id),
+                PoolMsg::DiskRead { on_disk } => state.on_disk_read(on_disk.ok_or(EnginePanicked)?),
+                PoolMsg::WorkerLaunched { worker, link } => state.on_worker_launched(&worker, link),
+                PoolMsg::WorkerSaid { worker, event } => state.on_worker_said(&worker, event),
+                PoolMsg::DeadlineReached => state.on_deadline_reached(),
+            }
+            state.set_clock();
+            Ok(())
+        })
+        .await
     }
 
     async fn handle_supervisor_evt(
@@ -159,6 +198,15 @@ impl Actor for PoolActor {
 }
 
 impl Question {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Generate { .. } => "generate",
+            Self::GetChoice { .. } => "get-choice",
+            Self::Warm { .. } => "warm",
+            Self::GetStatus { .. } => "get-status",
+        }
+    }
+
     pub(super) fn refuse(self, error: PoolError) {
         match self {
             Self::Generate { reply, .. } | Self::Warm { reply, .. } => answer(reply, Err(error)),
@@ -169,6 +217,22 @@ impl Question {
 }
 
 impl PoolState {
+    fn inspect(&self) -> Inspection {
+        let running: Vec<String> = (self.lanes.values())
+            .flat_map(|lane| lane.running.keys().map(move |id| format!("{id} on {}", lane.model)))
+            .collect();
+        vec![
+            ("models with a lane", self.lanes.keys().map(ToString::to_string).collect::<Vec<_>>().into()),
+            ("workers started", self.incarnations.into()),
+            (
+                "requests waiting",
+                self.lanes.keys().map(|model| self.waiting.lane_len(model)).sum::<usize>().into(),
+            ),
+            ("requests waiting at most", self.settings.queue_len_max.into()),
+            ("requests running", running.into()),
+        ]
+    }
+
     fn on_ask(&mut self, question: Question) {
         let me = self.me.clone();
         let tell = move |on_disk| {

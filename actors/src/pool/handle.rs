@@ -10,6 +10,7 @@ use super::settings::PoolSettings;
 use crate::domain::{
     ArchonId, FinishReason, GenerationId, ModelId, PoolStatus, Priority, Prompt, Sampling, SessionKey, Usage,
 };
+use crate::insight::{Roster, Vitals};
 use crate::link::{Link, LinkError};
 use crate::ports::{Engine, Sink};
 
@@ -136,6 +137,21 @@ pub enum PoolError {
     },
 }
 
+impl GenerationEvent {
+    /// Which variant, for those who look from outside.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Queued { .. } => "queued",
+            Self::Loading { .. } => "loading",
+            Self::Reading { .. } => "reading",
+            Self::Text { .. } => "text",
+            Self::WorkerReplaced => "worker-replaced",
+            Self::Finished { .. } => "finished",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
 /// What the actor is started with.
 #[derive(Clone)]
 pub struct PoolArgs {
@@ -143,6 +159,10 @@ pub struct PoolArgs {
     pub engine: Arc<dyn Engine>,
     /// How much, how long.
     pub settings: PoolSettings,
+    /// Where workers are shown.
+    pub roster: Roster,
+    /// The pool's own path there.
+    pub path: String,
 }
 
 /// The pool, whichever incarnation of its actor runs.
@@ -163,6 +183,11 @@ impl PoolHandle {
     /// A handle to an actor that does not run yet.
     pub fn new() -> Self {
         Self { link: Link::new("pool", MAILBOX_LEN_MAX), generations: Arc::new(AtomicU64::new(1)) }
+    }
+
+    /// What the actor shows of itself.
+    pub fn vitals(&self) -> &Vitals {
+        self.link.vitals()
     }
 
     /// Starts an incarnation of the actor.

@@ -12,7 +12,9 @@ use super::request::Request;
 use super::settings::PoolSettings;
 use super::watchdog::{WatchRules, Watchdog};
 use super::worker::WorkerId;
-use crate::domain::{GenerationId, ModelId, ModelState, ModelStatus};
+use crate::domain::{ActorState, GenerationId, ModelId, ModelState, ModelStatus};
+use crate::insight::Vitals;
+use crate::insight::roster::Place;
 use crate::ports::WorkerLink;
 
 /// A worker that took no request although a slot seemed free is asked again after this time, if no answer ends before.
@@ -31,6 +33,9 @@ pub(super) struct LaneWorker {
     pub(super) full_until: Option<Duration>,
     /// Why it was killed, in words, if it was.
     pub(super) killed_for: Option<Killed>,
+    /// What it shows of itself, and where.
+    pub(super) vitals: Vitals,
+    pub(super) place: Place,
 }
 
 /// Why a worker was killed.
@@ -113,6 +118,7 @@ impl Lane {
             return Err(request);
         }
         self.watchdog.began(now);
+        worker.vitals.say(ActorState::Running);
         self.running.insert(request.id, request);
         Ok(())
     }
@@ -126,6 +132,9 @@ impl Lane {
         }
         if let Some(worker) = &mut self.worker {
             worker.full_until = None;
+            if self.running.is_empty() {
+                worker.vitals.say(ActorState::Ready);
+            }
         }
         Some(request)
     }

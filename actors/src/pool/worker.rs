@@ -7,7 +7,8 @@ use tokio::time::timeout;
 
 use super::actor::PoolMsg;
 use crate::domain::ModelId;
-use crate::link::Envelope;
+use crate::insight::{Fact, Inspection, Message};
+use crate::link::{Envelope, Link};
 use crate::ports::{Engine, EngineError, WorkerEvent, WorkerLink};
 
 /// Longest wait for the process, which loads its model later: forking takes milliseconds, on a machine that swaps a second.
@@ -21,9 +22,23 @@ pub(super) struct WorkerId {
     pub(super) incarnation: u64,
 }
 
+impl std::fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}#{}", self.model, self.incarnation)
+    }
+}
+
 pub(super) enum WorkerMsg {
     /// Start the process.
     Launch,
+}
+
+impl Message for WorkerMsg {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Launch => "launch",
+        }
+    }
 }
 
 pub(super) struct WorkerActor;
@@ -32,6 +47,8 @@ pub(super) struct WorkerArgs {
     pub(super) id: WorkerId,
     pub(super) engine: Arc<dyn Engine>,
     pub(super) pool: ActorRef<Envelope<PoolMsg>>,
+    /// Nobody but itself sends it messages; it is for those who look.
+    pub(super) link: Link<WorkerMsg>,
 }
 
 pub(super) struct WorkerState {
@@ -56,6 +73,7 @@ impl Actor for WorkerActor {
         me: ActorRef<Self::Msg>,
         args: WorkerArgs,
     ) -> Result<WorkerState, ActorProcessingErr> {
+        args.link.attach(me.clone());
         me.send_message(Envelope::fact(WorkerMsg::Launch))?;
         Ok(WorkerState { args, link: None })
     }
@@ -66,16 +84,30 @@ impl Actor for WorkerActor {
         msg: Self::Msg,
         state: &mut WorkerState,
     ) -> Result<(), ActorProcessingErr> {
-        match msg.open() {
-            WorkerMsg::Launch => state.on_launch().await,
-        }
-        Ok(())
+        let vitals = state.args.link.vitals().clone();
+        let Some(opened) = msg.open(|| state.inspect()) else { return Ok(()) };
+        let (msg, work) = opened.take_up(&vitals).await;
+        work.run(async {
+            match msg {
+                WorkerMsg::Launch => state.on_launch().await,
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
 impl WorkerState {
+    fn inspect(&self) -> Inspection {
+        let pid = self.link.as_ref().map(|link| link.pid());
+        vec![
+            ("model", self.args.id.model.to_string().into()),
+            ("process", pid.map_or_else(|| Fact::from("none yet"), Fact::from)),
+        ]
+    }
+
     async fn on_launch(&mut self) {
-        let WorkerArgs { id, engine, pool } = &self.args;
+        let WorkerArgs { id, engine, pool, .. } = &self.args;
         let events = {
             let (id, pool) = (id.clone(), pool.clone());
             Arc::new(move |event| {

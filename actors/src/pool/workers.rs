@@ -14,7 +14,8 @@ use super::lane::{Killed, Lane, LaneWorker};
 use super::request::{Place, Request};
 use super::watchdog::Fault;
 use super::worker::{WorkerArgs, WorkerId, spawn_worker};
-use crate::domain::{FinishReason, GenerationId, ModelId, Refusal, Token, Usage};
+use crate::domain::{ActorState, FinishReason, GenerationId, ModelId, Refusal, Token, Usage};
+use crate::link::Link;
 use crate::ports::{EngineError, WorkerEvent, WorkerLink};
 
 impl PoolState {
@@ -65,6 +66,7 @@ impl PoolState {
         let Some(lane) = self.lanes.get_mut(model) else { return };
         if let Some(worker) = &mut lane.worker {
             worker.ready = true;
+            worker.vitals.say(ActorState::Ready);
         }
         lane.slots = slots;
         lane.context_tokens = context_tokens;
@@ -132,6 +134,7 @@ impl PoolState {
             Some(killed) => killed.detail.clone(),
             None => error.to_string(),
         };
+        self.roster.crashed(worker.place.path(), &detail, &worker.vitals);
         let is_crash = worker.killed_for.is_none_or(|killed| killed.is_crash);
         tracing::warn!(%model, running = lane.running.len(), error = %detail, "worker ended");
         lane.crashes = lane.crashes.saturating_add(1);
@@ -224,14 +227,19 @@ impl PoolState {
         lane.retry_at = None;
         self.incarnations += 1;
         let id = WorkerId { model: model.clone(), incarnation: self.incarnations };
-        let args = WorkerArgs { id: id.clone(), engine: self.engine.clone(), pool: self.me.clone() };
+        let link = Link::new("worker", 1);
+        let vitals = link.vitals().clone();
+        let args = WorkerArgs { id: id.clone(), engine: self.engine.clone(), pool: self.me.clone(), link };
         match spawn_worker(args) {
             Ok(cell) => {
                 let size_bytes = self.shelf.on_disk().get(model).copied().unwrap_or(0);
                 let by_size = size_bytes / self.settings.load_bytes_per_second_min.max(1);
                 lane.watchdog.launched(now, self.settings.load_timeout_min + Duration::from_secs(by_size));
                 lane.ladder.launched();
+                vitals.say(ActorState::Starting);
                 lane.worker = Some(LaneWorker {
+                    place: self.roster.lend(format!("{}/{id}", self.path), &vitals),
+                    vitals,
                     id,
                     cell,
                     link: None,

@@ -15,6 +15,7 @@ use crate::domain::{
     ActorState, GenerationId, InboxEntry, MessageKey, ModelId, NewAnswer, NewTurn, Priority, Prompt,
     SessionHead, SessionSnapshot, SessionStatus, Summary, TurnEnd, TurnEvent, TurnRecord, Usage,
 };
+use crate::insight::{Inspection, Message};
 use crate::link::{Envelope, Link, answer};
 use crate::pool::{GenerationEvent, GenerationOrder};
 use crate::routing::{self, RouteInput};
@@ -35,6 +36,26 @@ pub(crate) enum SessionMsg {
     IdleElapsed { epoch: u64 },
     /// Answers what the session says of itself.
     GetStatus { reply: RpcReplyPort<Result<SessionStatus, SessionError>> },
+}
+
+impl Message for SessionMsg {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::RunTurn { .. } => "run-turn",
+            Self::StopTurn => "stop-turn",
+            Self::GenerationHappened { .. } => "generation-happened",
+            Self::IdleElapsed { .. } => "idle-elapsed",
+            Self::GetStatus { .. } => "get-status",
+        }
+    }
+
+    fn about(&self) -> Option<String> {
+        match self {
+            Self::RunTurn { entry, attempt } => Some(format!("message {}, try {attempt}", entry.id)),
+            Self::GenerationHappened { event, .. } => Some(event.kind().to_owned()),
+            Self::StopTurn | Self::IdleElapsed { .. } | Self::GetStatus { .. } => None,
+        }
+    }
 }
 
 pub(super) struct SessionActor {
@@ -102,14 +123,22 @@ impl Actor for SessionActor {
         msg: Self::Msg,
         state: &mut SessionState,
     ) -> Result<(), ActorProcessingErr> {
-        match msg.open() {
-            SessionMsg::RunTurn { entry, attempt } => state.on_run_turn(entry, attempt).await,
-            SessionMsg::StopTurn => state.on_stop_turn().await,
-            SessionMsg::GenerationHappened { ask, event } => state.on_generation_happened(ask, event).await,
-            SessionMsg::IdleElapsed { epoch } => state.on_idle_elapsed(epoch),
-            SessionMsg::GetStatus { reply } => answer(reply, Ok(state.status())),
-        }
-        Ok(())
+        let Some(opened) = msg.open(|| state.inspect()) else { return Ok(()) };
+        let (msg, work) = opened.take_up(self.link.vitals()).await;
+        work.run(async {
+            match msg {
+                SessionMsg::RunTurn { entry, attempt } => state.on_run_turn(entry, attempt).await,
+                SessionMsg::StopTurn => state.on_stop_turn().await,
+                SessionMsg::GenerationHappened { ask, event } => {
+                    state.on_generation_happened(ask, event).await
+                }
+                SessionMsg::IdleElapsed { epoch } => state.on_idle_elapsed(epoch),
+                SessionMsg::GetStatus { reply } => answer(reply, Ok(state.status())),
+            }
+            self.link.vitals().say(state.state());
+            Ok(())
+        })
+        .await
     }
 
     async fn post_stop(
@@ -366,16 +395,51 @@ impl SessionState {
         }
     }
 
+    fn state(&self) -> ActorState {
+        match &self.running {
+            None => ActorState::Ready,
+            Some(running) if running.turn.is_compacting() => ActorState::Compacting,
+            Some(running) if running.queued => ActorState::Queued,
+            Some(_) => ActorState::Running,
+        }
+    }
+
+    fn inspect(&self) -> Inspection {
+        let mut facts: Inspection = vec![("state", self.state().as_str().into())];
+        if let Some(running) = &self.running {
+            facts.push(("message", running.entry.id.to_string().into()));
+            facts.push(("try", running.attempt.into()));
+            if let Some(generation) = running.generation {
+                facts.push(("request to the pool", generation.to_string().into()));
+            }
+        }
+        facts.extend([
+            ("requests so far", self.ask.into()),
+            ("turns begun", self.epoch.into()),
+            ("in memory", self.memory.is_some().into()),
+        ]);
+        if let Some(memory) = &self.memory {
+            facts.push(("turns kept", memory.head.turns.into()));
+            facts.push(("turns in the prompt", memory.turns.len().into()));
+            facts.push(("turns summarised", memory.head.summary.as_ref().map_or(0, |s| s.turns).into()));
+        }
+        let usage = self.last.usage;
+        facts.extend([
+            ("context tokens", usage.context_tokens().into()),
+            ("context tokens at most", self.args.spec.context.tokens_max.into()),
+            ("prompt tokens cached", usage.cached_tokens.into()),
+        ]);
+        if let Some(model) = &self.last.model {
+            facts.push(("model", model.to_string().into()));
+        }
+        facts
+    }
+
     fn status(&self) -> SessionStatus {
         let usage = self.last.usage;
         SessionStatus {
             key: self.args.key.clone(),
-            state: match &self.running {
-                None => ActorState::Ready,
-                Some(running) if running.turn.is_compacting() => ActorState::Compacting,
-                Some(running) if running.queued => ActorState::Queued,
-                Some(_) => ActorState::Running,
-            },
+            state: self.state(),
             turns: self.memory.as_ref().map_or(0, |memory| memory.head.turns),
             context_tokens: usage.context_tokens(),
             context_tokens_max: self.args.spec.context.tokens_max,

@@ -7,6 +7,7 @@ use ractor::{Actor, ActorCell, SpawnErr};
 use super::actor::{SessionActor, SessionMsg};
 use super::turn::TurnFailure;
 use crate::domain::{ArchonSpec, InboxEntry, InboxId, SessionKey, SessionStatus};
+use crate::insight::Vitals;
 use crate::link::{Link, LinkError};
 use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
@@ -55,6 +56,27 @@ pub enum SessionFact {
     },
 }
 
+impl SessionFact {
+    /// Which variant, for those who look from outside.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Progress { .. } => "turn-progressed",
+            Self::Ended { .. } => "turn-ended",
+            Self::Failed { .. } => "turn-failed",
+            Self::Idle { .. } => "session-idle",
+        }
+    }
+
+    /// Whom it is about.
+    pub(crate) fn about(&self) -> Option<String> {
+        Some(match self {
+            Self::Progress { inbox } | Self::Ended { inbox } => format!("message {inbox}"),
+            Self::Failed { inbox, attempt, .. } => format!("message {inbox}, try {attempt}"),
+            Self::Idle { key } => key.to_string(),
+        })
+    }
+}
+
 /// What a session needs.
 #[derive(Clone)]
 pub struct SessionArgs {
@@ -87,6 +109,11 @@ impl Default for SessionHandle {
 }
 
 impl SessionHandle {
+    /// What the actor shows of itself.
+    pub fn vitals(&self) -> &Vitals {
+        self.link.vitals()
+    }
+
     /// Starts the actor behind this handle.
     pub async fn spawn(&self, args: SessionArgs, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
         let (actor, _) =

@@ -21,6 +21,7 @@ use super::handle::{KILL_TIMEOUT, SupervisionError};
 use super::policy::Policy;
 use super::rules::{ChildStatus, ExitReason, Shutdown, SupervisionFact};
 use super::spec::{ChildSpec, SupervisorSpec};
+use crate::insight::{Inspection, Message, Vitals};
 use crate::link::{Envelope, Link, answer};
 use crate::ports::Sink;
 
@@ -51,6 +52,30 @@ pub(super) enum SupervisorMsg {
     KillOverdue { incarnation: ActorId },
 }
 
+impl Message for SupervisorMsg {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::StartChild { .. } => "start-child",
+            Self::StopChild { .. } => "stop-child",
+            Self::RestartChild { .. } => "restart-child",
+            Self::GetChildren { .. } => "get-children",
+            Self::RestartDue { .. } => "restart-due",
+            Self::StopOverdue { .. } => "stop-overdue",
+            Self::KillOverdue { .. } => "kill-overdue",
+        }
+    }
+
+    fn about(&self) -> Option<String> {
+        match self {
+            Self::StartChild { spec, .. } => Some(spec.id.clone()),
+            Self::StopChild { id, .. } | Self::RestartChild { id, .. } | Self::RestartDue { id, .. } => {
+                Some(id.clone())
+            }
+            Self::GetChildren { .. } | Self::StopOverdue { .. } | Self::KillOverdue { .. } => None,
+        }
+    }
+}
+
 /// The supervisor ended because its children failed too often.
 #[derive(Debug, thiserror::Error)]
 #[error("supervisor `{supervisor}` gave up: {reason}")]
@@ -65,6 +90,9 @@ pub(super) struct SupervisorArgs {
 }
 
 pub(super) struct SupervisorState {
+    vitals: Vitals,
+    /// Its rules, in words.
+    limits: String,
     name: String,
     report: Sink<SupervisionFact>,
     /// The policy's clock counts from here.
@@ -89,7 +117,7 @@ impl Actor for SupervisorActor {
 
     async fn pre_start(&self, me: Me, args: SupervisorArgs) -> Result<SupervisorState, ActorProcessingErr> {
         args.link.attach(me.clone());
-        let (mut state, effects) = SupervisorState::new(args.spec);
+        let (mut state, effects) = SupervisorState::new(args.spec, args.link.vitals().clone());
         state.carry_out(&me, effects).await?;
         Ok(state)
     }
@@ -100,18 +128,24 @@ impl Actor for SupervisorActor {
         msg: Self::Msg,
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
-        match msg.open() {
-            SupervisorMsg::StartChild { spec, reply } => state.on_start_child(&me, spec, reply).await?,
-            SupervisorMsg::StopChild { id, reply } => state.on_stop_child(&me, id, reply).await?,
-            SupervisorMsg::RestartChild { id, reply } => state.on_restart_child(&me, id, reply).await?,
-            SupervisorMsg::GetChildren { reply } => answer(reply, Ok(state.policy.statuses())),
-            SupervisorMsg::RestartDue { id, generation } => {
-                state.on(&me, Event::RestartDue { id, generation }).await?;
+        let vitals = state.vitals.clone();
+        let Some(opened) = msg.open(|| state.inspect()) else { return Ok(()) };
+        let (msg, work) = opened.take_up(&vitals).await;
+        work.run(async {
+            match msg {
+                SupervisorMsg::StartChild { spec, reply } => state.on_start_child(&me, spec, reply).await?,
+                SupervisorMsg::StopChild { id, reply } => state.on_stop_child(&me, id, reply).await?,
+                SupervisorMsg::RestartChild { id, reply } => state.on_restart_child(&me, id, reply).await?,
+                SupervisorMsg::GetChildren { reply } => answer(reply, Ok(state.policy.statuses())),
+                SupervisorMsg::RestartDue { id, generation } => {
+                    state.on(&me, Event::RestartDue { id, generation }).await?;
+                }
+                SupervisorMsg::StopOverdue { incarnation } => state.on_stop_overdue(&me, incarnation),
+                SupervisorMsg::KillOverdue { incarnation } => state.on_kill_overdue(&me, incarnation).await?,
             }
-            SupervisorMsg::StopOverdue { incarnation } => state.on_stop_overdue(&me, incarnation),
-            SupervisorMsg::KillOverdue { incarnation } => state.on_kill_overdue(&me, incarnation).await?,
-        }
-        Ok(())
+            Ok(())
+        })
+        .await
     }
 
     async fn handle_supervisor_evt(
@@ -140,8 +174,12 @@ impl Actor for SupervisorActor {
 }
 
 impl SupervisorState {
-    fn new(spec: SupervisorSpec) -> (Self, Vec<Effect>) {
+    fn new(spec: SupervisorSpec, vitals: Vitals) -> (Self, Vec<Effect>) {
         let SupervisorSpec { name, strategy, intensity, exceeded, count_temporary, children, report } = spec;
+        let limits = format!(
+            "{strategy:?}, {} restarts in {:?}, then {exceeded:?}",
+            intensity.restarts_max, intensity.period
+        );
         let rules = PolicyRules { strategy, intensity, exceeded, count_temporary };
         // Equal supervisors wait equally long each time they run, different ones do not wait in step.
         let mut seed = DefaultHasher::new();
@@ -149,6 +187,8 @@ impl SupervisorState {
         let (policy, effects) =
             Policy::start(rules, children.iter().map(child_rules).collect(), seed.finish());
         let state = Self {
+            vitals,
+            limits,
             name,
             report,
             epoch: Instant::now(),
@@ -159,6 +199,17 @@ impl SupervisorState {
             stops: HashMap::new(),
         };
         (state, effects)
+    }
+
+    fn inspect(&self) -> Inspection {
+        let children = self.policy.statuses().into_iter();
+        vec![
+            (
+                "children",
+                children.map(|child| format!("{} {}", child.id, child.state)).collect::<Vec<_>>().into(),
+            ),
+            ("limits", self.limits.clone().into()),
+        ]
     }
 
     async fn on_start_child(&mut self, me: &Me, spec: ChildSpec, reply: Reply<()>) -> Result<(), GaveUp> {

@@ -7,6 +7,7 @@ use super::actor::{SupervisorActor, SupervisorArgs, SupervisorMsg};
 use super::events::Refusal;
 use super::rules::{ChildStatus, Shutdown};
 use super::spec::{ChildSpec, SupervisorSpec, start_fn};
+use crate::insight::Vitals;
 use crate::link::{Link, LinkError};
 
 /// Requests that may wait for one supervisor: far more than operators and harnesses have under way at once.
@@ -90,6 +91,11 @@ impl SupervisorHandle {
     /// A handle to a supervisor that does not run yet. `name` is what error messages call it.
     pub fn new(name: &'static str) -> Self {
         Self { link: Link::new(name, MAILBOX_LEN_MAX) }
+    }
+
+    /// What the supervisor shows of itself.
+    pub fn vitals(&self) -> &Vitals {
+        self.link.vitals()
     }
 
     /// Adds a child after its siblings and starts it. A child of that id which is down is replaced; one that is just

@@ -150,6 +150,19 @@ pub enum SupervisionFact {
     },
 }
 
+impl SupervisionFact {
+    /// Whom it is about; `None`: the supervisor itself.
+    pub fn child(&self) -> Option<&str> {
+        match self {
+            Self::ChildStarted { id }
+            | Self::ChildExited { id, .. }
+            | Self::ChildRestarting { id, .. }
+            | Self::ChildQuarantined { id, .. } => Some(id),
+            Self::GaveUp { .. } => None,
+        }
+    }
+}
+
 /// One child, as the supervisor sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildStatus {

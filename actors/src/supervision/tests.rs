@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::domain::ActorState;
+use crate::insight::{Inspection, Message};
 use crate::link::{Envelope, Link, LinkError, answer};
 use crate::ports::Sink;
 
@@ -58,6 +59,18 @@ impl Journal {
     }
 }
 
+impl Message for ProbeMsg {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Ping { .. } => "ping",
+            Self::Panic => "panic",
+            Self::Fail => "fail",
+            Self::EndNormally => "end-normally",
+            Self::Hang => "hang",
+        }
+    }
+}
+
 struct ProbeActor;
 
 impl Actor for ProbeActor {
@@ -82,14 +95,20 @@ impl Actor for ProbeActor {
         msg: Self::Msg,
         probe: &mut Probe,
     ) -> Result<(), ActorProcessingErr> {
-        match msg.open() {
-            ProbeMsg::Ping { reply } => answer(reply, Ok(probe.starts.load(Ordering::SeqCst))),
-            ProbeMsg::Panic => panic!("bug"),
-            ProbeMsg::Fail => return Err("broken".into()),
-            ProbeMsg::EndNormally => me.stop(None),
-            ProbeMsg::Hang => std::future::pending().await,
-        }
-        Ok(())
+        let vitals = probe.link.vitals().clone();
+        let Some(opened) = msg.open(Inspection::new) else { return Ok(()) };
+        let (msg, work) = opened.take_up(&vitals).await;
+        work.run(async {
+            match msg {
+                ProbeMsg::Ping { reply } => answer(reply, Ok(probe.starts.load(Ordering::SeqCst))),
+                ProbeMsg::Panic => panic!("bug"),
+                ProbeMsg::Fail => return Err("broken".into()),
+                ProbeMsg::EndNormally => me.stop(None),
+                ProbeMsg::Hang => std::future::pending().await,
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn post_stop(&self, _me: ActorRef<Self::Msg>, probe: &mut Probe) -> Result<(), ActorProcessingErr> {

@@ -14,7 +14,8 @@ use super::*;
 use crate::domain::{
     ChatRole, ChatTurn, FinishReason, GenerationId, ModelId, ModelStatus, Priority, Prompt, Sampling,
 };
-use crate::testkit::{FakeEngine, FakeFault, FakeLoad};
+use crate::insight::Roster;
+use crate::testkit::{FakeEngine, FakeFault, FakeLoad, StoppedClock};
 
 /// Longest wait for anything, in the tests' own time: a test that would hang fails instead.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -52,7 +53,8 @@ async fn house(settings: PoolSettings) -> House {
     let engine = FakeEngine::new([large(), small()]);
     let supervisor = Actor::spawn(None, Watcher, ()).await.unwrap().0.get_cell();
     let pool = PoolHandle::new();
-    let args = PoolArgs { engine: Arc::new(engine.clone()), settings };
+    let roster = Roster::new(Arc::new(StoppedClock));
+    let args = PoolArgs { engine: Arc::new(engine.clone()), settings, roster, path: "pool".into() };
     let actor = pool.spawn(args, supervisor).await.unwrap();
     House { pool, engine, actor }
 }
