@@ -8,6 +8,8 @@ use super::{Event, Finish, Refusal, Request, Usage};
 const TOKEN_BYTES_MAX: usize = 4 << 10;
 /// Longest reason, in bytes, that is passed on: the rest would only fill logs.
 const DETAIL_BYTES_MAX: usize = 2 << 10;
+/// Longest name of another build, in bytes, that is passed on: ours has about 20.
+const BUILD_BYTES_MAX: usize = 80;
 
 /// A message that was in order.
 #[derive(Debug, PartialEq)]
@@ -62,6 +64,8 @@ struct Running {
     tokens_max: u32,
     /// Tokens read, and to be read, as last told.
     read: Option<(u32, u32)>,
+    /// It fell back behind what it had read: once is possible, when llama.cpp does not take over what a neighbour read.
+    fell_back: bool,
     told: u32,
 }
 
@@ -72,7 +76,8 @@ impl Running {
         nonsense(total <= self.tokens_max, "more to read than the context holds")?;
         if let Some((done_before, total_before)) = self.read {
             nonsense(total == total_before, "another length than before")?;
-            nonsense(done > done_before, "no more read than before")?;
+            nonsense(done > done_before || !self.fell_back, "no more read than before")?;
+            self.fell_back |= done <= done_before;
         }
         self.read = Some((done, total));
         Ok(())
@@ -133,6 +138,7 @@ impl Conduct {
                 answer_tokens_left: request.answer_tokens_max.saturating_sub(resumed),
                 tokens_max: request.context_tokens_max.min(self.context_tokens),
                 read: None,
+                fell_back: false,
                 told: 0,
             };
             self.running.insert(request.id, running);
@@ -173,7 +179,7 @@ impl Conduct {
         self.require(Phase::Starting, "hello")?;
         if hello != Hello::own() {
             let Hello { protocol, build } = hello;
-            return Err(Breach::OtherBuild { protocol, build: build.chars().take(80).collect() });
+            return Err(Breach::OtherBuild { protocol, build: cut(build, BUILD_BYTES_MAX) });
         }
         self.phase = Phase::Loading;
         Ok(Accepted::Greeting(landlock))
@@ -209,7 +215,7 @@ impl Conduct {
         }
         self.phase = Phase::Ending;
         let unusable = unusable && matches!(phase, Phase::Starting | Phase::Loading);
-        Ok(Accepted::LastWords { detail: cut(detail), unusable })
+        Ok(Accepted::LastWords { detail: cut(detail, DETAIL_BYTES_MAX), unusable })
     }
 
     fn require(&self, phase: Phase, message: &'static str) -> Result<(), Breach> {
@@ -227,16 +233,21 @@ fn sensible(kept: bool, message: &'static str, detail: &'static str) -> Result<(
     if kept { Ok(()) } else { Err(Breach::Nonsense { message, detail }) }
 }
 
-/// The beginning of a reason that is too long.
-fn cut(mut detail: String) -> String {
-    let end = (0..=DETAIL_BYTES_MAX.min(detail.len())).rev().find(|&end| detail.is_char_boundary(end));
-    detail.truncate(end.unwrap_or_default());
-    detail
+/// One line for logs and terminals, which must not obey what a worker says.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The beginning of a text that is too long, in one line.
+fn cut(mut text: String, bytes_max: usize) -> String {
+    let end = (0..=bytes_max.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    text.truncate(end.unwrap_or_default());
+    one_line(&text)
 }
 
 fn cut_refusal(refusal: Refusal) -> Refusal {
     match refusal {
-        Refusal::Engine { detail } => Refusal::Engine { detail: cut(detail) },
+        Refusal::Engine { detail } => Refusal::Engine { detail: cut(detail, DETAIL_BYTES_MAX) },
         Refusal::PromptTooLong { .. } | Refusal::NoFreeSlot => refusal,
     }
 }

@@ -78,6 +78,8 @@ fn long_details_are_cut() {
     let long = "é".repeat(5000);
     let Ok(Accepted::LastWords { detail, .. }) = ready().judge(failed(&long)) else { panic!("last words") };
     assert_eq!(detail.len(), DETAIL_BYTES_MAX);
+    let Ok(said) = ready().judge(failed("\x1b[2J\nx")) else { panic!("last words") };
+    assert_eq!(said, Accepted::LastWords { detail: " [2J x".to_owned(), unusable: false });
     let mut conduct = ready();
     conduct.begin(&request(1, 1));
     let refused = FromWorker::Refused { id: 1, refusal: Refusal::Engine { detail: long } };
@@ -128,8 +130,6 @@ fn progress_must_be_progress() {
         check(loading, FromWorker::Loading { percent }, wanted);
     }
     for (done, total, wanted) in [
-        (2, 9, "no more read than before"),
-        (1, 9, "no more read than before"),
         (3, 10, "another length than before"),
         (10, 9, "more read than there is"),
         (3, 101, "more to read than the context holds"),
@@ -138,6 +138,14 @@ fn progress_must_be_progress() {
         conduct.begin(&request(1, 9));
         conduct.judge(prefill(1, 2, 9)).unwrap();
         check(conduct, prefill(1, done, total), &format!("its prefill makes no sense: {wanted}"));
+    }
+    for done in [1, 2] {
+        let mut conduct = ready();
+        conduct.begin(&request(1, 9));
+        for done in [2, done, 3] {
+            conduct.judge(prefill(1, done, 9)).expect("it may fall back once");
+        }
+        check(conduct, prefill(1, 3, 9), "its prefill makes no sense: no more read than before");
     }
 }
 

@@ -1,8 +1,8 @@
 //! System calls that a model worker has no use for, by what they could be misused for.
 //!
-//! A list of what is forbidden, not of what is allowed: what a C library, an OpenMP runtime or a graphics driver calls differs from
-//! machine to machine, and a worker that dies of a harmless new call helps nobody. Landlock bounds files where the kernel has it; the
-//! calls that change files are named here all the same, because some kernels have none.
+//! A list of what is forbidden, not of what is allowed: what a C library or an OpenMP runtime calls differs from machine to machine,
+//! and a worker that dies of a harmless new call helps nobody. Landlock bounds files where the kernel has it; the calls that change
+//! files are named here all the same, because some kernels have none. Calls that depend on their arguments are judged in `sandbox`.
 
 /// Any connection but the one at hand.
 const CONNECTIONS: &[i64] = &[
@@ -13,6 +13,23 @@ const CONNECTIONS: &[i64] = &[
     libc::SYS_listen,
     libc::SYS_accept,
     libc::SYS_accept4,
+];
+
+/// Memory, queues and semaphores that other processes know by a number or a name. Landlock does not see these.
+const SHARED: &[i64] = &[
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
+    libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
+    libc::SYS_mq_open,
+    libc::SYS_mq_unlink,
 ];
 
 /// New programs, and other processes: their memory, their descriptors, signals to them by ways that name no process.
@@ -35,7 +52,28 @@ const PROCESSES: &[i64] = &[
     libc::SYS_move_pages,
 ];
 
-/// Ways around this filter, and the parts of the kernel with the worst record.
+/// The share of the machine that this process or another gets. The daemon has set the worker's own for good.
+const SHARES: &[i64] = &[
+    SETRLIMIT,
+    libc::SYS_setpriority,
+    libc::SYS_ioprio_set,
+    libc::SYS_sched_setscheduler,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setattr,
+    libc::SYS_sched_setaffinity,
+];
+
+#[cfg(target_arch = "x86_64")]
+const SETRLIMIT: i64 = libc::SYS_setrlimit;
+/// The same number on every younger architecture; not every C library's list has it.
+#[cfg(not(target_arch = "x86_64"))]
+const SETRLIMIT: i64 = 164;
+
+/// Every device, terminals before all: what is pushed into the daemon's would be typed there. No part of a worker needs one, as
+/// long as it computes on the processor.
+const DEVICES: &[i64] = &[libc::SYS_ioctl];
+
+/// Ways around this filter, news of what others do with files, and the parts of the kernel with the worst record.
 const CORNERS: &[i64] = &[
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
@@ -47,7 +85,12 @@ const CORNERS: &[i64] = &[
     libc::SYS_request_key,
     libc::SYS_keyctl,
     libc::SYS_fanotify_init,
+    libc::SYS_inotify_init1,
     libc::SYS_personality,
+    libc::SYS_splice,
+    libc::SYS_vmsplice,
+    libc::SYS_tee,
+    libc::SYS_lookup_dcookie,
 ];
 
 /// Another view of the system.
@@ -58,6 +101,7 @@ const VIEWS: &[i64] = &[
     libc::SYS_umount2,
     libc::SYS_move_mount,
     libc::SYS_open_tree,
+    OPEN_TREE_ATTR,
     libc::SYS_fsopen,
     libc::SYS_fsconfig,
     libc::SYS_fsmount,
@@ -81,6 +125,8 @@ const MACHINE: &[i64] = &[
     libc::SYS_swapoff,
     libc::SYS_acct,
     libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
+    libc::SYS_nfsservctl,
     libc::SYS_syslog,
     libc::SYS_settimeofday,
     libc::SYS_clock_settime,
@@ -105,10 +151,14 @@ const RIGHTS: &[i64] = &[
     libc::SYS_capset,
 ];
 
-/// The same number on every architecture; not every C library's list has it.
+// Young calls have the same number on every architecture; not every C library's list has them yet.
 const FCHMODAT2: i64 = 452;
+const SETXATTRAT: i64 = 463;
+const REMOVEXATTRAT: i64 = 466;
+const OPEN_TREE_ATTR: i64 = 467;
+const FILE_SETATTR: i64 = 469;
 
-/// Changes of files. Opening one to write is judged by its flags: see `sandbox`.
+/// Changes of files. `openat2` hides its flags from filters.
 const FILES: &[i64] = &[
     libc::SYS_openat2,
     libc::SYS_fchmod,
@@ -119,9 +169,12 @@ const FILES: &[i64] = &[
     libc::SYS_setxattr,
     libc::SYS_lsetxattr,
     libc::SYS_fsetxattr,
+    SETXATTRAT,
     libc::SYS_removexattr,
     libc::SYS_lremovexattr,
     libc::SYS_fremovexattr,
+    REMOVEXATTRAT,
+    FILE_SETATTR,
     libc::SYS_utimensat,
     libc::SYS_renameat,
     libc::SYS_renameat2,
@@ -142,6 +195,7 @@ const OLD_FORMS: &[i64] = &[
     libc::SYS_ioperm,
     libc::SYS_modify_ldt,
     libc::SYS_uselib,
+    libc::SYS_inotify_init,
     libc::SYS_creat,
     libc::SYS_chmod,
     libc::SYS_chown,
@@ -162,5 +216,7 @@ const OLD_FORMS: &[i64] = &[];
 
 /// Every call that is refused, whatever its arguments.
 pub(super) fn forbidden() -> impl Iterator<Item = i64> {
-    [CONNECTIONS, PROCESSES, CORNERS, VIEWS, MACHINE, RIGHTS, FILES, OLD_FORMS].into_iter().flatten().copied()
+    let groups =
+        [CONNECTIONS, SHARED, PROCESSES, SHARES, DEVICES, CORNERS, VIEWS, MACHINE, RIGHTS, FILES, OLD_FORMS];
+    groups.into_iter().flatten().copied()
 }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
+use super::conduct::one_line;
+
 /// Longest line in bytes, the rest is cut off: llama.cpp's own are shorter.
 const LINE_BYTES_MAX: u64 = 2048;
 /// Lines remembered: an assertion of llama.cpp and what led to it.
@@ -15,7 +17,7 @@ const WORDS_BYTES_MAX: usize = 600;
 /// that was taken over could fill the disk.
 const LOG_LINES_MAX: u32 = 200;
 /// How long [`LOG_LINES_MAX`] must do.
-const LOG_PERIOD: Duration = Duration::from_secs(10);
+const LOG_PERIOD: Duration = Duration::from_secs(60);
 
 /// What may still be passed on to the log. Pure.
 #[derive(Debug, Default)]
@@ -84,9 +86,10 @@ impl LastWords {
     }
 
     fn hear(&mut self, line: &str, pid: u32) {
-        let line = line.trim_end();
-        let (level, text) = level_of(line);
-        if text.trim().is_empty() {
+        let line = one_line(line);
+        let (level, text) = level_of(line.trim_end());
+        let text = text.trim();
+        if text.is_empty() {
             return;
         }
         let (admitted, left_out) = self.allowance.admit(now());
@@ -101,7 +104,7 @@ impl LastWords {
             if self.lines.len() == LINES_KEPT {
                 self.lines.pop_front();
             }
-            self.lines.push_back(text.trim().to_owned());
+            self.lines.push_back(text.to_owned());
         }
     }
 
@@ -145,6 +148,12 @@ mod tests {
         let said = [vec![b'x'; 100_000], vec![0xff, 0xfe, b'\n']].concat();
         let text = LastWords::listen(said.as_slice(), 1).text().unwrap();
         assert!(text.len() <= WORDS_BYTES_MAX, "{}", text.len());
+    }
+
+    #[test]
+    fn nothing_in_them_steers_a_terminal() {
+        let words = LastWords::listen("ERROR \x1b[2Jgone\rback\u{9b}1m\n".as_bytes(), 1);
+        assert_eq!(words.text().as_deref(), Some("[2Jgone back 1m"));
     }
 
     #[test]

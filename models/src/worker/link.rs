@@ -209,14 +209,14 @@ fn warn_of(landlock: Landlock, pid: u32) {
     if landlock == Landlock::Partial {
         tracing::warn!(
             pid,
-            "this kernel has only a part of Landlock: the model worker has no network, but what it may do with files is \
-             bounded less than it could be; use Linux 6.12 or later"
+            "this kernel has only a part of Landlock: the model worker has no network, runs no programs and changes no files, \
+             but is bounded less than it could be; use Linux 6.12 or later"
         );
     } else {
         tracing::warn!(
             pid,
-            "this kernel has no Landlock, or it is switched off: the model worker has no network and runs no programs, \
-             but may read and write the files of its user; use Linux 6.12 or later, with Landlock on"
+            "this kernel has no Landlock, or it is switched off: the model worker has no network, runs no programs and changes \
+             no files, but may read the files of its user; use Linux 6.12 or later, with Landlock on"
         );
     }
 }

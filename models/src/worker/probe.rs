@@ -1,25 +1,29 @@
 //! Proves the sandbox from inside: closes it and tries what it must prevent.
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use nix::mqueue::{MQ_OFlag, mq_open};
 use nix::sched::CloneFlags;
+use nix::sys::{personality, stat::Mode};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, XattrFlags, inotify};
 use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, getppid, kill_current_process_group, kill_process, pidfd_open,
-    prlimit,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, getppid, getuid, kill_current_process_group, kill_process,
+    pidfd_open, prlimit, setpriority_process, setrlimit,
 };
-use rustix::thread::{Uid, set_thread_uid};
+use rustix::thread::{sched_getaffinity, sched_setaffinity, set_thread_uid};
 
 use super::frame::Landlock;
 use super::sandbox;
 
-/// The user without rights, by convention.
-const NOBODY: u32 = 65534;
+const NO_LIMIT: Rlimit = Rlimit { current: None, maximum: None };
+const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,35 +72,15 @@ pub fn run_sandbox_probe(permitted: &Path) -> io::Result<SandboxProbe> {
     let tcp = TcpListener::bind("127.0.0.1:0")?;
     let (tcp_address, own_program) = (tcp.local_addr()?, std::env::current_exe()?);
     let landlock = sandbox::close(permitted).map_err(io::Error::other)?;
-    let attempts: Vec<(&'static str, io::Result<()>)> = vec![
-        ("connect over TCP", TcpStream::connect(tcp_address).map(drop)),
-        ("listen on TCP", TcpListener::bind("127.0.0.1:0").map(drop)),
-        ("open a UDP socket", UdpSocket::bind("127.0.0.1:0").map(drop)),
-        ("open a Unix socket", UnixDatagram::unbound().map(drop)),
-        ("open a pair of sockets", UnixStream::pair().map(drop)),
+    let model = File::open(permitted);
+    let model_readable = model.is_ok();
+    let by_filter = [sockets(tcp_address), neighbours(&own_program), machine(), files(permitted, model?)];
+    let by_landlock = vec![
         ("read /etc/passwd", File::open("/etc/passwd").map(drop)),
-        ("list /", std::fs::read_dir("/").map(drop)),
-        ("write into /tmp", File::create("/tmp/archond-sandbox-probe").map(drop)),
-        ("run a program", Command::new("/bin/true").status().map(drop)),
-        ("run itself", Command::new(own_program).arg("--version").status().map(drop)),
-        ("write the permitted file", File::options().append(true).open(permitted).map(drop)),
-        ("change its mode", std::fs::set_permissions(permitted, std::fs::Permissions::from_mode(0o666))),
-        ("rename it", std::fs::rename(permitted, permitted.with_extension("probe"))),
-        ("remove it", std::fs::remove_file(permitted)),
-        ("make a folder", std::fs::create_dir("/tmp/archond-sandbox-probe-folder")),
-        ("signal its parent", signal(getppid())),
-        ("signal everybody of its group", kill_current_process_group(Signal::USR1).map_err(io::Error::from)),
-        ("watch its parent", watch(getppid())),
-        ("limit its parent", limit(getppid())),
-        ("get a view of its own", nix::sched::unshare(CloneFlags::CLONE_FILES).map_err(io::Error::from)),
-        ("become somebody else", set_thread_uid(Uid::from_raw(NOBODY)).map_err(io::Error::from)),
+        ("list /", fs::read_dir("/").map(drop)),
     ];
-    let model_readable = File::open(permitted).is_ok();
-    let attempts = attempts.into_iter().map(|(what, answer)| SandboxAttempt {
-        what,
-        refused: answer.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied),
-        answer: answer.err().map_or_else(|| "it worked".to_owned(), |error| error.to_string()),
-    });
+    let attempts = by_filter.into_iter().flatten().map(|tried| judge(tried, libc::EPERM));
+    let attempts = attempts.chain(by_landlock.into_iter().map(|tried| judge(tried, libc::EACCES)));
     Ok(SandboxProbe {
         files_bounded: landlock == Landlock::Full,
         model_readable,
@@ -104,15 +88,85 @@ pub fn run_sandbox_probe(permitted: &Path) -> io::Result<SandboxProbe> {
     })
 }
 
-fn signal(process: Option<Pid>) -> io::Result<()> {
-    Ok(kill_process(process.ok_or(io::ErrorKind::NotFound)?, Signal::CONT)?)
+type Tried = (&'static str, io::Result<()>);
+
+/// Refused by the lock that must refuse it: the filter, which is asked first, answers EPERM, and Landlock answers EACCES.
+fn judge((what, answer): Tried, wanted: i32) -> SandboxAttempt {
+    SandboxAttempt {
+        what,
+        refused: answer.as_ref().is_err_and(|error| error.raw_os_error() == Some(wanted)),
+        answer: answer.err().map_or_else(|| "it worked".to_owned(), |error| error.to_string()),
+    }
 }
 
-fn watch(process: Option<Pid>) -> io::Result<()> {
-    Ok(pidfd_open(process.ok_or(io::ErrorKind::NotFound)?, PidfdFlags::empty()).map(drop)?)
+fn sockets(tcp: SocketAddr) -> Vec<Tried> {
+    vec![
+        ("connect over TCP", TcpStream::connect(tcp).map(drop)),
+        ("listen on TCP", TcpListener::bind("127.0.0.1:0").map(drop)),
+        ("open a UDP socket", UdpSocket::bind("127.0.0.1:0").map(drop)),
+        ("open a Unix socket", UnixDatagram::unbound().map(drop)),
+        ("open a pair of sockets", UnixStream::pair().map(drop)),
+    ]
 }
 
-fn limit(process: Option<Pid>) -> io::Result<()> {
-    let unlimited = Rlimit { current: None, maximum: None };
-    Ok(prlimit(Some(process.ok_or(io::ErrorKind::NotFound)?), Resource::Core, unlimited).map(drop)?)
+fn neighbours(own_program: &Path) -> Vec<Tried> {
+    let queue = mq_open("/archond-sandbox-probe", MQ_OFlag::O_RDONLY, Mode::empty(), None);
+    vec![
+        ("run a program", Command::new("/bin/true").status().map(drop)),
+        ("run itself", Command::new(own_program).arg("--version").status().map(drop)),
+        ("become a program", Err(Command::new("/bin/false").exec())),
+        ("open a queue of messages", queue.map(drop).map_err(io::Error::from)),
+        ("signal its parent", of_parent(|parent| kill_process(parent, Signal::CONT))),
+        ("signal everybody of its group", kill_current_process_group(Signal::USR1).map_err(io::Error::from)),
+        ("watch its parent", of_parent(|parent| pidfd_open(parent, PidfdFlags::empty()).map(drop))),
+        ("limit its parent", of_parent(|parent| prlimit(Some(parent), Resource::Core, NO_LIMIT).map(drop))),
+        ("slow its parent down", of_parent(|parent| setpriority_process(Some(parent), 0))),
+        (
+            "bind its parent to processors",
+            of_parent(|parent| sched_setaffinity(Some(parent), &sched_getaffinity(Some(parent))?)),
+        ),
+    ]
+}
+
+fn machine() -> Vec<Tried> {
+    let own_name = rustix::system::uname().nodename().to_bytes().to_vec();
+    let persona = personality::set(personality::Persona::empty());
+    vec![
+        ("lift its own limit", setrlimit(Resource::Core, NO_LIMIT).map_err(io::Error::from)),
+        ("ask a device", rustix::io::ioctl_fionread(io::stdin()).map(drop).map_err(io::Error::from)),
+        (
+            "hear of changes of files",
+            inotify::init(inotify::CreateFlags::CLOEXEC).map(drop).map_err(io::Error::from),
+        ),
+        ("change its personality", persona.map(drop).map_err(io::Error::from)),
+        ("get a view of its own", nix::sched::unshare(CloneFlags::CLONE_FILES).map_err(io::Error::from)),
+        ("name the machine", rustix::system::sethostname(&own_name).map_err(io::Error::from)),
+        ("set its user", set_thread_uid(getuid()).map_err(io::Error::from)),
+    ]
+}
+
+fn files(permitted: &Path, model: File) -> Vec<Tried> {
+    let beside = permitted.with_extension("probe");
+    let times = Timestamps { last_access: NOW, last_modification: NOW };
+    vec![
+        ("write into /tmp", File::create("/tmp/archond-sandbox-probe").map(drop)),
+        ("write the permitted file", File::options().append(true).open(permitted).map(drop)),
+        ("change its mode", fs::set_permissions(permitted, fs::Permissions::from_mode(0o666))),
+        ("change its mode by its descriptor", model.set_permissions(fs::Permissions::from_mode(0o666))),
+        ("change its times", rustix::fs::futimens(&model, &times).map_err(io::Error::from)),
+        ("change its owner", std::os::unix::fs::fchown(&model, None, None)),
+        (
+            "note something on it",
+            rustix::fs::fsetxattr(&model, "user.probe", b"", XattrFlags::empty()).map_err(io::Error::from),
+        ),
+        ("rename it", fs::rename(permitted, &beside)),
+        ("link to it", fs::hard_link(permitted, &beside)),
+        ("make a symbolic link", std::os::unix::fs::symlink(permitted, &beside)),
+        ("remove it", fs::remove_file(permitted)),
+        ("make a folder", fs::create_dir("/tmp/archond-sandbox-probe-folder")),
+    ]
+}
+
+fn of_parent(try_it: impl FnOnce(Pid) -> rustix::io::Result<()>) -> io::Result<()> {
+    Ok(try_it(getppid().ok_or(io::ErrorKind::NotFound)?)?)
 }

@@ -2,8 +2,8 @@
 //!
 //! Two locks, because neither is complete. Landlock bounds files, TCP and signals, but not UDP, and older kernels lack it.
 //! The system call filter knows no paths, but closes every kind of socket, every new program and process, every change of a file, signals
-//! to others, and the corners of the kernel that exploits like best. Where there is no Landlock, a worker can still read what its user
-//! can read; the daemon says so in its log. Both locks hold for ever, for all threads.
+//! to others, devices, and the corners of the kernel that exploits like best. Where there is no Landlock, a worker can still read what
+//! its user can read; the daemon says so in its log. Both locks hold for ever, for all threads.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -28,6 +28,10 @@ const X32_BIT: i64 = 0x4000_0000;
 /// Calls that have numbers of their own there, `execve` and `ptrace` among them.
 #[cfg(target_arch = "x86_64")]
 const X32_ONLY: std::ops::RangeInclusive<i64> = 512..=547;
+
+/// Which signal a descriptor's owner gets, and the owner in another form: the same on every architecture of this filter.
+const F_SETSIG: i32 = 10;
+const F_SETOWN_EX: i32 = 15;
 
 /// Why the sandbox could not be closed. The worker does not run then.
 #[derive(Debug, thiserror::Error)]
@@ -77,29 +81,42 @@ fn filter(rules: Rules, errno: i32, arch: TargetArch) -> Result<BpfProgram, Back
 
 /// `clone3` hides its flags from filters. "Not implemented" makes the C library use `clone`, whose flags can be judged.
 fn no_new_clone(arch: TargetArch) -> Result<BpfProgram, BackendError> {
-    filter(Rules::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS, arch)
+    let mut rules = Rules::from([(libc::SYS_clone3, Vec::new())]);
+    refuse_second_table(&mut rules);
+    filter(rules, libc::ENOSYS, arch)
 }
 
 fn forbidden_calls(arch: TargetArch) -> Result<BpfProgram, BackendError> {
     let mut rules: Rules = forbidden().map(|call| (call, Vec::new())).collect();
     let thread = libc::CLONE_THREAD.unsigned_abs().into();
     rules.insert(libc::SYS_clone, vec![all([arg(0, Cmp::MaskedEq(thread), 0)])?]);
-    // Signals and limits are for this process alone.
+    // Signals are for this process alone, and nobody's limits change: they are only asked for.
     let own = std::process::id().into();
     for call in [libc::SYS_kill, libc::SYS_tgkill] {
         rules.insert(call, vec![all([arg(0, Cmp::Ne, own)])?]);
     }
-    rules.insert(libc::SYS_prlimit64, vec![all([arg(0, Cmp::Ne, 0), arg(0, Cmp::Ne, own)])?]);
+    let new_limit = SeccompCondition::new(2, SeccompCmpArgLen::Qword, Cmp::Ne, 0);
+    rules.insert(libc::SYS_prlimit64, vec![all([new_limit])?]);
+    // Whoever owns a descriptor gets signals when something happens to it: a signal without `kill`.
+    let ways = [libc::F_SETOWN, F_SETSIG, F_SETOWN_EX, libc::F_NOTIFY];
+    let ways = ways.map(|way| all([arg(1, Cmp::Eq, way.unsigned_abs().into())]));
+    rules.insert(libc::SYS_fcntl, ways.into_iter().collect::<Result<_, _>>()?);
     rules.insert(libc::SYS_openat, opening_to_write(2)?);
     #[cfg(target_arch = "x86_64")]
-    {
-        rules.insert(libc::SYS_open, opening_to_write(1)?);
-        let second: Vec<i64> = rules.keys().map(|call| call | X32_BIT).collect();
-        let others = X32_ONLY.map(|call| call | X32_BIT);
-        rules.extend(second.into_iter().chain(others).map(|call| (call, Vec::new())));
-    }
+    rules.insert(libc::SYS_open, opening_to_write(1)?);
+    refuse_second_table(&mut rules);
     filter(rules, libc::EPERM, arch)
 }
+
+/// What is judged in the first table is refused in the second: nothing of ours uses that.
+#[cfg(target_arch = "x86_64")]
+fn refuse_second_table(rules: &mut Rules) {
+    let second: Vec<i64> = rules.keys().copied().chain(X32_ONLY).map(|call| call | X32_BIT).collect();
+    rules.extend(second.into_iter().map(|call| (call, Vec::new())));
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn refuse_second_table(_: &mut Rules) {}
 
 /// Whatever the flags at this place say beyond reading what is there.
 fn opening_to_write(flags: u8) -> Result<Vec<SeccompRule>, BackendError> {
@@ -123,3 +140,7 @@ fn all<const N: usize>(
 ) -> Result<SeccompRule, BackendError> {
     SeccompRule::new(conditions.into_iter().collect::<Result<_, _>>()?)
 }
+
+#[cfg(test)]
+#[path = "sandbox_tests.rs"]
+mod tests;
