@@ -8,6 +8,7 @@ use archond_actors::domain::{
 };
 use archond_actors::harness::HarnessError;
 use archond_actors::house::{House, HouseError, SubmitError};
+use archond_actors::insight::RosterError;
 use archond_actors::link::LinkError;
 use archond_actors::memory::MemoryError;
 use archond_actors::ports::{Clock, StoreError};
@@ -138,10 +139,23 @@ impl From<HouseError> for Refusal {
     fn from(error: HouseError) -> Self {
         let code = match &error {
             HouseError::Memory(error) => return error.clone().into(),
+            HouseError::Roster(error) => return error.clone().into(),
             HouseError::Harness(HarnessError::Running { .. }) => ErrorCode::Busy,
             HouseError::NotRunning { .. } => ErrorCode::Unavailable,
             HouseError::Pool(_) => ErrorCode::Unavailable,
             HouseError::Supervision(_) | HouseError::Harness(_) => ErrorCode::Failed,
+        };
+        Self { code, message: error.to_string() }
+    }
+}
+
+impl From<RosterError> for Refusal {
+    fn from(error: RosterError) -> Self {
+        let code = match &error {
+            RosterError::NotFound { .. } => ErrorCode::NotFound,
+            RosterError::NotRunning { .. } => ErrorCode::Unavailable,
+            RosterError::IsSupervisor { .. } | RosterError::IsRoot { .. } => ErrorCode::BadRequest,
+            RosterError::Supervision(_) => ErrorCode::Failed,
         };
         Self { code, message: error.to_string() }
     }
