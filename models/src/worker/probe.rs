@@ -74,7 +74,7 @@ pub fn run_sandbox_probe(permitted: &Path) -> io::Result<SandboxProbe> {
     let landlock = sandbox::close(permitted).map_err(io::Error::other)?;
     let model = File::open(permitted);
     let model_readable = model.is_ok();
-    let by_filter = [sockets(tcp_address), neighbours(&own_program), machine(), files(permitted, model?)];
+    let by_filter = [sockets(tcp_address), neighbours(&own_program), machine(), files(permitted, &model?)];
     let by_landlock = vec![
         ("read /etc/passwd", File::open("/etc/passwd").map(drop)),
         ("list /", fs::read_dir("/").map(drop)),
@@ -145,7 +145,7 @@ fn machine() -> Vec<Tried> {
     ]
 }
 
-fn files(permitted: &Path, model: File) -> Vec<Tried> {
+fn files(permitted: &Path, model: &File) -> Vec<Tried> {
     let beside = permitted.with_extension("probe");
     let times = Timestamps { last_access: NOW, last_modification: NOW };
     vec![
@@ -153,11 +153,11 @@ fn files(permitted: &Path, model: File) -> Vec<Tried> {
         ("write the permitted file", File::options().append(true).open(permitted).map(drop)),
         ("change its mode", fs::set_permissions(permitted, fs::Permissions::from_mode(0o666))),
         ("change its mode by its descriptor", model.set_permissions(fs::Permissions::from_mode(0o666))),
-        ("change its times", rustix::fs::futimens(&model, &times).map_err(io::Error::from)),
-        ("change its owner", std::os::unix::fs::fchown(&model, None, None)),
+        ("change its times", rustix::fs::futimens(model, &times).map_err(io::Error::from)),
+        ("change its owner", std::os::unix::fs::fchown(model, None, None)),
         (
             "note something on it",
-            rustix::fs::fsetxattr(&model, "user.probe", b"", XattrFlags::empty()).map_err(io::Error::from),
+            rustix::fs::fsetxattr(model, "user.probe", b"", XattrFlags::empty()).map_err(io::Error::from),
         ),
         ("rename it", fs::rename(permitted, &beside)),
         ("link to it", fs::hard_link(permitted, &beside)),
