@@ -3,6 +3,8 @@
 
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/clients.rs"]
+mod clients;
 #[path = "it/conversation.rs"]
 mod conversation;
 #[path = "it/daemon_death.rs"]

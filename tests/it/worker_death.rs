@@ -72,6 +72,8 @@ fn four_streaming_answers_survive_a_killed_worker_word_for_word() {
     let (undisturbed, replaced) = four_answers(&mut client, "calm", usize::MAX, || {});
     assert_eq!(replaced, 0);
     for (round, at_piece) in [1, 10, 40, 80].into_iter().enumerate() {
+        // A worker that was killed when all was said is started again by the next message.
+        client.chat("ezra", &format!("warm{round}"), "warm", "hello");
         let worker = Daemon::of(worker_pid(&mut client));
         let (answers, _) = four_answers(&mut client, &format!("r{round}"), at_piece, || worker.kill());
         assert_eq!(answers, undisturbed, "killed at piece {at_piece}");
