@@ -164,29 +164,25 @@ async fn serve(
         }
     }
     tracing::info!(socket = %settings.house.socket.display(), pid = std::process::id(), "the house is open");
-    let serving = listener.serve(context);
-    tokio::pin!(serving);
-    let gave_up = tokio::select! {
-        () = &mut serving => false,
-        () = house.ended() => true,
-        () = shutdown.notified() => false,
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
+    let end = async {
+        let gave_up = tokio::select! {
+            () = house.ended() => true,
+            () = shutdown.notified() => false,
+            _ = terminate.recv() => false,
+            _ = interrupt.recv() => false,
+        };
+        // New clients find no socket from here on; those who are here are served to the end.
+        listener.close_door();
+        if gave_up {
+            return Err(DaemonError::GaveUp { logs });
+        }
+        tracing::info!("the house closes");
+        if let Err(HouseError::Supervision(error)) = house.shutdown().await {
+            tracing::warn!(%error, "not everything ended in time");
+        }
+        Ok(())
     };
-    // New clients find no socket from here on; those who are here are served to the end.
-    listener.close_door();
-    if gave_up {
-        return Err(DaemonError::GaveUp { logs });
-    }
-    tracing::info!("the house closes");
-    let closed = tokio::select! {
-        closed = house.shutdown() => closed,
-        () = &mut serving => Ok(()),
-    };
-    if let Err(HouseError::Supervision(error)) = closed {
-        tracing::warn!(%error, "not everything ended in time");
-    }
-    Ok(())
+    listener.serve(context, end).await
 }
 
 async fn start_house(

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::io::{AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval_at, timeout};
 
 use super::line::{self, Line};
 use super::operations::{self, AdminContext, Caller};
@@ -23,27 +23,41 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often it is looked whether a client that asks no more still reads.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
-/// Serves a client until it leaves.
-pub(super) async fn serve(stream: UnixStream, uid: u32, context: Arc<AdminContext>) {
+/// Serves a client until it leaves, or until the other end of `open` is dropped because the house has closed.
+pub(super) async fn serve(
+    stream: UnixStream,
+    uid: u32,
+    context: Arc<AdminContext>,
+    mut open: watch::Receiver<()>,
+) {
     let (read_half, write_half) = stream.into_split();
     let (sender, responses) = mpsc::channel::<Response>(RESPONSES_LEN_MAX);
-    let writing = write_responses(write_half, responses);
+    let asking = async {
+        tokio::select! {
+            () = read_requests(BufReader::new(read_half), Caller::new(uid), context, sender) => {}
+            _ = open.changed() => {}
+        }
+    };
+    converse(asking, write_responses(write_half, responses)).await;
+}
+
+/// Nobody reads the answers: what is still asked is of no use. Nobody asks any more: what was answered is still written.
+async fn converse(asking: impl Future<Output = ()>, writing: impl Future<Output = ()>) {
     tokio::pin!(writing);
-    // Nobody reads the answers: what is still asked is of no use. Nobody asks any more: what was answered is still written.
     tokio::select! {
         () = &mut writing => {}
-        () = read_requests(BufReader::new(read_half), Caller::new(uid), context, sender) => writing.await,
+        () = asking => writing.await,
     }
 }
 
 /// Writes until there is nothing to come, or nobody to read it.
 async fn write_responses(mut client: OwnedWriteHalf, mut responses: mpsc::Receiver<Response>) {
-    let mut looks = interval(LOOK_PERIOD);
+    let mut looks = interval_at(Instant::now() + LOOK_PERIOD, LOOK_PERIOD);
     loop {
         let response = tokio::select! {
             response = responses.recv() => response,
-            _ = looks.tick() => match client.ready(Interest::WRITABLE).await {
-                Ok(ready) if !ready.is_write_closed() => continue,
+            _ = looks.tick() => match timeout(WRITE_TIMEOUT, client.ready(Interest::WRITABLE)).await {
+                Ok(Ok(ready)) if !ready.is_write_closed() => continue,
                 Ok(_) | Err(_) => return,
             },
         };

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, interval_at, timeout};
 
 use super::connection;
 use super::operations::AdminContext;
@@ -18,6 +18,9 @@ const CONNECTIONS_MAX: usize = 256;
 
 /// How long nobody is let in when the system has no room for a client: those who are here leave in the meantime.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long those who are here when everything has ended may take to read what was answered: a terminal takes milliseconds.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a connection is watched for its end. A fork lasts for milliseconds.
 const DROP_TIMEOUT: Duration = Duration::from_millis(300);
@@ -98,44 +101,57 @@ impl AdminListener {
 
     /// Takes the socket's file away: new clients find nobody, those who are here are served on.
     pub fn close_door(&self) {
+        // While our listener lives, no other file can have this inode.
         if identity(&self.path).ok() == Some(self.file) {
             // Gone is what is wanted; a daemon that starts next removes a stale one.
             let _ = std::fs::remove_file(&self.path);
         }
     }
 
-    /// Serves clients until the future is dropped.
-    pub async fn serve(&self, context: Arc<AdminContext>) {
+    /// Serves clients until `end` is ready; then writes what was answered and lets them go.
+    pub async fn serve<T>(&self, context: Arc<AdminContext>, end: impl Future<Output = T>) -> T {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let (house_is_open, open) = watch::channel(());
         let mut connections = JoinSet::new();
-        let mut pause = interval(FULL_PAUSE);
-        pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut full = false;
-        loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Out of file descriptors, most likely. Said once: it may last.
-                    if !std::mem::replace(&mut full, true) {
-                        tracing::warn!(%error, "clients cannot be let in; trying again and again");
-                    }
-                    pause.reset();
-                    pause.tick().await;
-                    continue;
-                }
+        tokio::pin!(end);
+        let ended = loop {
+            let stream = tokio::select! {
+                ended = &mut end => break ended,
+                stream = self.next_stream() => stream,
             };
-            full = false;
             while connections.try_join_next().is_some() {}
             let Some(uid) = permitted_uid(&stream) else { continue };
             let Ok(place) = places.clone().try_acquire_owned() else {
                 tracing::warn!("too many clients; one was turned away");
                 continue;
             };
-            let context = context.clone();
+            let (context, open) = (context.clone(), open.clone());
             connections.spawn(async move {
-                connection::serve(stream, uid, context).await;
+                connection::serve(stream, uid, context, open).await;
                 drop(place);
             });
+        };
+        drop(house_is_open);
+        let farewell = async { while connections.join_next().await.is_some() {} };
+        // Who does not read now never may; what is durable is asked for again.
+        let _ = timeout(FAREWELL_TIMEOUT, farewell).await;
+        ended
+    }
+
+    /// The next client. Waits while the system has no room for one.
+    async fn next_stream(&self) -> UnixStream {
+        let mut full = false;
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return stream,
+                Err(error) => {
+                    // Out of file descriptors, most likely. Said once: it may last.
+                    if !std::mem::replace(&mut full, true) {
+                        tracing::warn!(%error, "clients cannot be let in; trying again and again");
+                    }
+                    interval_at(Instant::now() + FULL_PAUSE, FULL_PAUSE).tick().await;
+                }
+            }
         }
     }
 }

@@ -179,6 +179,7 @@ pub(super) async fn perform(
     sender: mpsc::Sender<Response>,
 ) {
     let id = request.id;
+    let ends_daemon = request.op == Op::Shutdown;
     let reply = match request.op {
         Op::Chat { archon, text, key, thread } => {
             let chat = Chat { id, archon, text, key, thread };
@@ -189,6 +190,10 @@ pub(super) async fn perform(
     let reply = reply.unwrap_or_else(|Refusal { code, message }| Reply::Error { code, message });
     // A client that has left wants no answer.
     let _ = sender.send(Response { id, reply }).await;
+    if ends_daemon {
+        // Only now: what is answered before the house closes is still written.
+        context.shutdown.notify_one();
+    }
 }
 
 async fn simple(op: Op, caller: &Caller, context: &AdminContext) -> Result<Reply, Refusal> {
@@ -232,10 +237,7 @@ async fn simple(op: Op, caller: &Caller, context: &AdminContext) -> Result<Reply
             context.house.stop_archon(&ArchonId::new(&archon)?).await?;
             Ok(Reply::Done)
         }
-        Op::Shutdown => {
-            context.shutdown.notify_one();
-            Ok(Reply::Done)
-        }
+        Op::Shutdown => Ok(Reply::Done),
         Op::Chat { .. } => Err(Refusal { code: ErrorCode::BadRequest, message: "a chat is a stream".into() }),
     }
 }
