@@ -146,7 +146,7 @@ fn perform(console: &mut Console, command: Command) -> Result<ExitCode, CliError
         Command::Start(args) => start::run(console, &args),
         Command::Chat(args) => chat::run(console, &args),
         Command::Ps { json } => ps::run(console, json),
-        Command::Stop { names } => lifecycle::stop(console, &names),
+        Command::Stop { names } => lifecycle::stop(console, &each_once(&names)),
         Command::Shutdown => lifecycle::shutdown(console),
         Command::Session { command } => session::run(console, command),
         Command::Logs(args) => logs::run(console, &args),
@@ -190,6 +190,17 @@ fn about_models(console: &Console, command: model::ModelCommand, json: bool) -> 
 fn runtime() -> Result<Runtime, CliError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
+/// What was named, in its order, without what was named before.
+fn each_once(names: &[String]) -> Vec<String> {
+    let mut once: Vec<String> = Vec::new();
+    for name in names {
+        if !once.contains(name) {
+            once.push(name.clone());
+        }
+    }
+    once
+}
+
         .build()
         .map_err(|source| CliError::Runtime { source })
 }
@@ -210,3 +221,9 @@ mod tests {
         Cli::command().debug_assert();
     }
 }
+
+    #[test]
+    fn who_is_named_twice_is_meant_once() {
+        let names = ["ezra", "electra", "ezra"].map(str::to_owned);
+        assert_eq!(each_once(&names), ["ezra", "electra"]);
+    }

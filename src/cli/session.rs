@@ -13,7 +13,7 @@ use super::exit::ExitCode;
 use super::moment::{ago, now_unix_ms, utc};
 use super::places::Places;
 use super::plain::plain;
-use super::{ps, runtime};
+use super::{each_once, ps, runtime};
 use crate::admin::protocol::{Op, RecordedTurnView, Reply, SessionView, TurnsView};
 
 /// Turns that `show` shows when nothing else is asked for: a screen or two.
@@ -105,7 +105,9 @@ pub(super) fn run(console: &mut Console, command: SessionCommand) -> Result<Exit
                     }
                 }
             }
-            SessionCommand::Rm { sessions, yes } => remove(console, &mut client, &sessions, yes).await?,
+            SessionCommand::Rm { sessions, yes } => {
+                remove(console, &mut client, &each_once(&sessions), yes).await?;
+            }
         }
         Ok(ExitCode::Ok)
     })

@@ -18,7 +18,7 @@ use super::exit::ExitCode;
 use super::model::{self, ModelCommand, ModelContext};
 use super::places::Places;
 use super::plain::plain;
-use super::{chat, logs, places, ps, runtime};
+use super::{chat, each_once, logs, places, ps, runtime};
 use crate::admin::protocol::{ArchonView, HouseView, Op, Reply};
 use crate::models_on_disk;
 use crate::settings::{Settings, private_dir};
@@ -47,12 +47,9 @@ pub(super) struct StartArgs {
 
 /// Runs the command.
 pub(super) fn run(console: &mut Console, args: &StartArgs) -> Result<ExitCode, CliError> {
-    let mut names: Vec<String> = Vec::new();
-    for name in &args.names {
+    let names = each_once(&args.names);
+    for name in &names {
         ArchonId::new(name).map_err(|error| CliError::Usage { message: error.to_string() })?;
-        if !names.contains(name) {
-            names.push(name.clone());
-        }
     }
     let places = Places::find()?;
     let house = runtime()?.block_on(async {

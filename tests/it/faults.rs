@@ -39,6 +39,15 @@ fn a_start_while_the_daemon_ends_begins_a_new_one() {
 }
 
 #[test]
+fn who_is_named_twice_is_stopped_once() {
+    let house = TestHouse::new();
+    let _daemon = house.start(&["ezra", "electra"]);
+    let stopped = house.run(&["stop", "ezra", "electra", "ezra"]);
+    assert!(stopped.status.success(), "{}", text(&stopped));
+    assert_eq!(String::from_utf8_lossy(&stopped.stdout).matches("ezra is stopped").count(), 1);
+}
+
+#[test]
 fn a_client_that_asks_no_more_gets_all_its_answers() {
     let house = TestHouse::new();
     let _daemon = house.start(&["ezra"]);
