@@ -95,8 +95,17 @@ impl Console {
         self.terminals
     }
 
-    /// Writes data as it is, and shows it at once.
+    /// Writes what people read, and shows it at once. A terminal has nothing to obey in it, wherever it comes from.
     pub(super) fn write(&mut self, text: &str) -> io::Result<()> {
+        self.put(&plain(text))
+    }
+
+    /// Writes what programs read: a file gets it to the byte. A terminal obeys that as little as anything else.
+    pub(super) fn exact(&mut self, text: &str) -> io::Result<()> {
+        if self.terminals.output { self.put(&plain(text)) } else { self.put(text) }
+    }
+
+    fn put(&mut self, text: &str) -> io::Result<()> {
         self.erase_progress()?;
         self.out.write_all(text.as_bytes())?;
         self.out.flush()?;
@@ -112,22 +121,25 @@ impl Console {
         }
     }
 
-    /// Writes one line of data.
+    /// Writes one line for people.
     pub(super) fn line(&mut self, text: &str) -> io::Result<()> {
         self.write(&format!("{text}\n"))
+    }
+
+    /// Writes one line for people, in bold where standard output shows colours.
+    pub(super) fn headline(&mut self, text: &str) -> io::Result<()> {
+        let text = plain(text);
+        if self.terminals.output && self.terminals.colour {
+            self.put(&format!("{BOLD}{text}{RESET}\n"))
+        } else {
+            self.put(&format!("{text}\n"))
+        }
     }
 
     /// Writes one object of data, for programs.
     pub(super) fn json<T: serde::Serialize>(&mut self, value: &T) -> io::Result<()> {
         let text = serde_json::to_string(value).map_err(io::Error::other)?;
-        self.line(&text)
-    }
-
-    /// Writes raw bytes of data, such as a completion script.
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.erase_progress()?;
-        self.out.write_all(bytes)?;
-        self.out.flush()
+        self.exact(&format!("{text}\n"))
     }
 
     /// Ends the line on the output's terminal, if one is begun.
@@ -157,7 +169,7 @@ impl Console {
     /// Asks for one line on the error stream, without a line end.
     pub(super) fn ask(&mut self, question: &str) -> io::Result<()> {
         self.end_line_of_terminal()?;
-        self.err.write_all(question.as_bytes())?;
+        self.err.write_all(plain(question).as_bytes())?;
         self.err.flush()
     }
 
@@ -173,7 +185,7 @@ impl Console {
         if free < PROGRESS_WIDTH_MIN {
             return self.erase_progress();
         }
-        let shown = cut(text, free);
+        let shown = cut(&plain(text), free);
         let shown = self.dim(&shown);
         let space = if lead > 0 { " " } else { "" };
         write!(self.err, "{ERASE}{SAVE_CURSOR}{space}{shown}{RESTORE_CURSOR}")?;
@@ -189,15 +201,6 @@ impl Console {
             self.err.flush()?;
         }
         Ok(())
-    }
-
-    /// The text in bold, where standard output shows colours.
-    pub(super) fn bold(&self, text: &str) -> String {
-        if self.terminals.output && self.terminals.colour {
-            format!("{BOLD}{text}{RESET}")
-        } else {
-            text.to_owned()
-        }
     }
 
     fn dim(&self, text: &str) -> String {
@@ -309,6 +312,35 @@ pub(in crate::cli) mod tests {
         console.error("it failed\x1b[2J").unwrap();
         assert_eq!(out.text(), "data");
         assert_eq!(err.text(), "a note ␛]0;title␇\narchond: it failed␛[2J\n");
+    }
+
+    /// Erases the screen, and turns the reading direction.
+    const HOSTILE: &str = "\u{9b}2J\u{202e}";
+
+    #[test]
+    fn no_road_to_a_terminal_lets_it_obey_what_is_shown() {
+        let (mut console, screen, _) = console(true);
+        console.write(HOSTILE).unwrap();
+        console.line(HOSTILE).unwrap();
+        console.headline(HOSTILE).unwrap();
+        console.exact(HOSTILE).unwrap();
+        console.json(&HOSTILE).unwrap();
+        console.note(HOSTILE).unwrap();
+        console.error(HOSTILE).unwrap();
+        console.ask(HOSTILE).unwrap();
+        console.progress(HOSTILE).unwrap();
+        let shown = screen.text();
+        assert!(!shown.contains('\u{9b}') && !shown.contains('\u{202e}'), "{shown:?}");
+        assert_eq!(shown.matches("\u{fffd}2J\u{fffd}").count(), 9, "{shown:?}");
+    }
+
+    #[test]
+    fn a_file_gets_data_to_the_byte_and_words_made_plain() {
+        let (mut console, out, _) = console(false);
+        console.exact(HOSTILE).unwrap();
+        console.json(&HOSTILE).unwrap();
+        console.line(HOSTILE).unwrap();
+        assert_eq!(out.text(), format!("{HOSTILE}\"{HOSTILE}\"\n\u{fffd}2J\u{fffd}\n"));
     }
 
     #[test]

@@ -15,7 +15,6 @@ use super::console::Console;
 use super::error::CliError;
 use super::exit::ExitCode;
 use super::places::Places;
-use super::plain::plain;
 use super::runtime;
 use crate::logging::LOG_FILE_PREFIX;
 
@@ -46,7 +45,7 @@ pub(super) fn run(console: &mut Console, args: &LogsArgs) -> Result<ExitCode, Cl
     let Some(newest) = files.last() else { return Err(CliError::NoLogs { path: places.logs }) };
     let (lines, position) = last_lines(&files, args.lines)?;
     for line in &lines {
-        console.line(&plain(line))?;
+        console.line(line)?;
     }
     if args.follow {
         let mut tail = Tail::new(places.logs, newest.clone(), position);
@@ -65,7 +64,7 @@ async fn follow(console: &mut Console, tail: &mut Tail) -> Result<(), CliError> 
             _ = looks.tick() => {
                 let text = tail.read_on()?;
                 if !text.is_empty() {
-                    console.write(&plain(&text))?;
+                    console.write(&text)?;
                 }
             }
         }

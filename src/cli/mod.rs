@@ -173,23 +173,23 @@ fn about_settings(
     let mut out = Vec::new();
     let outcome = command(&sources, &mut out);
     // What was found out before a fault is shown as well.
-    console.bytes(&out)?;
+    console.exact(&String::from_utf8_lossy(&out))?;
     outcome?;
     Ok(ExitCode::Ok)
 }
 
 /// A command about the models on disk, which needs no daemon.
-fn about_models(console: &Console, command: model::ModelCommand, json: bool) -> Result<ExitCode, CliError> {
+fn about_models(
+    console: &mut Console,
+    command: model::ModelCommand,
+    json: bool,
+) -> Result<ExitCode, CliError> {
     let library = places::library()?;
     let context = model::ModelContext { library, json, terminal: console.terminals().error };
-    runtime()?.block_on(model::run(command, &context))?;
+    runtime()?.block_on(model::run(console, command, &context))?;
     Ok(ExitCode::Ok)
 }
 
-/// Clients do one thing at a time: one thread is enough, and there at once.
-fn runtime() -> Result<Runtime, CliError> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
 /// What was named, in its order, without what was named before.
 fn each_once(names: &[String]) -> Vec<String> {
     let mut once: Vec<String> = Vec::new();
@@ -201,6 +201,10 @@ fn each_once(names: &[String]) -> Vec<String> {
     once
 }
 
+/// Clients do one thing at a time: one thread is enough, and there at once.
+fn runtime() -> Result<Runtime, CliError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
         .build()
         .map_err(|source| CliError::Runtime { source })
 }
@@ -208,7 +212,7 @@ fn each_once(names: &[String]) -> Vec<String> {
 fn completions(console: &mut Console, shell: clap_complete::Shell) -> Result<ExitCode, CliError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "archond", &mut script);
-    console.bytes(&script)?;
+    console.exact(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::Ok)
 }
 
@@ -220,10 +224,10 @@ mod tests {
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
     }
-}
 
     #[test]
     fn who_is_named_twice_is_meant_once() {
         let names = ["ezra", "electra", "ezra"].map(str::to_owned);
         assert_eq!(each_once(&names), ["ezra", "electra"]);
     }
+}

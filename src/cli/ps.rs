@@ -61,7 +61,7 @@ fn house() -> Result<HouseView, CliError> {
 
 /// What the operator should know: the house's own line, and that the daemon is older than this command.
 pub(super) fn notices(house: &HouseView) -> Vec<String> {
-    let mut lines: Vec<String> = house.notice.iter().map(|notice| plain(notice).into_owned()).collect();
+    let mut lines: Vec<String> = house.notice.iter().cloned().collect();
     let ours = env!("CARGO_PKG_VERSION");
     if house.version != ours {
         lines.push(format!(
@@ -78,7 +78,7 @@ fn troubles(house: &HouseView) -> Vec<String> {
     let models = house.models.iter().map(|model| (&model.model, &model.last_error));
     let lines: Vec<String> = archons
         .chain(models)
-        .filter_map(|(name, error)| error.as_ref().map(|error| format!("{name}: {}", plain(error))))
+        .filter_map(|(name, error)| error.as_ref().map(|error| format!("{name}: {error}")))
         .collect();
     if lines.is_empty() { lines } else { std::iter::once(String::new()).chain(lines).collect() }
 }
@@ -171,7 +171,7 @@ mod tests {
             wanted_model: None,
             channels: Vec::new(),
             crashes: 6,
-            last_error: Some("session ended \x1b[2J".into()),
+            last_error: Some("session ended".into()),
             ..archon.clone()
         };
         let model = ModelView {
@@ -209,7 +209,7 @@ mod tests {
             models: Vec::new(),
             notice: None,
         };
-        assert_eq!(troubles(&house), ["", "electra: session ended ␛[2J"]);
+        assert_eq!(troubles(&house), ["", "electra: session ended"]);
         assert!(notices(&house).is_empty());
         let older = HouseView { version: "0.0.9".into(), ..house };
         assert!(notices(&older).concat().contains("version 0.0.9"));

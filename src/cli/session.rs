@@ -12,7 +12,6 @@ use super::error::CliError;
 use super::exit::ExitCode;
 use super::moment::{ago, now_unix_ms, utc};
 use super::places::Places;
-use super::plain::plain;
 use super::{each_once, ps, runtime};
 use crate::admin::protocol::{Op, RecordedTurnView, Reply, SessionView, TurnsView};
 
@@ -86,15 +85,13 @@ pub(super) fn run(console: &mut Console, command: SessionCommand) -> Result<Exit
             SessionCommand::List { archon, json } => list(console, &mut client, archon, json).await?,
             SessionCommand::Show { session, turns, json } => {
                 let export = read(&mut client, &session, Some(turns)).await?;
-                if json { console.json(&export)? } else { console.write(&plain(&markdown(&export)))? }
+                if json { console.json(&export)? } else { console.write(&markdown(&export))? }
             }
             SessionCommand::Export { session, json, output, force } => {
                 let export = read(&mut client, &session, None).await?;
                 let text = if json { pretty(&export)? } else { markdown(&export) };
                 match output {
-                    // A file gets what was said to the byte; a terminal must not obey it.
-                    None if console.terminals().output => console.write(&plain(&text))?,
-                    None => console.write(&text)?,
+                    None => console.exact(&text)?,
                     Some(path) => {
                         write_file(&path, &text, force)?;
                         console.note(&format!(

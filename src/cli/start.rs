@@ -17,7 +17,6 @@ use super::error::CliError;
 use super::exit::ExitCode;
 use super::model::{self, ModelCommand, ModelContext};
 use super::places::Places;
-use super::plain::plain;
 use super::{chat, each_once, logs, places, ps, runtime};
 use crate::admin::protocol::{ArchonView, HouseView, Op, Reply};
 use crate::models_on_disk;
@@ -110,7 +109,7 @@ async fn prepare(console: &mut Console, names: &[String]) -> Result<(), CliError
     ))?;
     let pull = ModelCommand::Pull { name: starter.id.clone(), from: None, mmproj: false };
     let context = ModelContext { library: library.clone(), json: false, terminal: console.terminals().error };
-    model::run(pull, &context).await?;
+    model::run(console, pull, &context).await?;
     Ok(())
 }
 
@@ -239,8 +238,7 @@ fn report(console: &mut Console, house: &HouseView, name: &str) -> Result<(), Cl
     let Some(archon) = house.archons.iter().find(|archon| archon.archon == name) else {
         return Err(ClientError::Protocol.into());
     };
-    let headline = console.bold(&plain(&headline(archon)));
-    console.line(&headline)?;
+    console.headline(&headline(archon))?;
     let talk = console.typed(&format!("`archond chat {name}`")).replace('`', "");
     console.line(&format!("  talk     {talk}"))?;
     console.line(&format!("  listens  {} ({})", archon.channels.join(", "), house.socket))?;

@@ -3,7 +3,6 @@ use std::io;
 
 use crate::admin::protocol::{AnswerView, TurnView};
 use crate::cli::console::Console;
-use crate::cli::plain::plain;
 
 /// How an answer is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +91,7 @@ impl AnswerOnScreen {
         // A terminal shows no empty lines before the answer.
         let text = if self.shown.is_empty() { text.trim_start() } else { text };
         self.shown.push_str(text);
-        console.write(&plain(text))
+        console.write(text)
     }
 
     fn on_retrying(&mut self, console: &mut Console) -> io::Result<()> {
@@ -118,16 +117,16 @@ impl AnswerOnScreen {
                 if self.display == Display::Stream {
                     console.end_line()?;
                 }
-                return console.error(&plain(answer.text.trim_end()));
+                return console.error(answer.text.trim_end());
             }
             _ => {}
         }
         match remainder(&self.shown, &answer.text) {
-            Remainder::Rest(rest) => console.write(&plain(rest))?,
+            Remainder::Rest(rest) => console.write(rest)?,
             Remainder::Anew(whole) => {
                 console.end_line()?;
                 console.note("(the whole answer)")?;
-                console.write(&plain(whole))?;
+                console.write(whole)?;
             }
         }
         if console.terminals().output {

@@ -7,6 +7,7 @@ use archond_models::progress::{Progress, Stage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::super::moment::bytes;
+use super::super::plain::plain;
 
 /// The bar while bytes come at a rate that can be told.
 const BAR: &str = "{msg} [{bar:24}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
@@ -41,7 +42,7 @@ impl Meter {
             None => {
                 if let Some(line) = self.line(progress) {
                     // Progress that nobody can read is no reason to stop the work.
-                    let _ = writeln!(io::stderr().lock(), "{line}");
+                    let _ = writeln!(io::stderr().lock(), "{}", plain(&line));
                 }
             }
         }
@@ -59,6 +60,8 @@ impl Meter {
             Stage::Waiting { .. } => format!("{}: {}", self.name, words(&progress.stage)),
             stage => format!("{} {}", words(stage), self.name),
         };
+        // The name is a path as it was typed, the reason a server's.
+        let message = plain(&message).into_owned();
         if bar.message() != message {
             // A new stage has a rate of its own. Bytes of earlier runs are no part of it.
             let template = if progress.total.is_some() { BAR } else { SPINNER };

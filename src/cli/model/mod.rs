@@ -1,11 +1,12 @@
 //! `archond model`: the models on disk and those that can be fetched.
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use archond_models::catalogue::UnknownModel;
 use archond_models::download::{Downloader, Origin, Piece, PullError, Settings};
 use archond_models::library::{Entry, Library, LibraryError, Placement, State};
 
+use super::console::Console;
 use super::exit::ExitCode;
 use super::moment::bytes;
 
@@ -153,18 +154,28 @@ fn exit_code_of_pull(error: &PullError) -> ExitCode {
 }
 
 /// Does what the command says.
-pub async fn run(command: ModelCommand, ctx: &ModelContext) -> Result<(), ModelCliError> {
+pub(super) async fn run(
+    console: &mut Console,
+    command: ModelCommand,
+    ctx: &ModelContext,
+) -> Result<(), ModelCliError> {
     match command {
-        ModelCommand::Pull { name, from, mmproj } => pull(ctx, &name, from.as_deref(), mmproj).await,
-        ModelCommand::Ls { all } => ls(ctx, all),
-        ModelCommand::Show { name } => show(ctx, &name),
-        ModelCommand::Import { path, name, link } => import(ctx, &path, name.as_deref(), link),
-        ModelCommand::Verify { name } => verify(ctx, &name),
-        ModelCommand::Rm { name, yes } => rm(ctx, &name, yes),
+        ModelCommand::Pull { name, from, mmproj } => pull(console, ctx, &name, from.as_deref(), mmproj).await,
+        ModelCommand::Ls { all } => ls(console, ctx, all),
+        ModelCommand::Show { name } => show(console, ctx, &name),
+        ModelCommand::Import { path, name, link } => import(console, ctx, &path, name.as_deref(), link),
+        ModelCommand::Verify { name } => verify(console, ctx, &name),
+        ModelCommand::Rm { name, yes } => rm(console, ctx, &name, yes),
     }
 }
 
-async fn pull(ctx: &ModelContext, name: &str, from: Option<&str>, mmproj: bool) -> Result<(), ModelCliError> {
+async fn pull(
+    console: &mut Console,
+    ctx: &ModelContext,
+    name: &str,
+    from: Option<&str>,
+    mmproj: bool,
+) -> Result<(), ModelCliError> {
     let model = ctx.library.catalogue().find(name)?.clone();
     let from = from.map(str::parse::<Origin>).transpose()?;
     let downloader = Downloader::new(Settings::from_process()?)?;
@@ -181,36 +192,41 @@ async fn pull(ctx: &ModelContext, name: &str, from: Option<&str>, mmproj: bool) 
         let pulled = pulled?;
         let outcome = if pulled.already { "is here already" } else { "is ready" };
         let record = &pulled.stored.record;
-        say(&format!("{what} {outcome}: {}, sha256 {}", bytes(record.bytes), record.sha256))?;
+        console.line(&format!("{what} {outcome}: {}, sha256 {}", bytes(record.bytes), record.sha256))?;
     }
     Ok(())
 }
 
-fn ls(ctx: &ModelContext, all: bool) -> Result<(), ModelCliError> {
+fn ls(console: &mut Console, ctx: &ModelContext, all: bool) -> Result<(), ModelCliError> {
     let mut entries = ctx.library.list();
     entries.retain(|entry| all || entry.state != State::Absent);
     if ctx.json {
         let views: Vec<_> = entries.iter().map(view::ModelJson::of).collect();
-        return Ok(say(&serde_json::to_string(&views).map_err(io::Error::other)?)?);
+        return Ok(console.json(&views)?);
     }
     if entries.is_empty() {
         let hint =
             "no model is on disk; `archond model ls --all` lists what `archond model pull NAME` can fetch";
-        return Ok(writeln!(io::stderr().lock(), "{hint}")?);
+        return Ok(console.note(hint)?);
     }
-    Ok(say(&view::table(&entries))?)
+    Ok(console.line(&view::table(&entries))?)
 }
 
-fn show(ctx: &ModelContext, name: &str) -> Result<(), ModelCliError> {
+fn show(console: &mut Console, ctx: &ModelContext, name: &str) -> Result<(), ModelCliError> {
     let entry = entry(ctx, name)?;
-    let text = match ctx.json {
-        true => serde_json::to_string(&view::ModelJson::of(&entry)).map_err(io::Error::other)?,
-        false => view::page(&entry),
-    };
-    Ok(say(&text)?)
+    Ok(match ctx.json {
+        true => console.json(&view::ModelJson::of(&entry))?,
+        false => console.line(&view::page(&entry))?,
+    })
 }
 
-fn import(ctx: &ModelContext, path: &Path, name: Option<&str>, link: bool) -> Result<(), ModelCliError> {
+fn import(
+    console: &mut Console,
+    ctx: &ModelContext,
+    path: &Path,
+    name: Option<&str>,
+    link: bool,
+) -> Result<(), ModelCliError> {
     let meter = Meter::new(ctx.terminal, &path.display().to_string());
     let placement = if link { Placement::Link } else { Placement::Copy };
     // An alias of the catalogue is as good as the id; anything else is a new name.
@@ -220,17 +236,17 @@ fn import(ctx: &ModelContext, path: &Path, name: Option<&str>, link: bool) -> Re
     meter.end();
     let imported = imported?;
     let outcome = if imported.already { "was in the library already" } else { "is in the library" };
-    say(&format!("{} {outcome} as `{}`", path.display(), imported.model.id))?;
+    console.line(&format!("{} {outcome} as `{}`", path.display(), imported.model.id))?;
     Ok(())
 }
 
-fn verify(ctx: &ModelContext, name: &str) -> Result<(), ModelCliError> {
+fn verify(console: &mut Console, ctx: &ModelContext, name: &str) -> Result<(), ModelCliError> {
     let entry = entry(ctx, name)?;
     let meter = Meter::new(ctx.terminal, &entry.model.id);
     let verified = ctx.library.verify(&entry.model.id, &|progress| meter.show(progress));
     meter.end();
     for stored in verified? {
-        say(&format!(
+        console.line(&format!(
             "{} is sound: {}, sha256 {}",
             stored.record.file,
             bytes(stored.record.bytes),
@@ -240,27 +256,25 @@ fn verify(ctx: &ModelContext, name: &str) -> Result<(), ModelCliError> {
     Ok(())
 }
 
-fn rm(ctx: &ModelContext, name: &str, yes: bool) -> Result<(), ModelCliError> {
+fn rm(console: &mut Console, ctx: &ModelContext, name: &str, yes: bool) -> Result<(), ModelCliError> {
     let entry = entry(ctx, name)?;
     let id = &entry.model.id;
     if entry.state == State::Absent && entry.model.role != archond_models::catalogue::Role::Own {
         return Err(LibraryError::NotOnDisk { id: id.clone() }.into());
     }
-    if !yes && !confirm(ctx, id)? {
+    if !yes && !confirm(console, ctx, id)? {
         return Ok(());
     }
     let freed = ctx.library.clone().remove(id)?;
-    say(&format!("{id} is removed: {} are free again", bytes(freed)))?;
+    console.line(&format!("{id} is removed: {} are free again", bytes(freed)))?;
     Ok(())
 }
 
-fn confirm(ctx: &ModelContext, id: &str) -> Result<bool, ModelCliError> {
+fn confirm(console: &mut Console, ctx: &ModelContext, id: &str) -> Result<bool, ModelCliError> {
     if !ctx.terminal || !io::stdin().is_terminal() {
         return Err(ModelCliError::Unconfirmed { id: id.to_owned() });
     }
-    let mut err = io::stderr().lock();
-    write!(err, "Remove {id} from {}? [y/N] ", ctx.library.dir().display())?;
-    err.flush()?;
+    console.ask(&format!("Remove {id} from {}? [y/N] ", ctx.library.dir().display()))?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
@@ -270,11 +284,4 @@ fn confirm(ctx: &ModelContext, id: &str) -> Result<bool, ModelCliError> {
 fn entry(ctx: &ModelContext, name: &str) -> Result<Entry, ModelCliError> {
     let id = &ctx.library.catalogue().find(name)?.id;
     ctx.library.entry(id).ok_or_else(|| LibraryError::NotOnDisk { id: id.clone() }.into())
-}
-
-/// Writes data.
-fn say(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
-    out.flush()
 }

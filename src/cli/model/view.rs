@@ -131,7 +131,7 @@ pub(super) fn page(entry: &Entry) -> String {
     let mut text = String::new();
     for (key, value) in lines {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{key:<14}{}", super::super::plain::plain(&value));
+        let _ = writeln!(text, "{key:<14}{value}");
     }
     text.truncate(text.trim_end().len());
     text
