@@ -110,7 +110,7 @@ impl Actor for HermesActor {
         let (msg, work) = opened.take_up(self.link.vitals()).await;
         work.run(async {
             match msg {
-                HermesMsg::Accepted { entry } => state.take_up(entry),
+                HermesMsg::Accepted { entry } => state.on_accepted(entry),
                 HermesMsg::TurnHappened { fact } => state.on_turn_happened(fact).await,
                 HermesMsg::TickElapsed => state.on_tick_elapsed().await,
             }
@@ -135,6 +135,18 @@ impl HermesState {
             ("commands running", self.commands.len().into()),
             ("failures that could not be told", self.unsaid.len().into()),
         ]
+    }
+
+    fn on_accepted(&mut self, entry: InboxEntry) {
+        // A report that was lost before this one is of an older message.
+        self.look_for_missed();
+        self.take_up(entry);
+    }
+
+    fn look_for_missed(&mut self) {
+        if self.missed.swap(false, Ordering::AcqRel) {
+            self.dispatch.missed();
+        }
     }
 
     fn take_up(&mut self, entry: InboxEntry) {
@@ -217,9 +229,7 @@ impl HermesState {
             let _ = self.args.harness.stop_turn(entry.session.clone()).await;
             self.failed(entry.id, attempt, TurnFailure::NoProgress(patience)).await;
         }
-        if self.missed.swap(false, Ordering::AcqRel) {
-            self.dispatch.missed();
-        }
+        self.look_for_missed();
         if self.dispatch.wants_refill() {
             self.refill().await;
         }

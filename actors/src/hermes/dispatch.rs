@@ -102,8 +102,16 @@ impl Dispatch {
         }
     }
 
-    /// Takes up a journalled message. One that is known is ignored; one that finds the window full stays in the store.
+    /// Takes up a message that was journalled just now. While the store may hold older ones that are not known here, it
+    /// stays there with them: it must not overtake those of its own session.
     pub(super) fn accept(&mut self, entry: InboxEntry) {
+        if !self.more_in_store {
+            self.take_up(entry);
+        }
+    }
+
+    /// One that is known is ignored; one that finds the window full stays in the store.
+    fn take_up(&mut self, entry: InboxEntry) {
         if self.known.contains(&entry.id) {
             return;
         }
@@ -233,7 +241,7 @@ impl Dispatch {
     pub(super) fn refill(&mut self, entries: Vec<InboxEntry>, complete: bool) {
         self.more_in_store = !complete;
         for entry in entries {
-            self.accept(entry);
+            self.take_up(entry);
         }
     }
 

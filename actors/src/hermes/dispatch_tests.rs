@@ -22,13 +22,20 @@ fn entry(id: u64, peer: u8) -> InboxEntry {
     }
 }
 
+/// A dispatch that has looked at the store, which was empty.
+fn dispatch(in_flight_max: usize, window_len_max: usize) -> Dispatch {
+    let mut dispatch = Dispatch::new(policy(in_flight_max, window_len_max));
+    dispatch.refill(vec![], true);
+    dispatch
+}
+
 fn next_id(dispatch: &mut Dispatch, now: Duration) -> Option<u64> {
     dispatch.next(now).map(|(entry, _)| entry.id.0)
 }
 
 #[test]
 fn sessions_take_turns_and_keep_their_order() {
-    let mut dispatch = Dispatch::new(policy(2, 100));
+    let mut dispatch = dispatch(2, 100);
     for (id, peer) in [(1, 1), (2, 1), (3, 1), (5, 2), (4, 2)] {
         dispatch.accept(entry(id, peer));
     }
@@ -45,7 +52,7 @@ fn sessions_take_turns_and_keep_their_order() {
 
 #[test]
 fn a_transient_failure_is_retried_three_times_with_growing_delay() {
-    let mut dispatch = Dispatch::new(policy(1, 10));
+    let mut dispatch = dispatch(1, 10);
     dispatch.accept(entry(1, 1));
     let mut now = SECOND;
     for (attempt, delay) in [(1, 1), (2, 2), (3, 4)] {
@@ -64,7 +71,7 @@ fn a_transient_failure_is_retried_three_times_with_growing_delay() {
 
 #[test]
 fn a_crash_is_retried_once_and_a_hopeless_try_never() {
-    let mut dispatch = Dispatch::new(policy(1, 10));
+    let mut dispatch = dispatch(1, 10);
     dispatch.accept(entry(1, 1));
     dispatch.next(SECOND);
     let verdict = dispatch.failed(InboxId(1), 1, TryEnd::Crashed, SECOND);
@@ -84,8 +91,39 @@ fn a_crash_is_retried_once_and_a_hopeless_try_never() {
 }
 
 #[test]
+fn a_report_does_not_overtake_what_is_still_in_the_store() {
+    let mut dispatch = dispatch(1, 2);
+    // Three find room, here or with the harness; the fourth stays in the store.
+    for (id, peer) in [(1, 1), (2, 2), (3, 3), (4, 4)] {
+        dispatch.accept(entry(id, peer));
+        if id == 1 {
+            assert_eq!(next_id(&mut dispatch, SECOND), Some(1));
+        }
+    }
+    assert!(dispatch.ended(InboxId(1)));
+    assert_eq!(next_id(&mut dispatch, SECOND), Some(2));
+    // There is room again when the same peer writes once more: his fourth message goes first all the same.
+    dispatch.accept(entry(5, 4));
+    assert!(dispatch.ended(InboxId(2)));
+    assert_eq!(next_id(&mut dispatch, SECOND), Some(3));
+    assert!(dispatch.ended(InboxId(3)) && dispatch.wants_refill());
+    assert_eq!(next_id(&mut dispatch, SECOND), None);
+    dispatch.refill(vec![entry(4, 4), entry(5, 4)], true);
+    assert_eq!(next_id(&mut dispatch, SECOND), Some(4));
+    assert!(dispatch.ended(InboxId(4)));
+    assert_eq!(next_id(&mut dispatch, SECOND), Some(5));
+    // The same after a report that was lost.
+    dispatch.missed();
+    dispatch.accept(entry(7, 4));
+    assert!(dispatch.ended(InboxId(5)));
+    assert_eq!(next_id(&mut dispatch, SECOND), None);
+    dispatch.refill(vec![entry(6, 4), entry(7, 4)], true);
+    assert_eq!(next_id(&mut dispatch, SECOND), Some(6));
+}
+
+#[test]
 fn only_a_try_without_progress_is_overdue() {
-    let mut dispatch = Dispatch::new(policy(2, 10));
+    let mut dispatch = dispatch(2, 10);
     dispatch.accept(entry(1, 1));
     dispatch.accept(entry(2, 2));
     dispatch.next(SECOND);
@@ -106,7 +144,7 @@ proptest! {
         in_flight_max in 1_usize..5,
         window in 1_usize..12,
     ) {
-        let mut dispatch = Dispatch::new(policy(in_flight_max, window));
+        let mut dispatch = dispatch(in_flight_max, window);
         let entries: Vec<InboxEntry> =
             peers.iter().zip(1_u64..).map(|(peer, id)| entry(id, *peer)).collect();
         let mut ended: Vec<InboxEntry> = Vec::new();
