@@ -1,16 +1,19 @@
 //! The whole house on doubles, in paused time: whatever is killed, each message is answered once.
+#[path = "fault_tests.rs"]
+mod faults;
+
 use std::collections::BTreeMap;
 
 use ractor::ActorRef;
 
 use super::*;
-use crate::domain::{AnswerKind, ModelId, OutboxEntry, TurnEvent};
+use crate::domain::{AnswerKind, ModelId, NewAnswer, OutboxEntry, TurnEnd, TurnEvent};
 use crate::harness::HarnessMsg;
 use crate::hermes::HermesMsg;
 use crate::link::Envelope;
 use crate::ports::StoreError;
 use crate::session::SessionMsg;
-use crate::testkit::{FakeEngine, MemStore, StoppedClock, archon_spec, message};
+use crate::testkit::{FakeEngine, FakeLoad, MemStore, StoppedClock, archon_spec, message};
 
 struct World {
     house: House,

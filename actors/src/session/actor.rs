@@ -9,11 +9,12 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::time::Instant;
 
 use super::handle::{SessionArgs, SessionError, SessionFact};
+use super::order::OpenOrder;
 use super::turn::{Effect, Turn, TurnFailure, View};
 use crate::compaction;
 use crate::domain::{
-    ActorState, GenerationId, InboxEntry, MessageKey, ModelId, NewAnswer, NewTurn, Priority, Prompt,
-    SessionHead, SessionSnapshot, SessionStatus, Summary, TurnEnd, TurnEvent, TurnRecord, Usage,
+    ActorState, InboxEntry, MessageKey, ModelId, NewAnswer, NewTurn, Priority, Prompt, SessionHead,
+    SessionSnapshot, SessionStatus, Summary, TurnEnd, TurnEvent, TurnRecord, Usage,
 };
 use crate::insight::{Inspection, Message};
 use crate::link::{Envelope, Link, answer};
@@ -87,7 +88,7 @@ struct Running {
     entry: InboxEntry,
     attempt: u32,
     turn: Turn,
-    generation: Option<GenerationId>,
+    generation: Option<OpenOrder>,
     queued: bool,
     progress_told: Option<Instant>,
 }
@@ -146,7 +147,8 @@ impl Actor for SessionActor {
         _me: ActorRef<Self::Msg>,
         state: &mut SessionState,
     ) -> Result<(), ActorProcessingErr> {
-        state.cancel_generation();
+        // Its request goes with it.
+        state.running = None;
         if let Some(timer) = state.idle_timer.take() {
             timer.abort();
         }
@@ -156,7 +158,6 @@ impl Actor for SessionActor {
 
 impl SessionState {
     async fn on_run_turn(&mut self, entry: InboxEntry, attempt: u32) {
-        self.cancel_generation();
         self.running = None;
         self.epoch += 1;
         if attempt > 1 {
@@ -211,7 +212,7 @@ impl SessionState {
         let Some(running) = &mut self.running else { return };
         running.queued = matches!(event, GenerationEvent::Queued { .. });
         if matches!(event, GenerationEvent::Finished { .. } | GenerationEvent::Failed { .. }) {
-            running.generation = None;
+            running.generation.take().into_iter().for_each(OpenOrder::ended);
         }
         let effects = running.turn.generation(event, view);
         self.perform(effects).await;
@@ -282,7 +283,7 @@ impl SessionState {
         let view = self.view();
         match (asked, &mut self.running) {
             (Ok(generation), Some(running)) => {
-                running.generation = Some(generation);
+                running.generation = Some(OpenOrder::new(self.args.pool.clone(), generation));
                 vec![]
             }
             (Err(error), Some(running)) => running.turn.refused(error, view),
@@ -354,8 +355,8 @@ impl SessionState {
     }
 
     fn cancel_generation(&mut self) {
-        if let Some(generation) = self.running.as_ref().and_then(|running| running.generation) {
-            self.args.pool.cancel(generation);
+        if let Some(generation) = self.running.as_ref().and_then(|running| running.generation.as_ref()) {
+            generation.cancel();
         }
     }
 
@@ -409,8 +410,8 @@ impl SessionState {
         if let Some(running) = &self.running {
             facts.push(("message", running.entry.id.to_string().into()));
             facts.push(("try", running.attempt.into()));
-            if let Some(generation) = running.generation {
-                facts.push(("request to the pool", generation.to_string().into()));
+            if let Some(generation) = &running.generation {
+                facts.push(("request to the pool", generation.id().to_string().into()));
             }
         }
         facts.extend([

@@ -3,6 +3,7 @@
 //! [`turn`] decides, [`actor`] does; outsiders hold a [`SessionHandle`].
 mod actor;
 mod handle;
+mod order;
 mod turn;
 
 pub use handle::{SessionArgs, SessionError, SessionFact, SessionHandle};
