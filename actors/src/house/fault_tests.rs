@@ -77,3 +77,66 @@ async fn a_session_that_is_killed_leaves_no_answer_running() {
     assert_eq!((status.slots_used, status.queued), (1, 0), "nobody reads the first answer any more");
     assert_eq!(world.engine.requests().len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_turn_could_not_begin_leaves_memory_too() {
+    let world = World::new().await;
+    world.start("ezra").await;
+    pass(Duration::from_secs(2)).await;
+    let error = StoreError::Io { path: "disk".into(), detail: "it hums".into() };
+    world.store.fail_reads(Some(error));
+    let answer = world.say("ezra", "p", "1", "hello").await;
+    assert_eq!(answer.kind, AnswerKind::Failure);
+    assert_eq!(world.actors(is_session).len(), 1);
+    pass(Duration::from_secs(700)).await;
+    assert_eq!(world.actors(is_session).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_streamed_before_a_restart_is_told_to_be_void() {
+    for victim in ["house/archons/ezra/harness", "house/pool", "house/memory"] {
+        let world = World::new().await;
+        world.start("ezra").await;
+        world.engine.set_token_delay(Duration::from_millis(100));
+        let mut watched = Watched::begin(&world, "1", "one two three four five six").await;
+        watched.until_words(3).await;
+        world.kill(victim);
+        let answer = watched.end().await;
+        assert_eq!(answer.text, "echo: one two three four five six", "{victim}");
+        assert_eq!((watched.text.as_str(), watched.retries), (answer.text.as_str(), 1), "{victim}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_goes_on_when_only_hermes_is_restarted() {
+    let world = World::new().await;
+    world.start("ezra").await;
+    world.engine.set_token_delay(Duration::from_millis(100));
+    let mut watched = Watched::begin(&world, "1", "one two three four five six").await;
+    watched.until_words(3).await;
+    world.kill("house/archons/ezra/hermes");
+    let answer = watched.end().await;
+    assert_eq!((watched.text.as_str(), watched.retries), (answer.text.as_str(), 0));
+    assert_eq!(world.engine.requests().len(), 1);
+    pass(Duration::from_secs(5)).await;
+    let status = world.house.archon_status(&id("ezra")).await.unwrap();
+    assert_eq!((status.in_flight, status.waiting), (0, 0), "Hermes knows that it ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_of_a_message_that_is_answered_ends_at_once() {
+    let world = World::new().await;
+    world.start("ezra").await;
+    world.engine.set_token_delay(Duration::from_millis(100));
+    let mut watched = Watched::begin(&world, "1", "one two three four five six").await;
+    watched.until_words(2).await;
+    // As when a commit is answered too late, or the session dies right after it.
+    let open = world.house.memory().pending(&id("ezra"), None, 10).await.unwrap();
+    let answer = NewAnswer { kind: AnswerKind::Answer, text: "kept".into() };
+    let end = TurnEnd { inbox: open[0].id, turn: None, answer, ended_unix_ms: 0 };
+    world.house.memory().end_turn(end).await.unwrap();
+    let began = tokio::time::Instant::now();
+    world.kill(SESSION);
+    assert_eq!(watched.end().await.text, "kept");
+    assert!(began.elapsed() < Duration::from_secs(3), "after {:?}", began.elapsed());
+}

@@ -18,7 +18,9 @@ use crate::domain::{
 };
 use crate::insight::{Inspection, Message};
 use crate::link::{Envelope, Link, answer};
+use crate::memory::MemoryError;
 use crate::pool::{GenerationEvent, GenerationOrder};
+use crate::ports::StoreError;
 use crate::routing::{self, RouteInput};
 
 /// Hermes' shortest sensible patience is many times this; telling each token would only cost time.
@@ -27,7 +29,7 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 const SUMMARY_TOKENS_MAX: u32 = 400;
 
 pub(crate) enum SessionMsg {
-    /// Begin a turn, instead of the one that runs, if one does.
+    /// Begin a turn, instead of the one that runs, if one does; a try of the same message that is no later one goes on.
     RunTurn { entry: InboxEntry, attempt: u32 },
     /// End the running turn at its next step.
     StopTurn,
@@ -158,14 +160,25 @@ impl Actor for SessionActor {
 
 impl SessionState {
     async fn on_run_turn(&mut self, entry: InboxEntry, attempt: u32) {
+        let inbox = entry.id;
+        let asked_again = |running: &&mut Running| running.entry.id == inbox && attempt <= running.attempt;
+        if let Some(running) = self.running.as_mut().filter(asked_again) {
+            // Hermes was restarted and asks for what runs already.
+            running.attempt = attempt;
+            return;
+        }
         self.running = None;
         self.epoch += 1;
-        if attempt > 1 {
-            self.args.observers.publish(&entry.message_key(), TurnEvent::Retrying { attempt });
-        }
-        if let Err(failure) = self.prepare(&entry).await {
-            let inbox = entry.id;
-            return (self.args.report)(SessionFact::Failed { inbox, attempt, failure });
+        match self.prepare(&entry).await {
+            Ok(1) => {}
+            Ok(attempt) => {
+                self.args.observers.publish(&entry.message_key(), TurnEvent::Retrying { attempt });
+            }
+            Err(error) => {
+                let fact = self.without_a_turn(&entry, attempt, error).await;
+                (self.args.report)(fact);
+                return self.set_idle_timer();
+            }
         }
         let (turn, effects) = Turn::begin(entry.text.clone(), self.view());
         self.running =
@@ -173,13 +186,12 @@ impl SessionState {
         self.perform(effects).await;
     }
 
-    /// Counts the try, and reads the conversation if that was not done before.
-    async fn prepare(&mut self, entry: &InboxEntry) -> Result<(), TurnFailure> {
-        let failed = |error: crate::memory::MemoryError| TurnFailure::Memory(error.to_string());
-        self.args.memory.begin_attempt(entry.id).await.map_err(failed)?;
+    /// Counts the try, over all lives of the daemon, and reads the conversation if that was not done before.
+    async fn prepare(&mut self, entry: &InboxEntry) -> Result<u32, MemoryError> {
+        let number = self.args.memory.begin_attempt(entry.id).await?;
         if self.memory.is_none() {
             let key = self.args.key.clone();
-            let kept = self.args.memory.session(&key).await.map_err(failed)?;
+            let kept = self.args.memory.session(&key).await?;
             let now = self.args.clock.now_unix_ms();
             self.memory = Some(kept.unwrap_or_else(|| SessionSnapshot {
                 head: SessionHead {
@@ -195,7 +207,19 @@ impl SessionState {
                 self.last = LastTurn { usage: last.usage, model: Some(last.model.clone()) };
             }
         }
-        Ok(())
+        Ok(number)
+    }
+
+    /// What a try came to that could not begin: perhaps an earlier one was kept, and nobody heard of it.
+    async fn without_a_turn(&self, entry: &InboxEntry, attempt: u32, error: MemoryError) -> SessionFact {
+        let inbox = entry.id;
+        if matches!(error, MemoryError::Store(StoreError::NotFound { .. }))
+            && let Ok(Some(answer)) = self.args.memory.answer_to(inbox).await
+        {
+            self.args.observers.publish(&entry.message_key(), TurnEvent::Ended { answer });
+            return SessionFact::Ended { inbox };
+        }
+        SessionFact::Failed { inbox, attempt, failure: TurnFailure::Memory(error.to_string()) }
     }
 
     async fn on_stop_turn(&mut self) {

@@ -122,7 +122,8 @@ impl SessionHandle {
         Ok(actor.get_cell())
     }
 
-    /// Begins a turn. What comes of it is reported as [`SessionFact`]s. A turn that runs is given up for it.
+    /// Begins a turn. What comes of it is reported as [`SessionFact`]s. A turn that runs is given up for it,
+    /// unless it is of the same message and no earlier try.
     pub fn run_turn(&self, entry: InboxEntry, attempt: u32) -> Result<(), SessionError> {
         Ok(self.link.cast(SessionMsg::RunTurn { entry, attempt })?)
     }
