@@ -31,6 +31,8 @@ pub(crate) enum HarnessMsg {
     Dispatch { entry: InboxEntry, attempt: u32 },
     /// End the running turn of a session. Answers whether one was running.
     StopTurn { session: SessionKey, reply: RpcReplyPort<Result<bool, HarnessError>> },
+    /// Give the try of a message up, without an answer.
+    GiveUpTurn { session: SessionKey, inbox: InboxId },
     /// Take a session out of memory. Refused while it runs a turn.
     Release { session: SessionKey, reply: RpcReplyPort<Result<(), HarnessError>> },
     /// Fact from a session.
@@ -48,6 +50,7 @@ impl Message for HarnessMsg {
         match self {
             Self::Dispatch { .. } => "dispatch",
             Self::StopTurn { .. } => "stop-turn",
+            Self::GiveUpTurn { .. } => "give-up-turn",
             Self::Release { .. } => "release",
             Self::SessionHappened { fact, .. } => fact.kind(),
             Self::SessionExited { .. } => "session-exited",
@@ -61,6 +64,7 @@ impl Message for HarnessMsg {
             Self::Dispatch { entry, attempt } => {
                 Some(format!("message {} of {}, try {attempt}", entry.id, entry.session))
             }
+            Self::GiveUpTurn { session, inbox } => Some(format!("message {inbox} of {session}")),
             Self::StopTurn { session, .. } | Self::Release { session, .. } => Some(session.to_string()),
             Self::SessionHappened { fact, .. } => fact.about(),
             Self::SessionExited { child, .. } => Some(child.clone()),
@@ -120,6 +124,7 @@ impl Actor for HarnessActor {
             match msg {
                 HarnessMsg::Dispatch { entry, attempt } => state.on_dispatch(entry, attempt).await,
                 HarnessMsg::StopTurn { session, reply } => answer(reply, state.stop_turn(&session)),
+                HarnessMsg::GiveUpTurn { session, inbox } => state.on_give_up_turn(&session, inbox),
                 HarnessMsg::Release { session, reply } => {
                     let released = state.release(session).await;
                     answer(reply, released);
@@ -249,6 +254,16 @@ impl HarnessState {
                 Ok(true)
             }
             Some(_) | None => Ok(false),
+        }
+    }
+
+    fn on_give_up_turn(&mut self, session: &SessionKey, inbox: InboxId) {
+        let resident = self.sessions.get_mut(session);
+        let runs = |resident: &&mut Resident| resident.running.is_some_and(|(id, _)| id == inbox);
+        if let Some(resident) = resident.filter(runs) {
+            resident.running = None;
+            // One that is beyond hearing it is replaced by the next try.
+            let _ = resident.handle.give_up_turn(inbox);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell, SpawnErr};
 
 use super::actor::{HarnessActor, HarnessMsg};
-use crate::domain::{ArchonSpec, InboxEntry, SessionKey, SessionStatus};
+use crate::domain::{ArchonSpec, InboxEntry, InboxId, SessionKey, SessionStatus};
 use crate::house::ArchonCounters;
 use crate::insight::{Roster, Vitals};
 use crate::link::{Link, LinkError};
@@ -97,6 +97,11 @@ impl HarnessHandle {
     /// Ends the running turn of a session at its next step. Answers whether one was running.
     pub async fn stop_turn(&self, session: SessionKey) -> Result<bool, HarnessError> {
         self.link.call(CALL_TIMEOUT, |reply| HarnessMsg::StopTurn { session, reply }).await
+    }
+
+    /// Has the try of a message given up, without an answer. A harness that is gone has given it up already.
+    pub fn give_up_turn(&self, session: SessionKey, inbox: InboxId) -> Result<(), HarnessError> {
+        Ok(self.link.cast(HarnessMsg::GiveUpTurn { session, inbox })?)
     }
 
     /// Takes a session out of memory, so that what the store holds of it can be changed.

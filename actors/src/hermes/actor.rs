@@ -225,8 +225,8 @@ impl HermesState {
             if self.unsaid.contains_key(&entry.id) {
                 continue;
             }
-            // The session may be beyond hearing it; the next try replaces the turn in any case.
-            let _ = self.args.harness.stop_turn(entry.session.clone()).await;
+            // The harness may be beyond hearing it; the next try replaces the turn in any case.
+            let _ = self.args.harness.give_up_turn(entry.session.clone(), entry.id);
             self.failed(entry.id, attempt, TurnFailure::NoProgress(patience)).await;
         }
         self.look_for_missed();

@@ -62,6 +62,17 @@ impl World {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_try_without_progress_is_begun_again_and_not_taken_for_a_stop() {
+    let world = World::new().await;
+    world.engine.set_load(&model(), FakeLoad::Takes(Duration::from_secs(16)));
+    let mut spec = archon_spec("ezra", &model()).unwrap();
+    spec.fit.progress_timeout = Duration::from_secs(2);
+    spec.fit.retry_backoff = Duration::from_secs(5);
+    world.house.start_archon(spec).await.unwrap();
+    assert_eq!(world.say("ezra", "p", "1", "hello").await.text, "echo: hello");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_is_killed_leaves_no_answer_running() {
     let world = World::new().await;
     world.engine.set_slots(1);

@@ -13,7 +13,7 @@ use super::order::OpenOrder;
 use super::turn::{Effect, Turn, TurnFailure, View};
 use crate::compaction;
 use crate::domain::{
-    ActorState, InboxEntry, MessageKey, ModelId, NewAnswer, NewTurn, Priority, Prompt, SessionHead,
+    ActorState, InboxEntry, InboxId, MessageKey, ModelId, NewAnswer, NewTurn, Priority, Prompt, SessionHead,
     SessionSnapshot, SessionStatus, Summary, TurnEnd, TurnEvent, TurnRecord, Usage,
 };
 use crate::insight::{Inspection, Message};
@@ -33,6 +33,8 @@ pub(crate) enum SessionMsg {
     RunTurn { entry: InboxEntry, attempt: u32 },
     /// End the running turn at its next step.
     StopTurn,
+    /// Give the try of this message up: Hermes lost patience and begins another one, or has told its sender.
+    GiveUpTurn { inbox: InboxId },
     /// Fact from the pool about the `ask`th request of this session.
     GenerationHappened { ask: u64, event: GenerationEvent },
     /// Fact from the timer that was set when turn number `epoch` ended.
@@ -46,6 +48,7 @@ impl Message for SessionMsg {
         match self {
             Self::RunTurn { .. } => "run-turn",
             Self::StopTurn => "stop-turn",
+            Self::GiveUpTurn { .. } => "give-up-turn",
             Self::GenerationHappened { .. } => "generation-happened",
             Self::IdleElapsed { .. } => "idle-elapsed",
             Self::GetStatus { .. } => "get-status",
@@ -55,6 +58,7 @@ impl Message for SessionMsg {
     fn about(&self) -> Option<String> {
         match self {
             Self::RunTurn { entry, attempt } => Some(format!("message {}, try {attempt}", entry.id)),
+            Self::GiveUpTurn { inbox } => Some(format!("message {inbox}")),
             Self::GenerationHappened { event, .. } => Some(event.kind().to_owned()),
             Self::StopTurn | Self::IdleElapsed { .. } | Self::GetStatus { .. } => None,
         }
@@ -132,6 +136,7 @@ impl Actor for SessionActor {
             match msg {
                 SessionMsg::RunTurn { entry, attempt } => state.on_run_turn(entry, attempt).await,
                 SessionMsg::StopTurn => state.on_stop_turn().await,
+                SessionMsg::GiveUpTurn { inbox } => state.on_give_up_turn(inbox),
                 SessionMsg::GenerationHappened { ask, event } => {
                     state.on_generation_happened(ask, event).await
                 }
@@ -225,6 +230,12 @@ impl SessionState {
     async fn on_stop_turn(&mut self) {
         let effects = self.running.as_mut().map(|running| running.turn.stop());
         self.perform(effects.unwrap_or_default()).await;
+    }
+
+    fn on_give_up_turn(&mut self, inbox: InboxId) {
+        if self.running.take_if(|running| running.entry.id == inbox).is_some() {
+            self.set_idle_timer();
+        }
     }
 
     async fn on_generation_happened(&mut self, ask: u64, event: GenerationEvent) {
@@ -354,7 +365,7 @@ impl SessionState {
         self.set_idle_timer();
     }
 
-    fn remember(&mut self, inbox: crate::domain::InboxId, turn: Option<NewTurn>, now: u64) {
+    fn remember(&mut self, inbox: InboxId, turn: Option<NewTurn>, now: u64) {
         let (Some(memory), Some(turn)) = (&mut self.memory, turn) else { return };
         self.last = LastTurn { usage: turn.usage, model: Some(turn.model.clone()) };
         memory.turns.push(TurnRecord {

@@ -133,6 +133,11 @@ impl SessionHandle {
         Ok(self.link.cast(SessionMsg::StopTurn)?)
     }
 
+    /// Drops the running turn of this message without an answer, if it runs.
+    pub fn give_up_turn(&self, inbox: InboxId) -> Result<(), SessionError> {
+        Ok(self.link.cast(SessionMsg::GiveUpTurn { inbox })?)
+    }
+
     /// What the session says of itself.
     pub async fn status(&self) -> Result<SessionStatus, SessionError> {
         self.link.call(CALL_TIMEOUT, |reply| SessionMsg::GetStatus { reply }).await
