@@ -1,7 +1,7 @@
 //! Finds or brings up the session of each message. Talks down to the sessions; Hermes talks to it.
 //!
 //! A session that dies is forgotten and its message given back to Hermes; the next message brings it up again.
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ pub(super) struct HarnessActor {
 pub(super) struct HarnessState {
     link: Link<HarnessMsg>,
     args: HarnessArgs,
-    sessions: HashMap<SessionKey, Resident>,
+    sessions: BTreeMap<SessionKey, Resident>,
     /// Numbers the incarnations of sessions: facts of an earlier one are stale.
     incarnations: u64,
     /// Counts dispatches, to know which session was quiet for longest.
@@ -109,7 +109,7 @@ impl Actor for HarnessActor {
     ) -> Result<HarnessState, ActorProcessingErr> {
         self.link.attach(me);
         let link = self.link.clone();
-        Ok(HarnessState { link, args, sessions: HashMap::new(), incarnations: 0, dispatches: 0 })
+        Ok(HarnessState { link, args, sessions: BTreeMap::new(), incarnations: 0, dispatches: 0 })
     }
 
     async fn handle(
@@ -182,7 +182,8 @@ impl HarnessState {
         resident.dispatched = dispatched;
         resident.running = Some((entry.id, attempt));
         if let Err(error) = resident.handle.run_turn(entry, attempt) {
-            self.sessions.remove(&key);
+            // Stopped, not just forgotten: two actors must never hold one conversation.
+            self.passivate(&key).await;
             return Err(unavailable(error.to_string()));
         }
         Ok(())
@@ -269,9 +270,11 @@ impl HarnessState {
 
     async fn on_session_happened(&mut self, child: &str, fact: SessionFact) {
         if let SessionFact::Idle { key } = &fact {
-            let quiet = self.sessions.get(key).is_some_and(|r| r.child == child && r.running.is_none());
-            if quiet {
-                self.passivate(&key.clone()).await;
+            match self.sessions.get(key).filter(|resident| resident.child == child) {
+                Some(resident) if resident.running.is_some() => {}
+                Some(_) => self.passivate(&key.clone()).await,
+                // It came up after its start was given up: nobody else will ever stop it.
+                None => drop(self.args.sessions.stop_child(child).await),
             }
             return;
         }

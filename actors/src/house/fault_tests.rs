@@ -73,6 +73,26 @@ async fn a_try_without_progress_is_begun_again_and_not_taken_for_a_stop() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_takes_no_more_messages_is_replaced_not_doubled() {
+    let world = World::new().await;
+    world.start("ezra").await;
+    world.engine.set_token_delay(Duration::from_millis(100));
+    let mut watched = Watched::begin(&world, "1", "one two three four five six").await;
+    watched.until_words(2).await;
+    world.suspend(SESSION, true);
+    let key: SessionKey = "ezra/cli/p/main".parse().unwrap();
+    let mut stops = 0;
+    while world.house.stop_turn(key.clone()).await.is_ok() {
+        stops += 1;
+        assert!(stops < 100, "its mailbox has no bound");
+    }
+    assert_eq!(watched.end().await.text, "echo: one two three four five six");
+    assert_eq!(world.actors(is_session).len(), 1, "two actors hold one conversation");
+    pass(Duration::from_secs(700)).await;
+    assert_eq!(world.actors(is_session).len(), 0, "nobody stops it any more");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_is_killed_leaves_no_answer_running() {
     let world = World::new().await;
     world.engine.set_slots(1);
