@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use archond_actors::domain::{ArchonId, ArchonSpec};
 use archond_actors::house::{House, HouseArgs, HouseError};
+use archond_actors::insight::note_panic;
 use archond_actors::memory::MemorySettings;
 use archond_actors::pool::PoolSettings;
 use archond_actors::ports::Clock;
@@ -17,7 +18,7 @@ use tokio::sync::Notify;
 use crate::admin::{AdminContext, AdminListener, BindError, ProfileError};
 use crate::clock::SystemClock;
 use crate::engine::{LlamaEngine, WorkerLimits};
-use crate::logging::{self, LoggingError};
+use crate::logging::{self, LogLevels, LoggingError};
 use crate::models_on_disk::{self, ModelsError, ModelsOnDisk};
 use crate::settings::{self, Amount, PathsError, Settings, SettingsFaults, Sources};
 use crate::store::{OpenError, RedbStore};
@@ -103,18 +104,28 @@ pub fn run(options: &RunOptions) -> Result<(), DaemonError> {
     for directory in [&settings.house.data_dir, &sources.paths.state, &sources.paths.run, &logs] {
         settings::private_dir(directory)?;
     }
-    let _log_guard = logging::start(&logs, settings.house.log_level.as_str(), options.log_to_stderr)?;
+    let (_log_guard, log) = logging::start(&logs, settings.house.log_level.as_str(), options.log_to_stderr)?;
+    remember_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
         .enable_all()
         .build()
         .map_err(|source| DaemonError::System { what: "the runtime could not be started", source })?;
-    let ended = runtime.block_on(serve(sources, settings, archons, logs));
+    let ended = runtime.block_on(serve(sources, settings, archons, logs, Arc::new(log)));
     runtime.shutdown_timeout(RUNTIME_STOP_TIMEOUT);
     if let Err(error) = &ended {
         tracing::error!(%error, "the daemon ends");
     }
     ended
+}
+
+/// Keeps the place of a panic with the actor that panicked, for `archond repl`; what is printed stays as it is.
+fn remember_panics() {
+    let printing = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        note_panic(&format!("{info}\n{}", std::backtrace::Backtrace::force_capture()));
+        printing(info);
+    }));
 }
 
 fn archons_to_start(settings: &Settings, named: &[String]) -> Result<Vec<ArchonSpec>, DaemonError> {
@@ -137,6 +148,7 @@ async fn serve(
     settings: Settings,
     archons: Vec<ArchonSpec>,
     logs: PathBuf,
+    log: Arc<LogLevels>,
 ) -> Result<(), DaemonError> {
     let system = |what| move |source| DaemonError::System { what, source };
     let mut terminate = signal(SignalKind::terminate()).map_err(system("signals cannot be handled"))?;
@@ -155,6 +167,7 @@ async fn serve(
         started_unix_ms: clock.now_unix_ms(),
         socket: settings.house.socket.display().to_string(),
         logs: logs.display().to_string(),
+        log,
     });
     for archon in archons {
         let id = archon.id.clone();

@@ -15,7 +15,8 @@ use archond_actors::ports::{Clock, StoreError};
 use tokio::sync::{Notify, mpsc};
 
 use super::protocol::{ErrorCode, Op, Reply, Request, Response, TurnView};
-use super::views;
+use super::{operator, views};
+use crate::logging::LogLevels;
 
 /// The channel of terminals.
 const CLI_CHANNEL: &str = "cli";
@@ -70,6 +71,8 @@ pub struct AdminContext {
     pub socket: String,
     /// Where its logs are.
     pub logs: String,
+    /// What is logged.
+    pub log: Arc<LogLevels>,
 }
 
 /// Who asks.
@@ -99,9 +102,9 @@ impl Caller {
 }
 
 /// Why an operation was not done.
-struct Refusal {
-    code: ErrorCode,
-    message: String,
+pub(super) struct Refusal {
+    pub(super) code: ErrorCode,
+    pub(super) message: String,
 }
 
 impl From<archond_actors::domain::IdError> for Refusal {
@@ -185,6 +188,7 @@ pub(super) async fn perform(
             let chat = Chat { id, archon, text, key, thread };
             chat.run(&caller, &context, &sender).await
         }
+        Op::Inside(op) => operator::perform(id, op, &context, &sender).await,
         other => simple(other, &caller, &context).await,
     };
     let reply = reply.unwrap_or_else(|Refusal { code, message }| Reply::Error { code, message });
@@ -238,7 +242,9 @@ async fn simple(op: Op, caller: &Caller, context: &AdminContext) -> Result<Reply
             Ok(Reply::Done)
         }
         Op::Shutdown => Ok(Reply::Done),
-        Op::Chat { .. } => Err(Refusal { code: ErrorCode::BadRequest, message: "a chat is a stream".into() }),
+        Op::Chat { .. } | Op::Inside(_) => {
+            Err(Refusal { code: ErrorCode::BadRequest, message: "this is a stream".into() })
+        }
     }
 }
 

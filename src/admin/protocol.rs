@@ -5,6 +5,8 @@
 //! Requests of one connection run side by side. A line longer than [`LINE_BYTES_MAX`] or not UTF-8 is answered by an error.
 use serde::{Deserialize, Serialize};
 
+use super::operator::{InsideOp, InsideReply};
+
 /// Longest line, in bytes: a message of the greatest permitted size, every character escaped.
 pub const LINE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
@@ -82,6 +84,8 @@ pub enum Op {
         /// Which.
         archon: String,
     },
+    /// Look inside, or act on an actor.
+    Inside(InsideOp),
     /// End the daemon. Answered by [`Reply::Done`] at once; the connection ends when everything has ended.
     Shutdown,
 }
@@ -118,6 +122,8 @@ pub enum Reply {
     Sessions(Vec<SessionView>),
     /// Turns of a session, with its summary.
     Turns(TurnsView),
+    /// What was seen inside.
+    Inside(InsideReply),
 }
 
 /// The kinds of refusal.
@@ -286,6 +292,12 @@ pub struct ModelView {
     pub crashes: u32,
     /// Tokens generated.
     pub tokens: u64,
+    /// Tokens of all prompts.
+    #[serde(default)]
+    pub prompt_tokens: u64,
+    /// How many of those did not have to be read again.
+    #[serde(default)]
+    pub cached_tokens: u64,
     /// The last failure.
     pub last_error: Option<String>,
 }

@@ -113,7 +113,7 @@ fn archon_view(archon: &ArchonStatus, context: &AdminContext) -> ArchonView {
     }
 }
 
-fn model_view(model: &ModelStatus) -> ModelView {
+pub(super) fn model_view(model: &ModelStatus) -> ModelView {
     let (state, percent) = match model.state {
         ModelState::Idle => ("idle", None),
         ModelState::Loading { percent } => ("loading", Some(percent)),
@@ -133,6 +133,8 @@ fn model_view(model: &ModelStatus) -> ModelView {
         context_tokens: model.context_tokens,
         crashes: model.crashes,
         tokens: model.tokens,
+        prompt_tokens: model.prompt_tokens,
+        cached_tokens: model.cached_tokens,
         last_error: model.last_error.clone(),
     }
 }

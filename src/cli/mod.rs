@@ -13,12 +13,14 @@ mod console;
 mod error;
 pub mod exit;
 mod lifecycle;
+mod line_editor;
 mod logs;
 pub mod model;
 mod moment;
 mod places;
 mod plain;
 mod ps;
+mod repl;
 mod run;
 mod session;
 pub mod settings_view;
@@ -67,6 +69,7 @@ enum Command {
         #[command(subcommand)]
         command: session::SessionCommand,
     },
+    Repl(repl::ReplArgs),
     /// Show what the daemon wrote into its log
     Logs(logs::LogsArgs),
     /// Profiles: what an Archon is
@@ -149,6 +152,7 @@ fn perform(console: &mut Console, command: Command) -> Result<ExitCode, CliError
         Command::Stop { names } => lifecycle::stop(console, &each_once(&names)),
         Command::Shutdown => lifecycle::shutdown(console),
         Command::Session { command } => session::run(console, command),
+        Command::Repl(args) => repl::run(console, &args),
         Command::Logs(args) => logs::run(console, &args),
         Command::Archon { command, json } => {
             about_settings(console, |sources, out| archon::run(&command, sources, json, out))

@@ -21,12 +21,18 @@ pub(super) fn run(console: &mut Console, json: bool) -> Result<ExitCode, CliErro
         console.json(&house)?;
         return Ok(ExitCode::Ok);
     }
+    show(console, &house)?;
+    Ok(ExitCode::Ok)
+}
+
+/// Shows a house.
+pub(super) fn show(console: &mut Console, house: &HouseView) -> Result<(), CliError> {
     console.line(&archon_table(&house.archons))?;
     if !house.models.is_empty() {
         console.line("")?;
         console.line(&model_table(&house.models))?;
     }
-    for line in troubles(&house) {
+    for line in troubles(house) {
         console.line(&line)?;
     }
     console.note(&format!(
@@ -36,10 +42,10 @@ pub(super) fn run(console: &mut Console, json: bool) -> Result<ExitCode, CliErro
         bytes(house.memory_bytes),
         ago(now_unix_ms(), house.started_unix_ms)
     ))?;
-    for notice in notices(&house) {
+    for notice in notices(house) {
         console.note(&notice)?;
     }
-    Ok(ExitCode::Ok)
+    Ok(())
 }
 
 /// Shows the models.
@@ -107,7 +113,7 @@ fn archon_table(archons: &[ArchonView]) -> String {
     )
 }
 
-fn model_table(models: &[ModelView]) -> String {
+pub(super) fn model_table(models: &[ModelView]) -> String {
     let row = |model: &ModelView| {
         let state = match model.percent {
             Some(percent) => format!("{} {percent} %", model.state),
@@ -186,6 +192,8 @@ mod tests {
             context_tokens: 8192,
             crashes: 1,
             tokens: 1234,
+            prompt_tokens: 0,
+            cached_tokens: 0,
             last_error: None,
         };
         let archons = [archon, quarantined];

@@ -274,6 +274,8 @@ mod tests {
             context_tokens: 8192,
             crashes: 0,
             tokens: 0,
+            prompt_tokens: 0,
+            cached_tokens: 0,
             last_error: None,
         };
         let house = HouseView {

@@ -19,4 +19,6 @@ pub use session::{NewAnswer, NewTurn, SessionHead, SessionSnapshot, Summary, Tur
 pub use spec::{
     ArchonLimits, ArchonSpec, ContextPolicy, FitPolicy, Priority, Route, RouteCondition, RouteRule,
 };
-pub use status::{ActorState, ArchonStatus, HouseStatus, ModelState, ModelStatus, PoolStatus, SessionStatus};
+pub use status::{
+    ActorState, ArchonStatus, HouseStatus, ModelState, ModelStatus, PoolStatus, QueuedRequest, SessionStatus,
+};

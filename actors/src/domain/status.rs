@@ -2,7 +2,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::ids::{ArchonId, ModelId, SessionKey};
+use super::ids::{ArchonId, GenerationId, ModelId, SessionKey};
 
 /// The state of an actor or a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -143,8 +143,27 @@ pub struct ModelStatus {
     pub crashes: u32,
     /// Tokens generated since the daemon started.
     pub tokens: u64,
+    /// Tokens of the prompts of all ended answers.
+    pub prompt_tokens: u64,
+    /// How many of those did not have to be read again.
+    pub cached_tokens: u64,
     /// The last failure, in words.
     pub last_error: Option<String>,
+}
+
+/// One request in the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedRequest {
+    /// Its number.
+    pub id: GenerationId,
+    /// The model that is to answer it, or does.
+    pub model: ModelId,
+    /// The conversation.
+    pub session: SessionKey,
+    /// Its place in the queue, from 1; `None` while it runs.
+    pub position: Option<u32>,
+    /// Tokens of the answer so far.
+    pub tokens: u32,
 }
 
 /// The pool.
@@ -152,6 +171,10 @@ pub struct ModelStatus {
 pub struct PoolStatus {
     /// Every model that is on disk or was asked for.
     pub models: Vec<ModelStatus>,
+    /// Every request, those that run first.
+    pub requests: Vec<QueuedRequest>,
+    /// Requests that may wait.
+    pub queue_len_max: u32,
 }
 
 /// The house.

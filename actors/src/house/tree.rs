@@ -295,6 +295,16 @@ impl House {
         }
     }
 
+    /// The Archons that were started.
+    pub fn archons(&self) -> Vec<ArchonId> {
+        self.read().keys().cloned().collect()
+    }
+
+    /// The pool alone.
+    pub async fn pool_status(&self) -> Result<PoolStatus, PoolError> {
+        self.shared.pool.status().await
+    }
+
     /// What an Archon was started from.
     pub fn spec(&self, id: &ArchonId) -> Option<Arc<ArchonSpec>> {
         self.archon(id).map(|archon| archon.spec)

@@ -356,7 +356,19 @@ impl PoolState {
         for (model, lane) in &self.lanes {
             models.insert(model, lane.status(now, self.waiting.lane_len(model)));
         }
-        PoolStatus { models: models.into_values().collect() }
+        let running = self
+            .lanes
+            .values()
+            .flat_map(|lane| lane.running.values().map(|request| request.shown(&lane.model, None)));
+        let waiting = self.lanes.keys().flat_map(|model| {
+            let row = (1..).zip(self.waiting.in_order(model));
+            row.map(|(position, request)| request.shown(model, Some(position)))
+        });
+        PoolStatus {
+            requests: running.chain(waiting).collect(),
+            models: models.into_values().collect(),
+            queue_len_max: self.settings.queue_len_max,
+        }
     }
 
     /// Tells those who wait for a lane what they wait for, as far as it is news.

@@ -59,6 +59,9 @@ pub(super) struct Lane {
     pub(super) context_tokens: u32,
     pub(super) crashes: u32,
     pub(super) tokens: u64,
+    /// Of the answers that have ended.
+    pub(super) prompt_tokens: u64,
+    pub(super) cached_tokens: u64,
     pub(super) last_error: Option<String>,
     request_crashes_max: u32,
 }
@@ -87,6 +90,8 @@ impl Lane {
             context_tokens: 0,
             crashes: 0,
             tokens: 0,
+            prompt_tokens: 0,
+            cached_tokens: 0,
             last_error: None,
             request_crashes_max: settings.request_crashes_max,
         }
@@ -190,6 +195,8 @@ impl Lane {
             context_tokens: self.context_tokens,
             crashes: self.crashes,
             tokens: self.tokens,
+            prompt_tokens: self.prompt_tokens,
+            cached_tokens: self.cached_tokens,
             last_error: self.last_error.clone(),
         }
     }

@@ -1,7 +1,7 @@
 //! One order in the pool, with all that is needed to go on with it in another worker.
 use std::cell::Cell;
 
-use crate::domain::{FinishReason, GenerationId, GenerationRequest, ModelId, Token, Usage};
+use crate::domain::{FinishReason, GenerationId, GenerationRequest, ModelId, QueuedRequest, Token, Usage};
 use crate::link::LinkError;
 use crate::ports::Sink;
 
@@ -83,6 +83,17 @@ impl Request {
     /// A model's tokens mean nothing to another model.
     pub(super) fn is_begun(&self) -> bool {
         !self.tokens.is_empty()
+    }
+
+    /// How it is shown to those who look.
+    pub(super) fn shown(&self, model: &ModelId, position: Option<u32>) -> QueuedRequest {
+        QueuedRequest {
+            id: self.id,
+            model: model.clone(),
+            session: self.order.session.clone(),
+            position,
+            tokens: u32::try_from(self.tokens.len()).unwrap_or(u32::MAX),
+        }
     }
 
     /// One more crash and it is given up: it runs alone now, so that nobody else is blamed for it, nor it for others.

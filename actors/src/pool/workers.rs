@@ -97,6 +97,10 @@ impl PoolState {
 
     fn on_finished(&mut self, model: &ModelId, id: GenerationId, reason: FinishReason, usage: Usage) {
         let answered = reason != FinishReason::Cancelled;
+        if let Some(lane) = self.lanes.get_mut(model) {
+            lane.prompt_tokens = lane.prompt_tokens.saturating_add(usage.prompt_tokens.into());
+            lane.cached_tokens = lane.cached_tokens.saturating_add(usage.cached_tokens.into());
+        }
         if let Some(request) = self.take_back(model, id, answered) {
             request.finish(model.clone(), reason, usage);
         }

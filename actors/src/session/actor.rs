@@ -441,7 +441,7 @@ impl SessionState {
     }
 
     fn inspect(&self) -> Inspection {
-        let mut facts: Inspection = vec![("state", self.state().as_str().into())];
+        let mut facts = Inspection::new();
         if let Some(running) = &self.running {
             facts.push(("message", running.entry.id.to_string().into()));
             facts.push(("try", running.attempt.into()));

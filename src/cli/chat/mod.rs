@@ -6,21 +6,23 @@ use tokio::runtime::Runtime;
 
 mod answer;
 mod conversation;
-mod editor;
 mod slash;
 
 use answer::Display;
 use conversation::{Conversation, Outcome};
-use editor::{LineEditor, Typed};
 use slash::Line;
 
 use super::client::Client;
 use super::console::Console;
 use super::error::CliError;
 use super::exit::ExitCode;
+use super::line_editor::{LineEditor, Typed};
 use super::places::Places;
 use super::runtime;
 use crate::admin::protocol::{ArchonView, LINE_BYTES_MAX};
+
+/// Name of the input history in the state directory.
+const HISTORY_FILE: &str = "chat_history";
 
 /// Whom we talk with when there is no other hint.
 const ARCHON_DEFAULT: &str = "ezra";
@@ -120,7 +122,8 @@ fn converse(
     mut conversation: Conversation,
 ) -> Result<ExitCode, CliError> {
     runtime.block_on(greet(console, &mut conversation))?;
-    let mut editor = LineEditor::open(&places.state)?;
+    let history = places.state.join(HISTORY_FILE);
+    let mut editor = LineEditor::open(&history, Box::new(|typed| (0, slash::completions(typed))))?;
     loop {
         let line = match editor.read("> ")? {
             Typed::Line(line) => line,

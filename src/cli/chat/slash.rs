@@ -59,6 +59,12 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     COMMANDS.iter().flat_map(|(_, names, _)| names.iter().copied()).chain(LEAVE)
 }
 
+/// What a line may become.
+pub(super) fn completions(typed: &str) -> Vec<String> {
+    let found: Vec<&str> = if typed == "/" { names().collect() } else { candidates(typed) };
+    found.into_iter().map(str::to_owned).collect()
+}
+
 /// The one command that is meant: a whole name, or the beginning of names that all mean the same.
 fn resolve(word: &str) -> Option<&'static str> {
     if let Some(name) = names().find(|name| *name == word) {
@@ -77,6 +83,13 @@ fn meaning(name: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_are_completed() {
+        assert_eq!(completions("/sta"), ["/status", "/start"]);
+        assert!(completions("/").len() > 8);
+        assert!(completions("hello /s").is_empty());
+    }
 
     #[test]
     fn lines_are_taken_for_what_they_are() {

@@ -1,4 +1,4 @@
-//! The line in which a person types: history, completion of commands, several lines by a backslash at the end.
+//! The line in which a person types: history, completion, several lines by a backslash at the end.
 use std::path::{Path, PathBuf};
 
 use rustyline::completion::Completer;
@@ -9,13 +9,10 @@ use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 
-use super::slash;
-use crate::cli::error::CliError;
+use super::error::CliError;
 
 /// Lines of history: more than anybody scrolls through, and a file of some 100 KB.
 const HISTORY_LEN_MAX: usize = 2000;
-/// Name of the history in the state directory.
-const HISTORY_FILE: &str = "chat_history";
 
 /// What a person did.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,8 +32,8 @@ pub(super) struct LineEditor {
 }
 
 impl LineEditor {
-    /// Opens the editor; history is kept in the state directory, for its owner alone.
-    pub(super) fn open(state_dir: &Path) -> Result<Self, CliError> {
+    /// Opens the editor; history is kept in this file, for its owner alone.
+    pub(super) fn open(history: &Path, complete: Complete) -> Result<Self, CliError> {
         let failed = |source| CliError::Terminal { source };
         let config = Config::builder()
             .max_history_size(HISTORY_LEN_MAX)
@@ -46,11 +43,10 @@ impl LineEditor {
             .auto_add_history(true)
             .build();
         let mut editor = Editor::with_config(config).map_err(failed)?;
-        editor.set_helper(Some(Assistance));
-        let history = state_dir.join(HISTORY_FILE);
+        editor.set_helper(Some(Assistance { complete }));
         // A first start has no history; one that cannot be read is no reason not to talk.
-        let _ = editor.load_history(&history);
-        Ok(Self { editor, history })
+        let _ = editor.load_history(history);
+        Ok(Self { editor, history: history.to_owned() })
     }
 
     /// Waits for a line.
@@ -77,7 +73,12 @@ fn join_lines(typed: &str) -> String {
     typed.replace("\\\n", "\n")
 }
 
-struct Assistance;
+/// What may follow: given the line up to the cursor, where the word begins that is completed, and what it may become.
+pub(super) type Complete = Box<dyn Fn(&str) -> (usize, Vec<String>)>;
+
+struct Assistance {
+    complete: Complete,
+}
 
 impl Helper for Assistance {}
 impl Highlighter for Assistance {}
@@ -94,12 +95,7 @@ impl Completer for Assistance {
         position: usize,
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
-        let typed = line.get(..position).unwrap_or(line);
-        let candidates = match typed {
-            "/" => slash::names().collect(),
-            _ => slash::candidates(typed),
-        };
-        Ok((0, candidates.into_iter().map(str::to_owned).collect()))
+        Ok((self.complete)(line.get(..position).unwrap_or(line)))
     }
 }
 
@@ -121,15 +117,5 @@ mod tests {
     fn a_backslash_joins_lines() {
         assert_eq!(join_lines("one\\\ntwo\\\nthree"), "one\ntwo\nthree");
         assert_eq!(join_lines("C:\\dir and \\n"), "C:\\dir and \\n");
-    }
-
-    #[test]
-    fn commands_are_completed() {
-        let history = FileHistory::new();
-        let context = Context::new(&history);
-        let complete = |line: &str| Assistance.complete(line, line.len(), &context).unwrap().1;
-        assert_eq!(complete("/sta"), ["/status", "/start"]);
-        assert!(complete("/").len() > 8);
-        assert!(complete("hello /s").is_empty());
     }
 }
