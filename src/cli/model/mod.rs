@@ -214,10 +214,10 @@ fn ls(console: &mut Console, ctx: &ModelContext, all: bool) -> Result<(), ModelC
 
 fn show(console: &mut Console, ctx: &ModelContext, name: &str) -> Result<(), ModelCliError> {
     let entry = entry(ctx, name)?;
-    Ok(match ctx.json {
-        true => console.json(&view::ModelJson::of(&entry))?,
-        false => console.line(&view::page(&entry))?,
-    })
+    if ctx.json {
+        return Ok(console.json(&view::ModelJson::of(&entry))?);
+    }
+    Ok(console.line(&view::page(&entry))?)
 }
 
 fn import(
