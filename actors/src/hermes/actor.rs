@@ -1,7 +1,7 @@
 //! Takes the messages of one Archon's inbox in order and sees each to its answer. Talks down to the harness and memory.
 //!
 //! It keeps nothing that the store does not hold: after a crash it reads the inbox again and goes on.
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -58,16 +58,19 @@ pub(super) struct HermesActor {
 }
 
 pub(super) struct HermesState {
+    me: ActorRef<Envelope<HermesMsg>>,
     args: HermesArgs,
     dispatch: Dispatch,
     /// Commands with the harness: they go past the queue.
-    commands: HashMap<InboxId, InboxEntry>,
+    commands: BTreeMap<InboxId, InboxEntry>,
     /// Messages that were given up and whose sender could not be told yet, because the store refused.
-    unsaid: HashMap<InboxId, (InboxEntry, String)>,
+    unsaid: BTreeMap<InboxId, (InboxEntry, String)>,
     missed: Arc<AtomicBool>,
     /// Whether the unanswered messages of the store were counted.
     counted: bool,
     started: Instant,
+    /// When the last tick was taken up.
+    ticked_at: Duration,
 }
 
 impl Actor for HermesActor {
@@ -83,20 +86,21 @@ impl Actor for HermesActor {
         self.link.attach(me.clone());
         // The first tick comes at once and reads the inbox.
         me.send_message(Envelope::fact(HermesMsg::TickElapsed))?;
-        me.send_interval(TICK_PERIOD, || Envelope::fact(HermesMsg::TickElapsed));
         let policy = DispatchPolicy {
             in_flight_max: args.spec.limits.turns_in_flight_max as usize,
             window_len_max: WINDOW_LEN_MAX,
             fit: args.spec.fit,
         };
         Ok(HermesState {
+            me,
             args,
             dispatch: Dispatch::new(policy),
-            commands: HashMap::new(),
-            unsaid: HashMap::new(),
+            commands: BTreeMap::new(),
+            unsaid: BTreeMap::new(),
             missed: self.missed.clone(),
             counted: false,
             started: Instant::now(),
+            ticked_at: Duration::ZERO,
         })
     }
 
@@ -112,7 +116,11 @@ impl Actor for HermesActor {
             match msg {
                 HermesMsg::Accepted { entry } => state.on_accepted(entry),
                 HermesMsg::TurnHappened { fact } => state.on_turn_happened(fact).await,
-                HermesMsg::TickElapsed => state.on_tick_elapsed().await,
+                HermesMsg::TickElapsed => {
+                    state.on_tick_elapsed().await;
+                    // Not before: ticks must not pile up while we wait for the store, or are held back.
+                    drop(state.me.send_after(TICK_PERIOD, || Envelope::fact(HermesMsg::TickElapsed)));
+                }
             }
             state.pump().await;
             Ok(())
@@ -217,9 +225,16 @@ impl HermesState {
     }
 
     async fn on_tick_elapsed(&mut self) {
-        for (_, (entry, text)) in std::mem::take(&mut self.unsaid) {
+        let now = self.now();
+        self.dispatch.held_up(now.saturating_sub(self.ticked_at + TICK_PERIOD));
+        let mut unsaid = std::mem::take(&mut self.unsaid);
+        // A store that refuses one would make us wait for the next as long.
+        while self.unsaid.is_empty()
+            && let Some((_, (entry, text))) = unsaid.pop_first()
+        {
             self.tell(entry, text).await;
         }
+        self.unsaid.append(&mut unsaid);
         let patience = self.args.spec.fit.progress_timeout.as_secs();
         for (entry, attempt) in self.dispatch.overdue(self.now()) {
             if self.unsaid.contains_key(&entry.id) {
@@ -233,6 +248,7 @@ impl HermesState {
         if self.dispatch.wants_refill() {
             self.refill().await;
         }
+        self.ticked_at = now;
     }
 
     /// Reads a page of the inbox that is long enough to hold something new, if there is something new.

@@ -160,6 +160,13 @@ impl Dispatch {
         }
     }
 
+    /// For so long nobody here heard of anything: signs of life may wait in the mailbox.
+    pub(super) fn held_up(&mut self, time: Duration) {
+        for flight in self.flights.values_mut() {
+            flight.progress_at += time;
+        }
+    }
+
     /// The message has its answer. Returns whether it was under way.
     pub(super) fn ended(&mut self, id: InboxId) -> bool {
         let entry = match (self.flights.remove(&id), self.retries.remove(&id)) {
@@ -209,7 +216,7 @@ impl Dispatch {
 
     fn backoff(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(2).min(16);
-        (self.policy.fit.retry_backoff * 2_u32.pow(doublings)).min(RETRY_BACKOFF_MAX)
+        self.policy.fit.retry_backoff.saturating_mul(2_u32.pow(doublings)).min(RETRY_BACKOFF_MAX)
     }
 
     /// Tries that showed no sign of life for the profile's time, and the message and number of each.

@@ -124,6 +124,37 @@ async fn a_session_whose_turn_could_not_begin_leaves_memory_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hermes_that_was_held_back_has_one_tick_to_catch_up_on() {
+    let world = World::new().await;
+    world.start("ezra").await;
+    let (hermes, handled) = ("house/archons/ezra/hermes", |world: &World| {
+        world.house.roster().actor("house/archons/ezra/hermes").unwrap().handled
+    });
+    pass(Duration::from_secs(2)).await;
+    world.suspend(hermes, true);
+    let before = handled(&world);
+    pass(Duration::from_secs(3600)).await;
+    world.suspend(hermes, false);
+    pass(Duration::from_secs(5)).await;
+    assert!((3..10).contains(&(handled(&world) - before)), "{} messages", handled(&world) - before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hermes_that_was_held_back_does_not_blame_the_others() {
+    let world = World::new().await;
+    world.start("ezra").await;
+    world.engine.set_token_delay(Duration::from_secs(1));
+    world.engine.set_answer_tokens(Some(120));
+    let mut watched = Watched::begin(&world, "1", "go on").await;
+    watched.until_words(3).await;
+    world.suspend("house/archons/ezra/hermes", true);
+    pass(Duration::from_secs(60)).await;
+    world.suspend("house/archons/ezra/hermes", false);
+    watched.end().await;
+    assert_eq!(watched.retries, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_streamed_before_a_restart_is_told_to_be_void() {
     for victim in ["house/archons/ezra/harness", "house/pool", "house/memory"] {
         let world = World::new().await;
