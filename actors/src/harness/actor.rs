@@ -41,8 +41,6 @@ pub(crate) enum HarnessMsg {
     SessionExited { child: String, reason: Option<String> },
     /// Answers the sessions in memory.
     GetSessions { reply: RpcReplyPort<Result<Vec<SessionStatus>, HarnessError>> },
-    /// Answers how many sessions are in memory.
-    GetSessionsLen { reply: RpcReplyPort<Result<u32, HarnessError>> },
 }
 
 impl Message for HarnessMsg {
@@ -55,7 +53,6 @@ impl Message for HarnessMsg {
             Self::SessionHappened { fact, .. } => fact.kind(),
             Self::SessionExited { .. } => "session-exited",
             Self::GetSessions { .. } => "get-sessions",
-            Self::GetSessionsLen { .. } => "get-sessions-len",
         }
     }
 
@@ -68,7 +65,7 @@ impl Message for HarnessMsg {
             Self::StopTurn { session, .. } | Self::Release { session, .. } => Some(session.to_string()),
             Self::SessionHappened { fact, .. } => fact.about(),
             Self::SessionExited { child, .. } => Some(child.clone()),
-            Self::GetSessions { .. } | Self::GetSessionsLen { .. } => None,
+            Self::GetSessions { .. } => None,
         }
     }
 }
@@ -108,6 +105,7 @@ impl Actor for HarnessActor {
         args: HarnessArgs,
     ) -> Result<HarnessState, ActorProcessingErr> {
         self.link.attach(me);
+        args.counters.set_sessions(0);
         let link = self.link.clone();
         Ok(HarnessState { link, args, sessions: BTreeMap::new(), incarnations: 0, dispatches: 0 })
     }
@@ -132,10 +130,8 @@ impl Actor for HarnessActor {
                 HarnessMsg::SessionHappened { child, fact } => state.on_session_happened(&child, fact).await,
                 HarnessMsg::SessionExited { child, reason } => state.on_session_exited(&child, reason),
                 HarnessMsg::GetSessions { reply } => state.on_get_sessions(reply).await,
-                HarnessMsg::GetSessionsLen { reply } => {
-                    answer(reply, Ok(u32::try_from(state.sessions.len()).unwrap_or(u32::MAX)));
-                }
             }
+            state.args.counters.set_sessions(state.sessions.len());
             Ok(())
         })
         .await

@@ -53,7 +53,7 @@ pub struct HarnessArgs {
     pub clock: Arc<dyn Clock>,
     /// Starts and stops session actors.
     pub sessions: SupervisorHandle,
-    /// What Hermes counts.
+    /// What is counted for others.
     pub counters: Arc<ArchonCounters>,
     /// Where sessions are shown.
     pub roster: Roster,
@@ -112,11 +112,6 @@ impl HarnessHandle {
     /// The sessions in memory.
     pub async fn sessions(&self) -> Result<Vec<SessionStatus>, HarnessError> {
         self.link.call(CALL_TIMEOUT, |reply| HarnessMsg::GetSessions { reply }).await
-    }
-
-    /// How many sessions are in memory.
-    pub async fn sessions_len(&self) -> Result<u32, HarnessError> {
-        self.link.call(CALL_TIMEOUT, |reply| HarnessMsg::GetSessionsLen { reply }).await
     }
 
     /// Fact from the sessions' supervisor: this child is gone. `reason` is `None` when it ended as asked.

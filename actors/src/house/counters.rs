@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub struct ArchonCounters {
     in_flight: AtomicU32,
     waiting: AtomicU32,
+    sessions: AtomicU32,
     open: AtomicU64,
     crashes: AtomicU32,
     last_error: Mutex<Option<String>>,
@@ -27,6 +28,11 @@ impl ArchonCounters {
     /// Messages that Hermes knows and that wait.
     pub fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Sessions in memory.
+    pub fn sessions(&self) -> u32 {
+        self.sessions.load(Ordering::Relaxed)
     }
 
     /// Messages without an answer, those that Hermes does not know yet included.
@@ -56,6 +62,10 @@ impl ArchonCounters {
     pub(crate) fn set(&self, in_flight: usize, waiting: usize) {
         self.in_flight.store(clamp(in_flight), Ordering::Relaxed);
         self.waiting.store(clamp(waiting), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_sessions(&self, sessions: usize) {
+        self.sessions.store(clamp(sessions), Ordering::Relaxed);
     }
 
     pub(crate) fn set_open(&self, open: u64) {

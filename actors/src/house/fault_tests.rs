@@ -202,3 +202,15 @@ async fn a_try_of_a_message_that_is_answered_ends_at_once() {
     assert_eq!(watched.end().await.text, "kept");
     assert!(began.elapsed() < Duration::from_secs(3), "after {:?}", began.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_status_waits_for_no_actor_of_an_archon() {
+    let world = World::new().await;
+    world.start("ezra").await;
+    world.say("ezra", "p", "1", "hello").await;
+    world.suspend("house/archons/ezra/harness", true);
+    let began = tokio::time::Instant::now();
+    let status = world.house.status().await;
+    assert!(began.elapsed() < Duration::from_secs(1), "after {:?}", began.elapsed());
+    assert_eq!(status.archons[0].sessions, 1);
+}

@@ -12,6 +12,7 @@
 //! ```
 mod archon;
 mod counters;
+mod status;
 mod submit;
 mod tree;
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use ractor::{ActorCell, SpawnErr};
 
 use super::archon::{ARCHONS_PATH, Archon, Shared};
+use super::status::status_of;
 use super::submit::{self, SubmitError};
 use crate::domain::{
-    Accepted, ActorState, ArchonId, ArchonSpec, ArchonStatus, HouseStatus, InboundMessage, ModelState,
-    PoolStatus, SessionKey, SessionStatus,
+    Accepted, ActorState, ArchonId, ArchonSpec, ArchonStatus, HouseStatus, InboundMessage, PoolStatus,
+    SessionKey, SessionStatus,
 };
 use crate::harness::HarnessError;
 use crate::insight::{Roster, RosterError};
@@ -236,63 +237,26 @@ impl House {
     /// The state of one Archon; `None` when it was not started.
     pub async fn archon_status(&self, id: &ArchonId) -> Option<ArchonStatus> {
         let archon = self.archon(id)?;
-        let pool = self.shared.pool.status().await.unwrap_or_default();
-        let children = self.children().await.unwrap_or_default();
-        let child = children.iter().find(|child| child.id == id.as_str());
-        Some(self.status_of(&archon, child, &pool).await)
+        self.statuses(vec![archon]).await.archons.pop()
     }
 
     /// The state of everything.
     pub async fn status(&self) -> HouseStatus {
-        let pool = self.shared.pool.status().await.unwrap_or_default();
-        let children = self.children().await.unwrap_or_default();
-        let archons: Vec<Archon> = self.read().values().cloned().collect();
-        let mut statuses = Vec::with_capacity(archons.len());
-        for archon in archons {
-            let child = children.iter().find(|child| child.id == archon.id().as_str());
-            statuses.push(self.status_of(&archon, child, &pool).await);
-        }
-        HouseStatus { archons: statuses, pool }
+        let archons = self.read().values().cloned().collect();
+        self.statuses(archons).await
     }
 
-    async fn status_of(
-        &self,
-        archon: &Archon,
-        child: Option<&ChildStatus>,
-        pool: &PoolStatus,
-    ) -> ArchonStatus {
-        let wanted = archon.spec.route.default.clone();
-        let chosen = self.shared.pool.choose(self.models(archon)).await;
-        let model = chosen.as_ref().ok().cloned();
-        let loaded = pool.models.iter().find(|status| Some(&status.id) == model.as_ref()).map(|m| &m.state);
-        let supervised = child.map_or(ActorState::Starting, |child| child.state);
-        let state = match (supervised, loaded) {
-            (ActorState::Ready, Some(ModelState::Ready)) if archon.counters.in_flight() > 0 => {
-                ActorState::Running
-            }
-            (ActorState::Ready, Some(ModelState::Ready)) => ActorState::Ready,
-            (ActorState::Ready, Some(ModelState::Failed { .. }) | None) => ActorState::Failed,
-            (ActorState::Ready, Some(_)) => ActorState::Starting,
-            (other, _) => other,
-        };
-        let failure =
-            pool.models.iter().find(|m| Some(&m.id) == model.as_ref()).and_then(|m| m.last_error.clone());
-        let model_error = if state == ActorState::Failed { failure } else { None };
-        ArchonStatus {
-            id: archon.id().clone(),
-            state,
-            wanted_model: (model.as_ref() != Some(&wanted)).then_some(wanted),
-            model,
-            sessions: archon.harness.sessions_len().await.unwrap_or(0),
-            in_flight: archon.counters.in_flight(),
-            waiting: archon.counters.waiting(),
-            crashes: archon.counters.crashes(),
-            last_error: child
-                .and_then(|child| child.last_error.clone())
-                .or(chosen.err().map(|error| error.to_string()))
-                .or(model_error)
-                .or(archon.counters.last_error()),
-        }
+    /// Asks everybody at once: one who hangs costs his own time limit, and nobody else's.
+    async fn statuses(&self, archons: Vec<Archon>) -> HouseStatus {
+        let chosen = archons.iter().map(|archon| self.shared.pool.choose(self.models(archon)));
+        let (pool, children, chosen) =
+            futures::join!(self.shared.pool.status(), self.children(), futures::future::join_all(chosen));
+        let (pool, children) = (pool.unwrap_or_default(), children.unwrap_or_default());
+        let archons = archons.iter().zip(chosen).map(|(archon, chosen)| {
+            let child = children.iter().find(|child| child.id == archon.id().as_str());
+            status_of(archon, child, &pool, chosen)
+        });
+        HouseStatus { archons: archons.collect(), pool }
     }
 
     /// The Archons that were started.
