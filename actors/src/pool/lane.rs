@@ -10,7 +10,7 @@ use ractor::ActorCell;
 use super::ladder::{Ladder, LadderRules, Standing};
 use super::request::Request;
 use super::settings::PoolSettings;
-use super::watchdog::{WatchRules, Watchdog};
+use super::watchdog::{Fault, WatchRules, Watchdog};
 use super::worker::WorkerId;
 use crate::domain::{ActorState, GenerationId, ModelId, ModelState, ModelStatus};
 use crate::insight::Vitals;
@@ -144,11 +144,11 @@ impl Lane {
         Some(request)
     }
 
-    /// The worker says that all its slots are taken.
-    pub(super) fn turned_away(&mut self, now: Duration) {
-        if let Some(worker) = &mut self.worker {
-            worker.full_until = Some(now + TURNED_AWAY_PAUSE);
-        }
+    /// The worker says that all its slots are taken. Answers what it has to be killed for, if it says so too long.
+    pub(super) fn turned_away(&mut self, now: Duration) -> Option<Fault> {
+        let worker = self.worker.as_mut()?;
+        worker.full_until = Some(now + TURNED_AWAY_PAUSE);
+        self.watchdog.out_of_slots(now)
     }
 
     /// Asks the worker to end an answer.

@@ -60,6 +60,8 @@ pub(super) struct Watchdog {
     progressed_at: Duration,
     cancelled: BTreeMap<GenerationId, Duration>,
     deaf_since: Option<Duration>,
+    /// Since then it says that all its slots are taken although nothing runs, and has done nothing else.
+    slotless_since: Option<Duration>,
     /// Times between two signs of progress, the last ones.
     steps: VecDeque<Duration>,
     /// 99 of 100 steps took no longer.
@@ -76,6 +78,7 @@ impl Watchdog {
             progressed_at: Duration::ZERO,
             cancelled: BTreeMap::new(),
             deaf_since: None,
+            slotless_since: None,
             steps: VecDeque::new(),
             step_p99: Duration::ZERO,
             hangs: 0,
@@ -109,8 +112,19 @@ impl Watchdog {
         self.deaf_since.get_or_insert(now);
     }
 
+    /// The worker says that all its slots are taken. With nothing in them it may say so for a moment only; after that,
+    /// this is what it has to be killed for.
+    pub(super) fn out_of_slots(&mut self, now: Duration) -> Option<Fault> {
+        if self.running > 0 || !self.is_serving() {
+            return None;
+        }
+        let (since, timeout) = (*self.slotless_since.get_or_insert(now), self.rules.progress_timeout);
+        (now.saturating_sub(since) >= timeout).then_some(Fault::Deaf(timeout))
+    }
+
     /// The worker read a part of a prompt, or chose a token.
     pub(super) fn progressed(&mut self, now: Duration) {
+        self.slotless_since = None;
         let step = now.saturating_sub(self.progressed_at);
         self.progressed_at = now;
         if self.steps.len() == STEPS_MAX {
@@ -128,6 +142,7 @@ impl Watchdog {
         self.running = self.running.saturating_sub(1);
         self.cancelled.remove(&id);
         if answered {
+            self.slotless_since = None;
             self.hangs = 0;
         }
     }
@@ -152,6 +167,7 @@ impl Watchdog {
         self.running = 0;
         self.cancelled.clear();
         self.deaf_since = None;
+        self.slotless_since = None;
     }
 
     /// The worker takes requests, and nothing is wrong with it so far.

@@ -114,11 +114,11 @@ impl PoolState {
         match refusal {
             Refusal::NoFreeSlot if request.cancelled => request.finish_cancelled(model.clone()),
             Refusal::NoFreeSlot => {
-                let now = self.now();
-                if let Some(lane) = self.lanes.get_mut(model) {
-                    lane.turned_away(now);
-                }
                 self.waiting.put_back(model, request.ticket(), request);
+                let now = self.now();
+                if let Some(fault) = self.lanes.get_mut(model).and_then(|lane| lane.turned_away(now)) {
+                    return self.kill_worker(model, now, &fault);
+                }
             }
             Refusal::PromptTooLong { tokens, tokens_max } => {
                 request.fail(PoolError::PromptTooLong { tokens, tokens_max });
@@ -200,18 +200,24 @@ impl PoolState {
         if let Some(worker) = &mut lane.worker {
             worker.full_until = worker.full_until.filter(|until| *until > now);
         }
-        if let Some(fault) = lane.watchdog.fault(now) {
-            lane.watchdog.killed(now, &fault);
-            let is_crash = !matches!(fault, Fault::CancelIgnored(_));
-            let detail = format!("the worker of {model} was killed: {fault}");
-            let killed = lane.kill(Killed { detail: detail.clone(), is_crash });
-            if !killed || matches!(fault, Fault::Unreaped(_)) {
-                // Nobody will say that it ended.
-                let error = EngineError::Process { model: model.clone(), detail };
-                return self.on_worker_exited(model, &error);
-            }
+        match lane.watchdog.fault(now) {
+            Some(fault) => self.kill_worker(model, now, &fault),
+            None => self.work(model),
         }
-        self.work(model);
+    }
+
+    fn kill_worker(&mut self, model: &ModelId, now: Duration, fault: &Fault) {
+        let Some(lane) = self.lanes.get_mut(model) else { return };
+        lane.watchdog.killed(now, fault);
+        let is_crash = !matches!(fault, Fault::CancelIgnored(_));
+        let detail = format!("the worker of {model} was killed: {fault}");
+        let killed = lane.kill(Killed { detail: detail.clone(), is_crash });
+        if killed && !matches!(fault, Fault::Unreaped(_)) {
+            return self.work(model);
+        }
+        // Nobody will say that it ended.
+        let error = EngineError::Process { model: model.clone(), detail };
+        self.on_worker_exited(model, &error);
     }
 
     /// Does for a lane what can be done now: starts its worker, hands over requests, tells the others where they stand.

@@ -1,7 +1,6 @@
 //! Workers that die, hang and do not obey; models that cannot be loaded; requests that kill.
 use super::*;
-use crate::domain::ModelState;
-use crate::ports::EngineError;
+use crate::domain::{ModelState, Refusal};
 
 fn unusable() -> FakeLoad {
     let detail = "the file is cut off; pull it again".into();
@@ -165,6 +164,21 @@ async fn an_engine_that_panics_costs_one_start() {
     engine.fail_once(FakeFault::LaunchPanics);
     begin(&pool, order("ezra", "hello")).await.unwrap().end().await.is_whole(&large(), "echo: hello");
     assert_eq!(status(&pool, &large()).await.crashes, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_has_no_free_slot_though_nothing_runs_is_killed() {
+    let House { pool, engine, .. } = house(PoolSettings::default()).await;
+    for _ in 0..1000 {
+        engine.fail_once(FakeFault::Refuses(Refusal::NoFreeSlot));
+    }
+    let reading = begin(&pool, order("ezra", "hello")).await.unwrap();
+    pass(Duration::from_secs(20)).await;
+    let first = status(&pool, &large()).await;
+    assert_eq!(first.crashes, 1, "{first:?}");
+    assert_eq!(first.last_error.unwrap(), "the worker of large was killed: it took no request for 15s");
+    let error = reading.end().await.error();
+    assert!(matches!(error, PoolError::ModelFailed { .. }), "{error}");
 }
 
 /// Whatever goes wrong in whatever order: every reader gets one whole answer, or is told why not.
