@@ -175,13 +175,17 @@ impl PoolState {
         self.waiting.put_back(model, request.ticket(), request);
     }
 
-    /// The model failed: those who wait for it go to their next model, if they have one and no word of an answer yet.
+    /// The model failed: those who wait for it go to their next model, if they have one.
     fn give_up_waiting(&mut self, model: &ModelId) {
         let mut others = Vec::new();
         for (ticket, request) in self.waiting.drain(model).into_iter().rev() {
-            let begun = request.is_begun();
-            let wanted = if begun { std::slice::from_ref(model) } else { request.order.models.as_slice() };
-            match self.choose(wanted) {
+            let choice = self.choose(&request.order.models);
+            match choice {
+                // Its reader has words of this model, which mean nothing to another: he has to ask anew, and may.
+                Ok(_) if request.is_begun() => {
+                    let detail = format!("{model} failed in the middle of the answer");
+                    request.fail(PoolError::Engine { detail });
+                }
                 Ok(other) => {
                     self.waiting.put_back(&other, ticket, request);
                     others.push(other);

@@ -181,6 +181,25 @@ async fn a_worker_that_has_no_free_slot_though_nothing_runs_is_killed() {
     assert!(matches!(error, PoolError::ModelFailed { .. }), "{error}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_begun_answer_whose_model_fails_may_begin_again_with_the_next() {
+    let House { pool, engine, .. } = house(PoolSettings::default()).await;
+    engine.set_answer_tokens(Some(20));
+    engine.set_token_delay(Duration::from_millis(10));
+    let either = GenerationOrder { models: vec![large(), small()], ..order("ezra", "hello") };
+    let mut only = begin(&pool, order("ezra", "hello")).await.unwrap();
+    let mut begun = begin(&pool, either.clone()).await.unwrap();
+    only.until(is_text).await;
+    begun.until(is_text).await;
+    engine.set_load(&large(), unusable());
+    engine.fail_once(FakeFault::Dies { after_tokens: 5 });
+    assert!(matches!(only.end().await.error(), PoolError::ModelFailed { .. }));
+    // The words of one model are not another one's: its reader has to ask anew, and may.
+    let error = begun.end().await.error();
+    assert!(matches!(error, PoolError::Engine { .. }), "{error}");
+    begin(&pool, either).await.unwrap().end().await.is_whole(&small(), &echo("hello", Some(20)));
+}
+
 /// Whatever goes wrong in whatever order: every reader gets one whole answer, or is told why not.
 #[tokio::test(start_paused = true)]
 async fn storms_lose_nothing() {
