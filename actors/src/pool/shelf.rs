@@ -14,6 +14,8 @@ use crate::ports::Engine;
 
 /// Short enough that a model that was just pulled is found, long enough that a crowd of orders costs one look.
 const KEEP: Duration = Duration::from_secs(2);
+/// A look takes milliseconds; while one takes longer, what was known before has to do.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Questions that may wait for one look at the disk.
 const PARKED_MAX: usize = 1024;
 
@@ -25,13 +27,14 @@ pub(super) struct Shelf {
     engine: Arc<dyn Engine>,
     on_disk: OnDisk,
     read_at: Option<Instant>,
-    reading: bool,
+    /// Somebody looks since then.
+    reading: Option<Instant>,
     parked: Vec<Question>,
 }
 
 impl Shelf {
     pub(super) fn new(engine: Arc<dyn Engine>) -> Self {
-        Self { engine, on_disk: OnDisk::new(), read_at: None, reading: false, parked: Vec::new() }
+        Self { engine, on_disk: OnDisk::new(), read_at: None, reading: None, parked: Vec::new() }
     }
 
     pub(super) fn on_disk(&self) -> &OnDisk {
@@ -45,7 +48,11 @@ impl Shelf {
         question: Question,
         tell: impl FnOnce(Option<OnDisk>) + Send + 'static,
     ) -> Option<Question> {
-        if !self.reading && self.read_at.is_some_and(|read| read.elapsed() < KEEP) {
+        let known = self.read_at.is_some();
+        let hangs = self.reading.is_some_and(|since| since.elapsed() >= LOOK_TIMEOUT);
+        let fresh = self.reading.is_none() && self.read_at.is_some_and(|read| read.elapsed() < KEEP);
+        // A disk that hangs must not keep a loaded model from answering.
+        if fresh || (known && hangs) {
             return Some(question);
         }
         if self.parked.len() >= PARKED_MAX {
@@ -53,8 +60,8 @@ impl Shelf {
             return None;
         }
         self.parked.push(question);
-        if !self.reading {
-            self.reading = true;
+        if self.reading.is_none() {
+            self.reading = Some(Instant::now());
             let engine = self.engine.clone();
             // Nobody awaits this thread: its end is a fact in the actor's mailbox.
             drop(spawn_blocking(move || tell(catch_unwind(AssertUnwindSafe(|| look(&*engine))).ok())));
@@ -66,7 +73,7 @@ impl Shelf {
     pub(super) fn filled(&mut self, on_disk: OnDisk) -> Vec<Question> {
         self.on_disk = on_disk;
         self.read_at = Some(Instant::now());
-        self.reading = false;
+        self.reading = None;
         std::mem::take(&mut self.parked)
     }
 }

@@ -15,6 +15,7 @@ use crate::domain::{
     ChatRole, ChatTurn, FinishReason, GenerationId, ModelId, ModelStatus, Priority, Prompt, Sampling,
 };
 use crate::insight::Roster;
+use crate::ports::{Engine, EngineError, Sink, WorkerEvent, WorkerLink};
 use crate::testkit::{FakeEngine, FakeFault, FakeLoad, StoppedClock};
 
 /// Longest wait for anything, in the tests' own time: a test that would hang fails instead.
@@ -42,19 +43,22 @@ impl Actor for Watcher {
     }
 }
 
-struct House {
+struct House<E = FakeEngine> {
     pool: PoolHandle,
-    engine: FakeEngine,
+    engine: Arc<E>,
     actor: ActorCell,
 }
 
 /// A pool over an engine with the models `large` and `small`.
-async fn house(settings: PoolSettings) -> House {
-    let engine = FakeEngine::new([large(), small()]);
+async fn house(settings: PoolSettings) -> House<FakeEngine> {
+    house_of(FakeEngine::new([large(), small()]).into(), settings).await
+}
+
+async fn house_of<E: Engine>(engine: Arc<E>, settings: PoolSettings) -> House<E> {
     let supervisor = Actor::spawn(None, Watcher, ()).await.unwrap().0.get_cell();
     let pool = PoolHandle::new();
     let roster = Roster::new(Arc::new(StoppedClock));
-    let args = PoolArgs { engine: Arc::new(engine.clone()), settings, roster, path: "pool".into() };
+    let args = PoolArgs { engine: engine.clone(), settings, roster, path: "pool".into() };
     let actor = pool.spawn(args, supervisor).await.unwrap();
     House { pool, engine, actor }
 }

@@ -93,3 +93,53 @@ async fn an_order_whose_caller_is_gone_does_not_run() {
     assert_eq!(status(&pool, &large()).await.queued, 0);
     assert_eq!(engine.requests().len(), 1);
 }
+
+/// An engine whose disk hangs on demand.
+struct SlowDisk {
+    engine: FakeEngine,
+    hangs: std::sync::Mutex<()>,
+}
+
+#[async_trait::async_trait]
+impl Engine for SlowDisk {
+    fn on_disk(&self) -> Vec<ModelId> {
+        drop(self.hangs.lock().unwrap());
+        self.engine.on_disk()
+    }
+
+    fn size_bytes(&self, model: &ModelId) -> Option<u64> {
+        self.engine.size_bytes(model)
+    }
+
+    async fn launch(
+        &self,
+        model: &ModelId,
+        events: Sink<WorkerEvent>,
+    ) -> Result<Arc<dyn WorkerLink>, EngineError> {
+        self.engine.launch(model, events).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_keeps_no_loaded_model_from_answering() {
+    let engine = FakeEngine::new([large()]);
+    let engine = Arc::new(SlowDisk { engine, hangs: std::sync::Mutex::default() });
+    let House { pool, .. } = house_of(engine.clone(), PoolSettings::default()).await;
+    begin(&pool, order("ezra", "one")).await.unwrap().end().await.is_whole(&large(), "echo: one");
+    pass(Duration::from_secs(3)).await;
+    let hanging = engine.hangs.lock().unwrap();
+    let first = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.status().await }
+    });
+    tokio::task::yield_now().await;
+    tokio::time::advance(Duration::from_secs(3)).await;
+    let second = begin(&pool, order("ezra", "two"));
+    let second = tokio::select! {
+        second = second => second.unwrap(),
+        () = async { for _ in 0..1000 { tokio::task::yield_now().await } } => panic!("it waits for the disk"),
+    };
+    drop(hanging);
+    second.end().await.is_whole(&large(), "echo: two");
+    assert_eq!(first.await.unwrap().unwrap().models.len(), 1);
+}
