@@ -1,9 +1,11 @@
 //! What can go wrong on a machine, each with a clear word, nothing half-made, and a daemon that lives.
 use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use archond::admin::protocol::{ErrorCode, Op, Reply, TurnView};
+use archond::store::RedbStore;
 
 use crate::kit::{TINY, TINY_ID, TestHouse, text};
 
@@ -36,6 +38,23 @@ fn a_start_while_the_daemon_ends_begins_a_new_one() {
     let _second = house.start(&["ezra", "ezra"]);
     assert!(first.wait(Duration::from_secs(30)), "the first still runs");
     assert_eq!(house.client().chat("ezra", "1", "main", "hello").text, "Hello, I am Ezra.");
+}
+
+#[test]
+fn a_start_waits_for_a_daemon_that_takes_long_to_end() {
+    let house = TestHouse::new();
+    // As a daemon that listens no more holds it, for longer than a daemon that begins waits by itself.
+    let held = RedbStore::open(&house.path().join("data/house.redb")).unwrap();
+    let mut start = house.command(&["start", "--no-chat", "ezra"]);
+    let start = start.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let last_words = house.path().join("state/logs/archond.out");
+    while !std::fs::read_to_string(&last_words).is_ok_and(|words| words.contains("archond shutdown")) {
+        std::thread::yield_now();
+    }
+    drop(held);
+    let output = start.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let _daemon = crate::kit::Daemon::of(house.client().status().pid);
 }
 
 #[test]
