@@ -1,4 +1,6 @@
 //! Who goes next, and how many may wait.
+use std::sync::{Condvar, Mutex};
+
 use super::*;
 
 /// A pool with one slot, in which one answer runs; what is ordered now waits.
@@ -97,13 +99,23 @@ async fn an_order_whose_caller_is_gone_does_not_run() {
 /// An engine whose disk hangs on demand.
 struct SlowDisk {
     engine: FakeEngine,
-    hangs: std::sync::Mutex<()>,
+    hangs: Mutex<bool>,
+    released: Condvar,
+}
+
+impl SlowDisk {
+    fn hang(&self, hangs: bool) {
+        *self.hangs.lock().unwrap() = hangs;
+        self.released.notify_all();
+    }
 }
 
 #[async_trait::async_trait]
 impl Engine for SlowDisk {
     fn on_disk(&self) -> Vec<ModelId> {
-        drop(self.hangs.lock().unwrap());
+        // Not for ever: a test that fails must end.
+        let hangs = self.hangs.lock().unwrap();
+        drop(self.released.wait_timeout_while(hangs, Duration::from_secs(10), |hangs| *hangs));
         self.engine.on_disk()
     }
 
@@ -123,15 +135,14 @@ impl Engine for SlowDisk {
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_hangs_keeps_no_loaded_model_from_answering() {
     let engine = FakeEngine::new([large()]);
-    let engine = Arc::new(SlowDisk { engine, hangs: std::sync::Mutex::default() });
+    let engine = Arc::new(SlowDisk { engine, hangs: Mutex::default(), released: Condvar::new() });
     let House { pool, .. } = house_of(engine.clone(), PoolSettings::default()).await;
     begin(&pool, order("ezra", "one")).await.unwrap().end().await.is_whole(&large(), "echo: one");
     pass(Duration::from_secs(3)).await;
-    let hanging = engine.hangs.lock().unwrap();
-    let first = tokio::spawn({
-        let pool = pool.clone();
-        async move { pool.status().await }
-    });
+    engine.hang(true);
+    let first = pool.status();
+    tokio::pin!(first);
+    assert!(futures::poll!(&mut first).is_pending());
     tokio::task::yield_now().await;
     tokio::time::advance(Duration::from_secs(3)).await;
     let second = begin(&pool, order("ezra", "two"));
@@ -139,7 +150,7 @@ async fn a_disk_that_hangs_keeps_no_loaded_model_from_answering() {
         second = second => second.unwrap(),
         () = async { for _ in 0..1000 { tokio::task::yield_now().await } } => panic!("it waits for the disk"),
     };
-    drop(hanging);
+    engine.hang(false);
     second.end().await.is_whole(&large(), "echo: two");
-    assert_eq!(first.await.unwrap().unwrap().models.len(), 1);
+    assert_eq!(first.await.unwrap().models.len(), 1);
 }
