@@ -214,3 +214,31 @@ async fn the_status_waits_for_no_actor_of_an_archon() {
     assert!(began.elapsed() < Duration::from_secs(1), "after {:?}", began.elapsed());
     assert_eq!(status.archons[0].sessions, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_inbox_still_takes_commands() {
+    let world = World::new().await;
+    let mut spec = archon_spec("ezra", &model()).unwrap();
+    spec.limits.inbox_len_max = 2;
+    world.house.start_archon(spec).await.unwrap();
+    world.engine.set_token_delay(Duration::from_secs(1));
+    let mut first = Watched::begin(&world, "1", "one two three four five six").await;
+    let mut second = Watched::begin(&world, "2", "two").await;
+    let refused = world.house.submit(message("ezra", "p", "3", "three").unwrap()).await;
+    assert!(matches!(refused, Err(SubmitError::Busy { open: 2, .. })), "{refused:?}");
+    first.until_words(2).await;
+    assert_eq!(world.say("ezra", "p", "4", "/stop").await.text, "Stopping.");
+    assert!(first.end().await.text.ends_with("[stopped]"));
+    assert_eq!(second.end().await.text, "echo: two");
+    // A flood of them is one, too.
+    world.suspend("house/archons/ezra/harness", true);
+    let mut refused = None;
+    for number in 0..1000 {
+        refused =
+            world.house.submit(message("ezra", "p", &format!("s{number}"), "/stop").unwrap()).await.err();
+        if refused.is_some() {
+            break;
+        }
+    }
+    assert!(matches!(refused, Some(SubmitError::Busy { .. })), "{refused:?}");
+}

@@ -1,7 +1,12 @@
 //! The one way in: what is checked before a message is journalled. Pure.
 use super::counters::ArchonCounters;
+use crate::command::Intent;
 use crate::domain::{ActorState, ArchonId, ArchonSpec, ChannelId, InboundMessage};
 use crate::memory::MemoryError;
+
+/// Commands that are taken beyond a full inbox: whoever wants to stop what fills it must be heard. They are answered at once,
+/// so that more of them than this are a flood.
+const COMMANDS_EXTRA_MAX: u64 = 64;
 
 /// Why a message was not taken. Nothing of it was kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +81,8 @@ pub(super) fn check(
     if bytes > bytes_max as usize {
         return Err(SubmitError::TooLarge { bytes, bytes_max });
     }
-    if open >= u64::from(spec.limits.inbox_len_max) {
+    let extra = if Intent::of(&message.text) == Intent::Message { 0 } else { COMMANDS_EXTRA_MAX };
+    if open >= u64::from(spec.limits.inbox_len_max) + extra {
         return Err(SubmitError::Busy { archon: spec.id.clone(), open });
     }
     Ok(())
