@@ -17,6 +17,8 @@ mod examples;
 mod faults;
 #[path = "it/kit.rs"]
 mod kit;
+#[path = "it/repl.rs"]
+mod repl;
 #[path = "it/settings.rs"]
 mod settings;
 #[path = "it/store_contract.rs"]
