@@ -3,8 +3,8 @@ use std::sync::mpsc as blocking;
 
 use super::*;
 
-/// Blocks its thread in each message, outside of any `.await`.
-struct Blocker;
+/// Blocks its thread in each message, outside of any `.await`, and says when it begins to.
+struct Blocker(mpsc::UnboundedSender<()>);
 
 impl Actor for Blocker {
     type Msg = ();
@@ -26,6 +26,7 @@ impl Actor for Blocker {
         (): (),
         release: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
+        let _ = self.0.send(());
         // Ends with an error when the test drops the sender.
         release.recv()?;
         Ok(())
@@ -36,16 +37,20 @@ impl Actor for Blocker {
 async fn a_child_that_blocks_its_thread_is_left_behind_and_replaced() {
     let (release, blocked) = blocking::channel();
     let blocked = Arc::new(Mutex::new(Some(blocked)));
+    let (begins, mut began) = mpsc::unbounded_channel();
     let start = start_fn(move |supervisor| {
         // The second incarnation finds nothing that blocks it.
         let release = blocked.lock().unwrap().take().unwrap_or_else(|| blocking::channel().1);
-        async move { Ok(Actor::spawn_linked(None, Blocker, release, supervisor).await?.0.get_cell()) }
+        let blocker = Blocker(begins.clone());
+        async move { Ok(Actor::spawn_linked(None, blocker, release, supervisor).await?.0.get_cell()) }
     });
     let shutdown = Shutdown::Within(Duration::from_millis(1));
     let child = ChildSpec { shutdown, restart: Restart::Transient, ..ChildSpec::new("blocker", start) };
     let (spec, mut facts) = supervisor(vec![child]);
     let (handle, _) = spawn_supervisor(spec, None).await.unwrap();
     facts.started("blocker").await;
+    // Before that it would end as asked.
+    began.recv().await.unwrap();
     handle.restart_child("blocker").await.unwrap();
     let ExitReason::Abnormal { detail } = facts.exited("blocker").await else { panic!("it blocks") };
     assert!(detail.contains("blocks its thread"), "{detail}");
