@@ -1,4 +1,4 @@
-//! What an operator sees of the inside of the house: the protocol's types, and how they are made.
+//! What an operator asks and sees of the inside of the house: the protocol's types, and how they are made.
 //!
 //! Nothing here holds what a person or a model said.
 use std::time::Duration;
@@ -7,6 +7,106 @@ use archond_actors::domain::{InboxEntry, OutboxEntry, QueuedRequest, SessionStat
 use archond_actors::insight::{ActorView, Crash, Fact, TraceEvent};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+
+use super::protocol::ModelView;
+
+/// What can be asked about the inside of the house.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
+pub enum InsideOp {
+    /// Every actor. Answered by [`InsideReply::Tree`], also while actors hang.
+    Tree,
+    /// One actor. Answered by [`InsideReply::Inspection`].
+    Inspect {
+        /// Which.
+        path: String,
+    },
+    /// The messages of an actor as it handles them: a stream of [`InsideReply::Traced`], ended by [`Reply::Done`](super::protocol::Reply::Done).
+    Trace {
+        /// Which.
+        path: String,
+        /// For so many seconds.
+        seconds: u32,
+    },
+    /// Does something to an actor. Answered by [`Reply::Done`](super::protocol::Reply::Done).
+    Act {
+        /// To which.
+        path: String,
+        /// What.
+        act: Act,
+    },
+    /// The models and every request. Answered by [`InsideReply::Pool`].
+    Pool,
+    /// The sessions in memory. Answered by [`InsideReply::Sessions`].
+    Sessions,
+    /// What fills the window of a session. Answered by [`InsideReply::Window`].
+    Window {
+        /// `archon/channel/peer/thread`.
+        session: String,
+    },
+    /// Messages without an answer. Answered by [`InsideReply::Inbox`].
+    Inbox,
+    /// Answers that no client has confirmed. Answered by [`InsideReply::Outbox`].
+    Outbox,
+    /// The last crashes. Answered by [`InsideReply::Crashes`].
+    Crashes,
+    /// What is limited, and how near it is. Answered by [`InsideReply::Limits`].
+    Limits,
+    /// What is written into the log of a part of the program, until the daemon ends. Answered by [`Reply::Done`](super::protocol::Reply::Done).
+    SetLog {
+        /// Such as `archond_actors::pool`.
+        target: String,
+        /// `error`, `warn`, `info`, `debug`, `trace`, `off`; `default` takes the setting back.
+        level: String,
+    },
+}
+
+/// What can be done to an actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// End it at its next wait; its supervisor decides what follows.
+    Kill,
+    /// End it in order; it stays down.
+    Stop,
+    /// Start it, after ending it in order; its failures are forgotten.
+    Restart,
+    /// Hold its messages back.
+    Suspend,
+    /// Let its messages go again.
+    Resume,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum InsideReply {
+    /// Every actor, parents before their children.
+    Tree(Vec<ActorNode>),
+    /// One actor.
+    Inspection(InspectionView),
+    /// One message that an actor handled.
+    Traced(TraceView),
+    /// The pool.
+    Pool {
+        /// Every model.
+        models: Vec<ModelView>,
+        /// Every request, those that run first.
+        requests: Vec<PoolRequest>,
+    },
+    /// Sessions in memory.
+    Sessions(Vec<ActiveSession>),
+    /// One session's window.
+    Window(WindowView),
+    /// Messages without an answer.
+    Inbox(Vec<WaitingMessage>),
+    /// Answers that no client has confirmed.
+    Outbox(Vec<WaitingAnswer>),
+    /// Crashes, newest last.
+    Crashes(Vec<CrashView>),
+    /// Limits.
+    Limits(Vec<LimitView>),
+}
 
 /// One actor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,16 +3,16 @@ use std::time::Duration;
 
 use archond_actors::domain::{ChannelId, PoolStatus, SessionKey, SessionStatus};
 use archond_actors::house::HouseError;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub use super::inside::{Act, InsideOp, InsideReply};
 use super::inside::{
     ActiveSession, ActorNode, CrashView, InspectionView, LimitView, PoolRequest, TraceView, WaitingAnswer,
     WaitingMessage, WindowView,
 };
 use super::operations::{AdminContext, Refusal};
-use super::protocol::{ErrorCode, ModelView, Reply, Response};
+use super::protocol::{ErrorCode, Reply, Response};
 use super::views;
 
 /// Longest wait for an actor that is asked for a list: an operator looks again rather than waits.
@@ -23,104 +23,6 @@ const ROWS_MAX: usize = 1000;
 const TRACE_TIME_MAX: Duration = Duration::from_secs(3600);
 /// Trace events that are told in one second; more are counted.
 const TRACE_EVENTS_PER_SECOND: u32 = 200;
-
-/// What can be asked about the inside of the house.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
-pub enum InsideOp {
-    /// Every actor. Answered by [`InsideReply::Tree`], also while actors hang.
-    Tree,
-    /// One actor. Answered by [`InsideReply::Inspection`].
-    Inspect {
-        /// Which.
-        path: String,
-    },
-    /// The messages of an actor as it handles them: a stream of [`InsideReply::Traced`], ended by [`Reply::Done`].
-    Trace {
-        /// Which.
-        path: String,
-        /// For so many seconds.
-        seconds: u32,
-    },
-    /// Does something to an actor. Answered by [`Reply::Done`].
-    Act {
-        /// To which.
-        path: String,
-        /// What.
-        act: Act,
-    },
-    /// The models and every request. Answered by [`InsideReply::Pool`].
-    Pool,
-    /// The sessions in memory. Answered by [`InsideReply::Sessions`].
-    Sessions,
-    /// What fills the window of a session. Answered by [`InsideReply::Window`].
-    Window {
-        /// `archon/channel/peer/thread`.
-        session: String,
-    },
-    /// Messages without an answer. Answered by [`InsideReply::Inbox`].
-    Inbox,
-    /// Answers that no client has confirmed. Answered by [`InsideReply::Outbox`].
-    Outbox,
-    /// The last crashes. Answered by [`InsideReply::Crashes`].
-    Crashes,
-    /// What is limited, and how near it is. Answered by [`InsideReply::Limits`].
-    Limits,
-    /// What is written into the log of a part of the program, until the daemon ends. Answered by [`Reply::Done`].
-    SetLog {
-        /// Such as `archond_actors::pool`.
-        target: String,
-        /// `error`, `warn`, `info`, `debug`, `trace`, `off`; `default` takes the setting back.
-        level: String,
-    },
-}
-
-/// What can be done to an actor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Act {
-    /// End it at its next wait; its supervisor decides what follows.
-    Kill,
-    /// End it in order; it stays down.
-    Stop,
-    /// Start it, after ending it in order; its failures are forgotten.
-    Restart,
-    /// Hold its messages back.
-    Suspend,
-    /// Let its messages go again.
-    Resume,
-}
-
-/// What is answered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
-pub enum InsideReply {
-    /// Every actor, parents before their children.
-    Tree(Vec<ActorNode>),
-    /// One actor.
-    Inspection(InspectionView),
-    /// One message that an actor handled.
-    Traced(TraceView),
-    /// The pool.
-    Pool {
-        /// Every model.
-        models: Vec<ModelView>,
-        /// Every request, those that run first.
-        requests: Vec<PoolRequest>,
-    },
-    /// Sessions in memory.
-    Sessions(Vec<ActiveSession>),
-    /// One session's window.
-    Window(WindowView),
-    /// Messages without an answer.
-    Inbox(Vec<WaitingMessage>),
-    /// Answers that no client has confirmed.
-    Outbox(Vec<WaitingAnswer>),
-    /// Crashes, newest last.
-    Crashes(Vec<CrashView>),
-    /// Limits.
-    Limits(Vec<LimitView>),
-}
 
 /// Does what is asked.
 pub(super) async fn perform(

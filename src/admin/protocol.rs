@@ -5,7 +5,7 @@
 //! Requests of one connection run side by side. A line longer than [`LINE_BYTES_MAX`] or not UTF-8 is answered by an error.
 use serde::{Deserialize, Serialize};
 
-use super::operator::{InsideOp, InsideReply};
+use super::inside::{InsideOp, InsideReply};
 
 /// Longest line, in bytes: a message of the greatest permitted size, every character escaped.
 pub const LINE_BYTES_MAX: usize = 2 * 1024 * 1024;

@@ -25,6 +25,7 @@ mod run;
 mod session;
 pub mod settings_view;
 mod start;
+mod top;
 mod version;
 
 use console::Console;
@@ -70,6 +71,8 @@ enum Command {
         command: session::SessionCommand,
     },
     Repl(repl::ReplArgs),
+    /// Watch the running house: actors, models, tokens per second, queue
+    Top(top::TopArgs),
     /// Show what the daemon wrote into its log
     Logs(logs::LogsArgs),
     /// Profiles: what an Archon is
@@ -153,6 +156,7 @@ fn perform(console: &mut Console, command: Command) -> Result<ExitCode, CliError
         Command::Shutdown => lifecycle::shutdown(console),
         Command::Session { command } => session::run(console, command),
         Command::Repl(args) => repl::run(console, &args),
+        Command::Top(args) => top::run(console, &args),
         Command::Logs(args) => logs::run(console, &args),
         Command::Archon { command, json } => {
             about_settings(console, |sources, out| archon::run(&command, sources, json, out))

@@ -125,6 +125,9 @@ fn help_lists_commands_and_exit_codes() {
       stop         Stop Archons; their messages are kept
       shutdown     End the daemon and every Archon
       session      Look at sessions
+      repl         Look into the running house: every actor, session, queue and crash; kill, stop,
+                   restart, suspend
+      top          Watch the running house: actors, models, tokens per second, queue
       logs         Show what the daemon wrote into its log
       archon       Profiles: what an Archon is
       model        Models: what an Archon thinks with

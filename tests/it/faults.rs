@@ -44,7 +44,7 @@ fn a_start_while_the_daemon_ends_begins_a_new_one() {
 fn a_start_waits_for_a_daemon_that_takes_long_to_end() {
     let house = TestHouse::new();
     // As a daemon that listens no more holds it, for longer than a daemon that begins waits by itself.
-    let held = RedbStore::open(&house.path().join("data/house.redb")).unwrap();
+    let held = RedbStore::open(house.path().join("data/house.redb")).unwrap();
     let mut start = house.command(&["start", "--no-chat", "ezra"]);
     let start = start.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let last_words = house.path().join("state/logs/archond.out");

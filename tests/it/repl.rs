@@ -1,7 +1,6 @@
 //! The operator's console against the real daemon: what it shows, what it does, and that it answers under load.
 use std::io::Write;
 use std::process::{Output, Stdio};
-use std::time::{Duration, Instant};
 
 use archond::admin::protocol::{Op, Reply, TurnView};
 
@@ -49,7 +48,6 @@ fn the_house_is_seen_and_its_actors_are_acted_on() {
     assert!(!inspected.to_string().contains("Hello"), "{inspected}");
     assert!(json(&house, "pool")[0][0]["tokens"].as_u64().unwrap() > 3);
     assert!(repl(&house, "limits").contains("messages of ezra without an answer"));
-    assert!(json(&house, "tree").as_array().unwrap().len() > 80);
     assert_eq!(json(&house, "inbox").as_array().unwrap().len(), 0);
     assert_eq!(json(&house, "outbox").as_array().unwrap().len(), 1, "nobody confirmed it");
 
@@ -58,7 +56,6 @@ fn the_house_is_seen_and_its_actors_are_acted_on() {
     let (key, thread) = ("2".to_owned(), Some("main".to_owned()));
     client.send(Op::Chat { archon: "ezra".into(), text: "hello".into(), key, thread }).unwrap();
     while !matches!(client.receive().unwrap().reply, Reply::Turn(TurnView::Accepted { .. })) {}
-    assert!(json(&house, "tree").as_array().unwrap().len() > 80);
     assert_eq!(json(&house, "inbox").as_array().unwrap().len(), 1);
     repl(&house, "resume ezra/harness");
     while !matches!(client.receive().unwrap().reply, Reply::Turn(TurnView::Ended(_))) {}
@@ -112,15 +109,14 @@ fn lines_may_be_piped_watched_and_traced() {
     let said = String::from_utf8(stdout).unwrap();
     assert!(status.success() && said.contains("ARCHON") && said.contains("tiny-gemma4#1"), "{said}");
 
-    let tracing = house
+    let mut tracing = house
         .command(&["repl", "--json", "-c", "trace ezra/harness -s 2"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut client = house.client();
-    let end = Instant::now() + Duration::from_secs(2);
     let mut number = 0;
-    while Instant::now() < end {
+    while tracing.try_wait().unwrap().is_none() {
         number += 1;
         client.chat("ezra", &number.to_string(), "main", "a secret");
     }

@@ -100,7 +100,7 @@ async fn inside(client: &mut Client, op: InsideOp) -> Result<InsideReply, Client
 }
 
 /// Every actor.
-pub(super) async fn tree(client: &mut Client) -> Result<Vec<ActorNode>, ClientError> {
+pub(in crate::cli) async fn tree(client: &mut Client) -> Result<Vec<ActorNode>, ClientError> {
     match inside(client, InsideOp::Tree).await? {
         InsideReply::Tree(actors) => Ok(actors),
         _ => Err(ClientError::Protocol),

@@ -1,9 +1,9 @@
 //! `archond repl`: looks into the running house, and acts on its actors.
 //!
 //! [`command`] is what can be typed, [`ask`] carries it out, [`render`] shows it.
-mod ask;
+pub(super) mod ask;
 mod command;
-mod render;
+pub(super) mod render;
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -19,9 +19,9 @@ const RESET: &str = "\x1b[0m";
 
 /// How text is written.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Style {
+pub(in crate::cli) struct Style {
     /// With colours, for a terminal.
-    pub(super) colour: bool,
+    pub(in crate::cli) colour: bool,
 }
 
 impl Style {
@@ -50,7 +50,7 @@ pub(super) fn duration(ms: u64) -> String {
 }
 
 /// The actors as a tree with columns.
-pub(super) fn tree(actors: &[ActorNode], style: Style) -> String {
+pub(in crate::cli) fn tree(actors: &[ActorNode], style: Style) -> String {
     let header = ["ACTOR", "STATE", "AGE", "RESTARTS", "MAILBOX", "DOES"].map(str::to_owned);
     let rows: Vec<[String; 6]> =
         actors.iter().enumerate().map(|(at, actor)| row(actors, at, actor)).collect();
