@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 mod child;
 mod conduct;
+mod event;
 mod forbidden;
 mod frame;
 mod last_words;
@@ -17,6 +18,7 @@ mod sandbox;
 mod spawner;
 
 pub use child::run_worker;
+pub use event::Event;
 pub use link::Worker;
 pub use probe::{SandboxAttempt, SandboxProbe, run_sandbox_probe};
 pub use spawner::Spawner;
@@ -42,64 +44,6 @@ pub struct WorkerSpec {
     /// Most private memory of the process, in bytes. The model file, which is mapped, does not count; the contexts do,
     /// and so do weights that llama.cpp rearranges for the processor (up to about the file's size again for Q4).
     pub memory_bytes_max: Option<u64>,
-}
-
-/// What a worker says. Events of one worker come in order, from one thread; [`Event::Exited`] always comes, last.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// The model is being loaded.
-    Loading {
-        /// 0 to 100.
-        percent: u8,
-    },
-    /// The worker takes requests.
-    Ready {
-        /// Answers at once.
-        slots: u32,
-        /// Context of each, in tokens: as asked for, or what the model was trained for if that is less.
-        context_tokens: u32,
-    },
-    /// A prompt is being read.
-    Prefill {
-        /// Which request.
-        id: u64,
-        /// Tokens read, those still in memory from before included.
-        done: u32,
-        /// Tokens to read.
-        total: u32,
-    },
-    /// One token was chosen.
-    Token {
-        /// Which request.
-        id: u64,
-        /// The token, needed to resume elsewhere.
-        token: i32,
-        /// What may now be shown: complete characters without the format's own marks. Often empty.
-        text: String,
-    },
-    /// An answer ended.
-    Finished {
-        /// Which request.
-        id: u64,
-        /// Why.
-        reason: Finish,
-        /// What it cost.
-        usage: Usage,
-    },
-    /// A request was not begun.
-    Refused {
-        /// Which request.
-        id: u64,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// The process is gone and reaped.
-    Exited {
-        /// How it ended, with its last words.
-        detail: String,
-        /// The model file itself is the cause: trying again does not help before it is replaced.
-        unusable: bool,
-    },
 }
 
 /// Why a worker could not be started.
