@@ -13,7 +13,7 @@ use crate::cli::repl::render;
 /// Lines of a speed curve.
 const CURVE_HEIGHT: u16 = 3;
 /// Columns of the right half where there is room for two.
-const SIDE_WIDTH: u16 = 58;
+const SIDE_WIDTH: u16 = 66;
 /// Narrower screens have one column.
 const WIDE: u16 = 130;
 
