@@ -26,6 +26,9 @@ impl Actor for Blocker {
         (): (),
         release: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
+        // Its own start has just woken the supervisor, which tokio runs next on this very thread and lets no other one take
+        // over: it has to have its turn before the thread is blocked.
+        tokio::task::yield_now().await;
         let _ = self.0.send(());
         // Ends with an error when the test drops the sender.
         release.recv()?;
