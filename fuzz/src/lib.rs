@@ -1,0 +1,35 @@
+//! What archond must do with anything that it reads from those it does not trust: one function for each reader.
+//!
+//! Each takes any bytes and panics when a promise is broken. `cargo +nightly fuzz run <target>` searches for such bytes, and
+//! `tests/fuzz_corpus.rs` includes this file and runs what was found, with the stable compiler, in each test run.
+//!
+//! The product's own files are included by path: its readers stay private, and nothing of this is in the released binary.
+#![allow(dead_code, reason = "of each product's file only the reader is used")]
+#![allow(unused_imports, reason = "a product's module offers more than its reader")]
+#![allow(unreachable_pub, reason = "the product's files are public in another place")]
+
+mod admin;
+mod chat_format;
+pub mod engine;
+mod gguf_head;
+#[path = "../../src/settings/mod.rs"]
+pub(crate) mod settings;
+mod settings_text;
+mod worker;
+
+pub use admin::admin_lines;
+/// Where the product's files look for it.
+pub use archond_models::chat;
+pub use chat_format::chat_format;
+pub use gguf_head::gguf_head;
+pub use settings_text::settings_text;
+pub use worker::worker_frames;
+
+/// Every target, with the name of its folder in `fuzz/corpus`.
+pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+    ("admin_lines", admin_lines),
+    ("chat_format", chat_format),
+    ("gguf_head", gguf_head),
+    ("settings_text", settings_text),
+    ("worker_frames", worker_frames),
+];
