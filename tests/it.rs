@@ -15,6 +15,8 @@ mod disk;
 mod examples;
 #[path = "it/faults.rs"]
 mod faults;
+#[path = "it/flood.rs"]
+mod flood;
 #[path = "it/kit.rs"]
 mod kit;
 #[path = "it/repl.rs"]
