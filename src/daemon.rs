@@ -28,7 +28,7 @@ const RUNTIME_THREADS: usize = 2;
 /// The rest of the machine's memory is for the daemon, the file cache and everything else.
 const WORKER_MEMORY_PERCENT: u64 = 80;
 /// The store's file in the data folder.
-const STORE_FILE: &str = "house.redb";
+pub(crate) const STORE_FILE: &str = "house.redb";
 /// How often, and how many times, a store that is in use is tried again: a second in all.
 const STORE_RETRY_PERIOD: Duration = Duration::from_millis(100);
 /// See [`STORE_RETRY_PERIOD`].
@@ -240,7 +240,8 @@ async fn open_store(path: &Path) -> Result<RedbStore, OpenError> {
     RedbStore::open(path)
 }
 
-fn worker_limits(settings: &Settings) -> WorkerLimits {
+/// What each worker may use up.
+pub(crate) fn worker_limits(settings: &Settings) -> WorkerLimits {
     let worker = settings.house.worker;
     let threads = match worker.threads {
         Amount::Fixed(threads) => threads,

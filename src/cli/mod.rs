@@ -10,13 +10,14 @@ mod chat;
 mod client;
 pub mod config;
 mod console;
+mod doctor;
 mod error;
 pub mod exit;
 mod lifecycle;
 mod line_editor;
 mod logs;
 pub mod model;
-mod moment;
+pub(crate) mod moment;
 mod places;
 mod plain;
 mod ps;
@@ -75,6 +76,7 @@ enum Command {
     Top(top::TopArgs),
     /// Show what the daemon wrote into its log
     Logs(logs::LogsArgs),
+    Doctor(doctor::DoctorArgs),
     /// Profiles: what an Archon is
     #[command(alias = "archons")]
     Archon {
@@ -158,6 +160,7 @@ fn perform(console: &mut Console, command: Command) -> Result<ExitCode, CliError
         Command::Repl(args) => repl::run(console, &args),
         Command::Top(args) => top::run(console, &args),
         Command::Logs(args) => logs::run(console, &args),
+        Command::Doctor(args) => doctor::run(console, &args),
         Command::Archon { command, json } => {
             about_settings(console, |sources, out| archon::run(&command, sources, json, out))
         }

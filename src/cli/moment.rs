@@ -2,14 +2,14 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Now, in milliseconds since the Unix epoch.
-pub(super) fn now_unix_ms() -> u64 {
+pub(crate) fn now_unix_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// How long ago: `12 min ago`.
-pub(super) fn ago(now_unix_ms: u64, then_unix_ms: u64) -> String {
+pub(crate) fn ago(now_unix_ms: u64, then_unix_ms: u64) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
     const DAY: u64 = 24 * HOUR;
@@ -24,7 +24,7 @@ pub(super) fn ago(now_unix_ms: u64, then_unix_ms: u64) -> String {
 }
 
 /// The moment in UTC: `2026-02-28 13:05:09 UTC`.
-pub(super) fn utc(unix_ms: u64) -> String {
+pub(crate) fn utc(unix_ms: u64) -> String {
     let seconds = unix_ms / 1000;
     let (year, month, day) = civil(seconds / 86_400);
     let of_day = seconds % 86_400;
@@ -51,7 +51,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 }
 
 /// A size with the unit that fits: `1.2 GB`.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     if count < 1000 {
         return format!("{count} B");
