@@ -2,10 +2,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt, BufReader, Interest};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, timeout};
 
@@ -32,13 +32,14 @@ pub(super) async fn serve(
 ) {
     let (read_half, write_half) = stream.into_split();
     let (sender, responses) = mpsc::channel::<Response>(RESPONSES_LEN_MAX);
+    let silent = Notify::new();
     let asking = async {
         tokio::select! {
-            () = read_requests(BufReader::new(read_half), Caller::new(uid), context, sender) => {}
+            () = read_requests(BufReader::new(read_half), Caller::new(uid), context, sender, &silent) => {}
             _ = open.changed() => {}
         }
     };
-    converse(asking, write_responses(write_half, responses)).await;
+    converse(asking, write_responses(write_half, responses, &silent)).await;
 }
 
 /// Nobody reads the answers: what is still asked is of no use. Nobody asks any more: what was answered is still written.
@@ -50,16 +51,24 @@ async fn converse(asking: impl Future<Output = ()>, writing: impl Future<Output 
     }
 }
 
-/// Writes until there is nothing to come, or nobody to read it.
-async fn write_responses(mut client: OwnedWriteHalf, mut responses: mpsc::Receiver<Response>) {
+/// Writes until there is nothing to come, or nobody to read it. A client that fell silent may have left: then it is looked at once.
+async fn write_responses(
+    mut client: OwnedWriteHalf,
+    mut responses: mpsc::Receiver<Response>,
+    silent: &Notify,
+) {
     let mut looks = interval_at(Instant::now() + LOOK_PERIOD, LOOK_PERIOD);
     loop {
         let response = tokio::select! {
-            response = responses.recv() => response,
-            _ = looks.tick() => match timeout(WRITE_TIMEOUT, client.ready(Interest::WRITABLE)).await {
+            response = responses.recv() => Some(response),
+            _ = looks.tick() => None,
+            () = silent.notified() => None,
+        };
+        let Some(response) = response else {
+            match timeout(WRITE_TIMEOUT, client.ready(Interest::WRITABLE)).await {
                 Ok(Ok(ready)) if !ready.is_write_closed() => continue,
                 Ok(_) | Err(_) => return,
-            },
+            }
         };
         let Some(response) = response else { return };
         let Ok(mut line) = serde_json::to_vec(&response) else { continue };
@@ -75,6 +84,7 @@ async fn read_requests(
     caller: Caller,
     context: Arc<AdminContext>,
     sender: mpsc::Sender<Response>,
+    silent: &Notify,
 ) {
     let mut requests = JoinSet::new();
     let refuse = async |message: &str| {
@@ -82,8 +92,17 @@ async fn read_requests(
         sender.send(Response { id: 0, reply }).await
     };
     loop {
+        let mut asks_more = false;
         while requests.len() >= REQUESTS_MAX {
-            requests.join_next().await;
+            tokio::select! {
+                _ = requests.join_next() => {}
+                more = reader.fill_buf(), if !asks_more => {
+                    asks_more = true;
+                    if more.map_or(true, <[u8]>::is_empty) {
+                        silent.notify_one();
+                    }
+                }
+            }
         }
         let line = match line::read(&mut reader, LINE_BYTES_MAX).await {
             Ok(Line::Text(line)) => line,
@@ -116,6 +135,7 @@ async fn read_requests(
         }
     }
     // A client that has closed its writing end may still read: it gets the answers to what it asked.
+    silent.notify_one();
     while requests.join_next().await.is_some() {}
 }
 
@@ -137,7 +157,7 @@ mod tests {
             sender.send(done(id)).await.unwrap();
         }
         drop(sender);
-        write_responses(ours.into_split().1, responses).await;
+        write_responses(ours.into_split().1, responses, &Notify::new()).await;
         let mut text = String::new();
         theirs.read_to_string(&mut text).await.unwrap();
         assert_eq!(text.lines().count(), 3, "{text}");
@@ -149,7 +169,7 @@ mod tests {
         let (_sender, responses) = mpsc::channel(8);
         let (reading_end, writing_end) = ours.into_split();
         drop(theirs);
-        write_responses(writing_end, responses).await;
+        write_responses(writing_end, responses, &Notify::new()).await;
         drop(reading_end);
     }
 
@@ -163,6 +183,6 @@ mod tests {
             .send(Response { id: 1, reply: Reply::Error { code: ErrorCode::Failed, message } })
             .await
             .unwrap();
-        write_responses(writing_end, responses).await;
+        write_responses(writing_end, responses, &Notify::new()).await;
     }
 }
