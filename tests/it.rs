@@ -11,6 +11,8 @@ mod conversation;
 mod daemon_death;
 #[path = "it/disk.rs"]
 mod disk;
+#[path = "it/doctor.rs"]
+mod doctor;
 #[path = "it/examples.rs"]
 mod examples;
 #[path = "it/faults.rs"]

@@ -11,10 +11,14 @@ use super::error::CliError;
 use super::exit::ExitCode;
 use super::runtime;
 use crate::admin::protocol::{Op, Reply, SessionView};
-use crate::doctor::{self, Daemon, Finding, Ground, Row, State};
+use crate::doctor::{self, Daemon, Finding, Ground, Row, State, Unanswered};
 
 /// Longest wait for the daemon's word: many times what it takes, and short enough for a person who waits.
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest look at the settings, longest repair: milliseconds on a disk that answers.
+const DISK_TIMEOUT: Duration = Duration::from_secs(10);
+/// What takes longer is told of.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Width of the column of states and of that of checks.
 const STATE_WIDTH: usize = 8;
 /// See [`STATE_WIDTH`].
@@ -49,16 +53,23 @@ struct Report {
 
 /// Looks, and with `--fix` puts right before it looks.
 pub(super) fn run(console: &mut Console, args: &DoctorArgs) -> Result<ExitCode, CliError> {
-    let ground = Arc::new(Ground::survey()?);
-    let daemon = Arc::new(runtime()?.block_on(ask(&ground))?);
-    let repairs = if args.fix { doctor::repair(&ground, &daemon) } else { Vec::new() };
-    if !args.json {
+    let ground = match bounded(console, "the settings", Ground::survey) {
+        Ok(ground) => Arc::new(ground?),
+        Err(hangs) => {
+            let row = Row { check: "settings", finding: hangs.finding() };
+            if !args.json {
+                show(console, &row)?;
+            }
+            return end(console, args, vec![row], Vec::new());
+        }
+    };
+    let daemon = Arc::new(runtime()?.block_on(ask(console, &ground)));
+    let repairs = if args.fix { fix(console, &ground, &daemon) } else { Vec::new() };
+    if args.fix && !args.json {
         for line in &repairs {
             console.line(line)?;
         }
-        if args.fix {
-            console.line(if repairs.is_empty() { "nothing to put right\n" } else { "" })?;
-        }
+        console.line(if repairs.is_empty() { "nothing to put right\n" } else { "" })?;
     }
     let mut rows = Vec::new();
     for check in doctor::checks(&ground, &daemon, args.deep) {
@@ -69,6 +80,15 @@ pub(super) fn run(console: &mut Console, args: &DoctorArgs) -> Result<ExitCode, 
         }
         rows.push(row);
     }
+    end(console, args, rows, repairs)
+}
+
+fn end(
+    console: &mut Console,
+    args: &DoctorArgs,
+    rows: Vec<Row>,
+    repairs: Vec<String>,
+) -> Result<ExitCode, CliError> {
     console.erase_progress()?;
     let report = Report::of(rows, repairs);
     if args.json {
@@ -77,6 +97,20 @@ pub(super) fn run(console: &mut Console, args: &DoctorArgs) -> Result<ExitCode, 
         console.line(&format!("\n{}", report.verdict()))?;
     }
     Ok(if report.ok { ExitCode::Ok } else { ExitCode::Failed })
+}
+
+fn bounded<T: Send + 'static>(
+    console: &mut Console,
+    what: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Unanswered> {
+    doctor::within(what, DISK_TIMEOUT, work, &mut || drop(console.progress(&format!("looking at {what}"))))
+}
+
+fn fix(console: &mut Console, ground: &Arc<Ground>, daemon: &Arc<Daemon>) -> Vec<String> {
+    let (ground, daemon) = (ground.clone(), daemon.clone());
+    bounded(console, "what can be put right", move || doctor::repair(&ground, &daemon))
+        .unwrap_or_else(|hangs| vec![format!("could not put everything right: {hangs}")])
 }
 
 impl Report {
@@ -130,21 +164,27 @@ fn lines(row: &Row) -> Vec<String> {
 }
 
 /// What the daemon says of itself, in a bounded time.
-async fn ask(ground: &Ground) -> Result<Daemon, CliError> {
+async fn ask(console: &mut Console, ground: &Ground) -> Daemon {
     let conversation = async {
         let mut client = Client::connect(&ground.settings.house.socket).await?;
         let house = client.status().await?;
         let sessions = sessions(&mut client).await.map_err(|error| error.to_string());
         Ok(Daemon::Runs { house: Box::new(house), sessions })
     };
-    let answer = timeout(DAEMON_TIMEOUT, conversation).await;
-    let silent = ClientError::Silent { deadline: DAEMON_TIMEOUT };
-    Ok(match answer.unwrap_or(Err(silent)) {
+    let in_time = timeout(DAEMON_TIMEOUT, conversation);
+    tokio::pin!(in_time);
+    let answer = loop {
+        match timeout(PATIENCE, &mut in_time).await {
+            Ok(answer) => break answer,
+            Err(_) => drop(console.progress("asking the daemon")),
+        }
+    };
+    match answer.unwrap_or(Err(ClientError::Silent { deadline: DAEMON_TIMEOUT })) {
         Ok(daemon) => daemon,
         Err(error) if error.is_away() => Daemon::Away,
         Err(error @ ClientError::Permission { .. }) => Daemon::Foreign { why: error.to_string() },
         Err(error) => Daemon::Silent { why: error.to_string() },
-    })
+    }
 }
 
 /// All sessions: the daemon has to read them from the store.

@@ -79,13 +79,12 @@ fn judge_house(house: &HouseView, program: Option<PathBuf>) -> Finding {
     }
     faults.extend(house.archons.iter().filter_map(judge_archon));
     faults.extend(house.models.iter().filter_map(judge_model));
-    let well = format!(
-        "version {}, process {}, {}; {} Archons",
-        house.version,
-        house.pid,
-        bytes(house.memory_bytes),
-        house.archons.len()
-    );
+    let archons = match house.archons.len() {
+        1 => "1 Archon".to_owned(),
+        count => format!("{count} Archons"),
+    };
+    let (version, pid, memory) = (&house.version, house.pid, bytes(house.memory_bytes));
+    let well = format!("it runs: version {version}, process {pid}, {memory}, {archons}");
     Finding::worst(well, faults)
 }
 

@@ -1,4 +1,5 @@
 //! What a check answers, and how it is run: for a limited time, on a thread that may be left behind.
+use std::io;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -63,6 +64,8 @@ impl Finding {
         let Some(mut worst) = faults.next() else { return Self::ok(well) };
         for fault in faults {
             worst.details.push(match &fault.remedy {
+                // Once is enough.
+                Some(_) if fault.remedy == worst.remedy => fault.finding,
                 Some(remedy) => format!("{}: {remedy}", fault.finding),
                 None => fault.finding,
             });
@@ -114,40 +117,81 @@ impl Check {
         Self { name, limit, work: Box::new(work) }
     }
 
-    /// Runs it; `waiting` hears every second what is waited for. A check that hangs, as on a network disk that is away, is left
-    /// behind with its thread.
+    /// Runs it; `waiting` hears every second what is waited for.
     pub fn perform(self, waiting: &mut dyn FnMut(&str)) -> Row {
         let Self { name, limit, work } = self;
-        let (answer, answered) = sync_channel(1);
         let note = Note::default();
         let its_note = note.clone();
-        let thread = std::thread::Builder::new().name(format!("check {name}")).spawn(move || {
-            // Nobody listens any more when it comes too late.
-            let _ = answer.send(work(&its_note));
-        });
-        let row = |finding| Row { check: name, finding };
-        if let Err(error) = thread {
-            let remedy = "end some programs: the system has no room for one more thread";
-            return row(Finding::problem(format!("it could not be looked at: {error}"), remedy));
-        }
-        let mut waited = Duration::ZERO;
-        loop {
-            match answered.recv_timeout(PATIENCE.min(limit.saturating_sub(waited))) {
-                Ok(finding) => return row(finding),
-                Err(RecvTimeoutError::Disconnected) => {
-                    let remedy = "this is a fault in archond; please report what stands above";
-                    return row(Finding::problem("the check itself failed", remedy));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            waited += PATIENCE;
-            if waited >= limit {
-                let remedy = "a disk or a part of the system hangs; look at `dmesg`, and at network disks that are away";
-                let finding = format!("no answer within {} s", limit.as_secs());
-                return row(Finding::problem(finding, remedy));
-            }
+        let answer = within(name, limit, move || work(&its_note), &mut || {
             waiting(format!("{name} {}", note.text()).trim_end());
+        });
+        Row { check: name, finding: answer.unwrap_or_else(|unanswered| unanswered.finding()) }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// It did not come in time.
+    #[error("no answer within {} s", limit.as_secs())]
+    Late {
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// The work panicked.
+    #[error("the check itself failed")]
+    Failed,
+    /// It could not begin.
+    #[error("it could not be looked at: {source}")]
+    NoThread {
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Unanswered {
+    /// What a person is told.
+    pub fn finding(&self) -> Finding {
+        let remedy = match self {
+            Self::Late { .. } => {
+                "a disk or a part of the system hangs; look at `dmesg`, and at network disks that are away"
+            }
+            Self::Failed => "this is a fault in archond; please report what stands above",
+            Self::NoThread { .. } => "end some programs: the system has no room for one more thread",
+        };
+        Finding::problem(self.to_string(), remedy)
+    }
+}
+
+/// Works on a thread of its own for a limited time; `waiting` is called every second. Work that hangs, as on a network disk that
+/// is away, is left behind with its thread.
+pub fn within<T: Send + 'static>(
+    name: &str,
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+    waiting: &mut dyn FnMut(),
+) -> Result<T, Unanswered> {
+    let (answer, answered) = sync_channel(1);
+    let work = move || {
+        // Nobody listens any more when it comes too late.
+        let _ = answer.send(work());
+    };
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|source| Unanswered::NoThread { source })?;
+    let mut waited = Duration::ZERO;
+    loop {
+        match answered.recv_timeout(PATIENCE.min(limit.saturating_sub(waited))) {
+            Ok(answer) => return Ok(answer),
+            Err(RecvTimeoutError::Disconnected) => return Err(Unanswered::Failed),
+            Err(RecvTimeoutError::Timeout) => {}
         }
+        waited += PATIENCE;
+        if waited >= limit {
+            return Err(Unanswered::Late { limit });
+        }
+        waiting();
     }
 }
 
@@ -158,10 +202,14 @@ mod tests {
     #[test]
     fn the_worst_comes_first_and_nothing_is_lost() {
         assert_eq!(Finding::worst("well", Vec::new()), Finding::ok("well"));
-        let faults =
-            vec![Finding::warning("a", "do a"), Finding::problem("b", "do b"), Finding::problem("c", "do c")];
+        let faults = vec![
+            Finding::warning("a", "do a"),
+            Finding::problem("b", "do b"),
+            Finding::problem("c", "do c"),
+            Finding::problem("d", "do b"),
+        ];
         let worst = Finding::worst("well", faults);
-        assert_eq!(worst, Finding::problem("b", "do b").detail("c: do c").detail("a: do a"));
+        assert_eq!(worst, Finding::problem("b", "do b").detail("c: do c").detail("d").detail("a: do a"));
     }
 
     #[test]
@@ -178,7 +226,9 @@ mod tests {
         assert_eq!(row.finding.finding, "no answer within 2 s");
         assert_eq!(heard, ["hangs on a disk"]);
         drop(gate);
-        let quick = Check::new("quick", PATIENCE, |_| Finding::ok("well"));
+        let panics = within("panics", PATIENCE * 60, || std::panic::resume_unwind(Box::new(())), &mut || {});
+        assert_eq!(panics.map(|()| Finding::ok("never")).unwrap_err().finding().state, State::Problem);
+        let quick = Check::new("quick", PATIENCE * 60, |_| Finding::ok("well"));
         assert_eq!(quick.perform(&mut |_| {}).finding, Finding::ok("well"));
     }
 

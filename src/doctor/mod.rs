@@ -20,7 +20,7 @@ mod space;
 mod store;
 
 pub use daemon::Daemon;
-pub use finding::{Check, Finding, Note, Row, State};
+pub use finding::{Check, Finding, Note, Row, State, Unanswered, within};
 pub use ground::Ground;
 pub use repair::repair;
 

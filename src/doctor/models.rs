@@ -14,21 +14,15 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The slowest disk that anybody would read models from: a hash takes at most this long.
 const READ_BYTES_PER_S: u64 = 20_000_000;
 
-/// How long the check may take.
+/// How long the check may take: by the catalogue's sizes, as the disk may be the very thing that hangs.
 pub(super) fn limit(ground: &Ground, deep: bool) -> Duration {
     if !deep {
         return LOOK_TIMEOUT;
     }
-    let all = ground.library.list().iter().map(size).sum::<u64>();
+    let artifacts =
+        ground.library.catalogue().iter().flat_map(|model| [Some(&model.weights), model.mmproj.as_ref()]);
+    let all: u64 = artifacts.flatten().map(|artifact| artifact.bytes.count()).sum();
     LOOK_TIMEOUT + Duration::from_secs(all / READ_BYTES_PER_S)
-}
-
-/// Of the weights, with as much again for a projector.
-fn size(entry: &Entry) -> u64 {
-    match &entry.state {
-        State::Ready(stored) => stored.record.bytes.saturating_mul(2),
-        _ => 0,
-    }
 }
 
 /// The check; `deep` reads every file.

@@ -146,7 +146,7 @@ pub(super) fn judge(rights: &[Right], user: u32) -> Finding {
     let faults: Vec<_> = rights.iter().filter_map(|right| judge_one(right, user)).collect();
     let well = match rights.len() {
         0 => "nothing is here yet; what comes will be yours alone".to_owned(),
-        count => format!("{count} folders and files, all yours alone"),
+        count => format!("{count} folders and files: nobody else can change them, or read what is private"),
     };
     Finding::worst(well, faults)
 }
@@ -162,7 +162,7 @@ fn judge_one(right: &Right, user: u32) -> Option<Finding> {
             format!("run this as that user, or `sudo chown -R {user} {path}`"),
         ));
     }
-    let fix = format!("`archond doctor --fix`, or `chmod {:o} {path}`", mode & 0o777 & !excess(right));
+    let fix = "`archond doctor --fix` closes it";
     match excess(right) {
         0 => {}
         bits if kind == Kind::ChosenFolder => {
