@@ -97,6 +97,10 @@ pub enum DaemonError {
 pub fn run(options: &RunOptions) -> Result<(), DaemonError> {
     // Whatever is made from here on is for this user alone.
     rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
+    // Conversations must not come to lie on the disk as a memory dump, and no other process of this user may look into ours.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(
+        |error| DaemonError::System { what: "memory dumps cannot be forbidden", source: error.into() },
+    )?;
     let sources = models_on_disk::sources()?;
     let settings = Settings::load(&sources).map_err(DaemonError::Settings)?;
     let archons = archons_to_start(&settings, &options.archons)?;

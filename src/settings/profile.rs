@@ -253,7 +253,7 @@ fn real(group: &mut Group<'_>, name: &'static str, default: f64, least: f64, mos
 
 fn fit(mut group: Group<'_>) -> FitPolicy {
     let fit = FitPolicy {
-        progress_timeout: duration(&mut group, "progress_timeout", seconds(30), seconds(1), seconds(600)),
+        progress_timeout: duration(&mut group, "progress_timeout", seconds(30), seconds(10), seconds(600)),
         retries_max: group.value("retries_max", 3, within(0..=10, " retries")),
         retry_backoff: duration(
             &mut group,
