@@ -1,6 +1,8 @@
 //! The facts of one actor. Written by its link and its handler, read by anybody, locked for moments only.
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ractor::ActorCell;
@@ -232,11 +234,9 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Runs the handler.
-    pub(crate) async fn run<T, E>(mut self, handler: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let result = CURRENT.scope(self.vitals.clone(), handler).await;
-        self.close(result.is_err());
-        result
+    /// Runs the handler. No async function: that would hold the handler twice, and there are thousands of actors.
+    pub(crate) fn run<T, E, F: Future<Output = Result<T, E>>>(self, handler: F) -> Working<F> {
+        Working { work: self, handler }
     }
 
     fn close(&mut self, failed: bool) {
@@ -261,6 +261,28 @@ impl Work {
             }
         }
         now.last = Some(doing);
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A handler at work: while it runs, its task knows whose it is.
+    pub(crate) struct Working<F> {
+        work: Work,
+        #[pin]
+        handler: F,
+    }
+}
+
+impl<T, E, F: Future<Output = Result<T, E>>> Future for Working<F> {
+    type Output = Result<T, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let polled = CURRENT.sync_scope(this.work.vitals.clone(), || this.handler.poll(context));
+        if let Poll::Ready(result) = &polled {
+            this.work.close(result.is_err());
+        }
+        polled
     }
 }
 
