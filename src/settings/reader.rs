@@ -3,6 +3,8 @@
 //! One call per field names it, its default and its range; this is the one place where a default is written. Each call also notes
 //! the value that holds and where it came from, which is what `archond config show` and `archond archon show` print.
 use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,10 @@ use super::environment::Environment;
 use super::fault::{Fault, Place, Span, nearest};
 use super::scan::{Field, Node, Shape, outline};
 use super::values::Setting;
+
+/// Faults of one file that are shown: more than anyone mends before trying again. Each carries the line that it is in, so a hostile
+/// file of one long line would otherwise fill the memory.
+const FAULTS_MAX: usize = 100;
 
 /// The value of one setting that holds, and where it came from.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -52,6 +58,8 @@ impl fmt::Display for Provenance {
 pub struct Sheet<'e> {
     path: PathBuf,
     text: String,
+    /// Where its lines end: asked for with every value.
+    line_ends: Vec<usize>,
     env: Option<&'e Environment>,
     found: RefCell<Found>,
 }
@@ -59,13 +67,16 @@ pub struct Sheet<'e> {
 #[derive(Debug, Default)]
 struct Found {
     faults: Vec<Fault>,
+    /// Faults beyond those, with the place of the first.
+    more: Option<(usize, Span)>,
     effective: Vec<Effective>,
 }
 
 impl<'e> Sheet<'e> {
     /// A file's text. `path` is only shown.
     pub fn new(path: &Path, text: String) -> Self {
-        Self { path: path.to_owned(), text, env: None, found: RefCell::default() }
+        let line_ends = text.match_indices('\n').map(|(end, _)| end).collect();
+        Self { path: path.to_owned(), text, line_ends, env: None, found: RefCell::default() }
     }
 
     /// Lets an environment variable `ARCHOND_<FIELD>` override each field.
@@ -95,9 +106,14 @@ impl<'e> Sheet<'e> {
 
     /// Notes a fault.
     pub fn fault(&self, span: Span, message: impl Into<String>, hint: Option<String>) {
+        let mut found = self.found.borrow_mut();
+        if found.faults.len() >= FAULTS_MAX {
+            let (count, first) = found.more.unwrap_or((0, span));
+            found.more = Some((count + 1, first));
+            return;
+        }
         let place = Some(Place::of(&self.text, span.start));
-        let fault = Fault { path: self.path.clone(), place, message: message.into(), hint };
-        self.found.borrow_mut().faults.push(fault);
+        found.faults.push(Fault { path: self.path.clone(), place, message: message.into(), hint });
     }
 
     /// Notes a fault that is not in this file.
@@ -110,13 +126,19 @@ impl<'e> Sheet<'e> {
         self.found.borrow_mut().effective.push(Effective { name, value, from });
     }
 
-    /// The effective values, or all faults, in the order of the text.
+    /// The effective values, or the faults, in the order of the text; of very many only the first.
     pub fn finish(self) -> Result<Vec<Effective>, Vec<Fault>> {
-        let Found { mut faults, effective } = self.found.into_inner();
+        let Found { mut faults, more, effective } = self.found.into_inner();
         if faults.is_empty() {
             return Ok(effective);
         }
         faults.sort_by_key(|fault| fault.place.as_ref().map(|place| (place.line, place.column)));
+        if let Some((count, first)) = more {
+            let place = Some(Place::of(&self.text, first.start));
+            let message = format!("{count} more faults are not shown");
+            let hint = Some("mend those above first".to_owned());
+            faults.push(Fault { path: self.path, place, message, hint });
+        }
         Err(faults)
     }
 
@@ -125,7 +147,7 @@ impl<'e> Sheet<'e> {
     }
 
     fn line(&self, span: Span) -> usize {
-        Place::of(&self.text, span.start).line
+        self.line_ends.partition_point(|end| *end < span.start) + 1
     }
 
     /// Reads one value with `ron`; the fault says what should be there, and stands where `ron` stumbled.
@@ -179,14 +201,18 @@ impl<'s> Group<'s> {
         };
         let mut group =
             Self { sheet, prefix, span: node.span, fields: Vec::new(), complete, asked: Vec::new() };
+        let mut known: HashMap<String, Span> = HashMap::new();
         for field in fields {
-            match group.fields.iter().find(|known| known.name == field.name) {
-                Some(first) => {
-                    let line = sheet.line(first.span);
+            match known.entry(field.name.clone()) {
+                Entry::Occupied(first) => {
+                    let line = sheet.line(*first.get());
                     let hint = Some("remove one of them".to_owned());
                     sheet.fault(field.span, format!("`{}` is already in line {line}", field.name), hint);
                 }
-                None => group.fields.push(field),
+                Entry::Vacant(place) => {
+                    place.insert(field.span);
+                    group.fields.push(field);
+                }
             }
         }
         group

@@ -360,14 +360,17 @@ impl<'t> Scanner<'t> {
 
     /// Whether what begins here is the first of its line, and no deeper than the line of the bracket at `opener`.
     fn is_outside(&self, opener: usize) -> bool {
-        let line_of = |at: usize| {
-            let before = self.text.get(..at).unwrap_or_default();
-            self.text.get(before.rfind('\n').map_or(0, |newline| newline + 1)..).unwrap_or_default()
-        };
-        let indent = |line: &str| line.len() - line.trim_start_matches([' ', '\t']).len();
-        let (here, there) = (line_of(self.at), line_of(opener));
-        let first = here.len() - self.rest().len() == indent(here);
-        first && here.len() != there.len() && indent(here) <= indent(there)
+        let before = self.text.get(..self.at).unwrap_or_default();
+        let lines_before = before.trim_end_matches([' ', '\t']);
+        // Asked first: the beginning of a long line is not to be searched for from each of its fields.
+        let first = lines_before.ends_with('\n') && opener < lines_before.len();
+        first && {
+            let start =
+                before.get(..opener).and_then(|text| text.rfind('\n')).map_or(0, |newline| newline + 1);
+            let line = before.get(start..).unwrap_or_default();
+            let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+            before.len() - lines_before.len() <= indent
+        }
     }
 
     fn field(&mut self, depth: usize, fields: &mut Vec<Field>) {

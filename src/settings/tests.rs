@@ -156,3 +156,11 @@ fn a_field_written_twice_keeps_the_first_and_names_its_line() {
         faults[0]
     );
 }
+
+#[test]
+fn very_many_faults_are_counted_not_shown() {
+    let faults = faults_of(&format!("(autostart: [{}])", ",".repeat(100_000)));
+    assert!(faults.len() <= 2 * 101, "{}", faults.len());
+    let last = faults.last().unwrap().to_string();
+    assert!(last.contains("99900 more faults are not shown; mend those above first"), "{last}");
+}
