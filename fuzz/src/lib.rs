@@ -25,8 +25,11 @@ pub use gguf_head::gguf_head;
 pub use settings_text::settings_text;
 pub use worker::worker_frames;
 
+/// A target by its name.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target, with the name of its folder in `fuzz/corpus`.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub const TARGETS: [Target; 5] = [
     ("admin_lines", admin_lines),
     ("chat_format", chat_format),
     ("gguf_head", gguf_head),

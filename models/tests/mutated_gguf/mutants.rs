@@ -199,7 +199,7 @@ impl Original {
     }
 
     /// Takes an entry out, writes one over another of the same length, or makes an array's elements extreme.
-    fn entries_changed(&self, bytes: &mut Vec<u8>, numbers: &mut Numbers) -> &'static str {
+    fn entries_changed(&self, bytes: &mut [u8], numbers: &mut Numbers) -> &'static str {
         let (begin, end) = numbers.one_of(&self.map.entries);
         if numbers.below(2) == 0 {
             // The rest moves, and is filled up again behind the table, so that the weights stay where they are.
