@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use archond_models::gguf::{self, Head, Value};
 
 /// Most memory that a head may keep, in bytes. Gemma 4's own keeps about 100 KB.
-const KEPT_BYTES_MAX: usize = 64 << 20;
+const KEPT_BYTES_MAX: usize = 32 << 20;
 
 /// Counts what is asked for.
 struct Source<'b> {

@@ -237,6 +237,7 @@ fn read_array(source: &mut Source<impl Read>) -> Result<Value, GgufError> {
             Ok(Value::Skipped(count))
         }
         scalar if scalar_bytes(scalar).is_some() && count <= ELEMENTS_KEPT_MAX => {
+            source.keep(size_of::<Value>() * count as usize)?;
             (0..count).map(|_| read_value(source, scalar)).collect::<Result<_, _>>().map(Value::List)
         }
         scalar => match scalar_bytes(scalar) {

@@ -3,16 +3,22 @@ use std::io::{self, Read};
 
 use super::{GgufError, bounded};
 
+/// Most memory for the texts and lists of a head, in bytes; Gemma's take about 100 KB. One byte of the file can become an element of a
+/// list, which takes 32, and there can be 65,536 lists.
+const KEPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// A reader with a position and an end that no head may pass.
 pub(super) struct Source<R> {
     reader: R,
     at: u64,
     end: u64,
+    /// Bytes of memory that the head takes so far.
+    kept: u64,
 }
 
 impl<R: Read> Source<R> {
     pub(super) fn new(reader: R, end: u64) -> Self {
-        Self { reader, at: 0, end }
+        Self { reader, at: 0, end, kept: 0 }
     }
 
     /// Bytes read so far.
@@ -47,7 +53,15 @@ impl<R: Read> Source<R> {
         if (read as u64) < length {
             return Err(GgufError::HeadCut { at: self.at - length + read as u64 });
         }
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        self.keep(text.len())?;
+        Ok(text)
+    }
+
+    /// Notes that so many bytes of memory are taken for what was read.
+    pub(super) fn keep(&mut self, bytes: usize) -> Result<(), GgufError> {
+        self.kept = self.kept.saturating_add(bytes as u64);
+        bounded("the memory for its head, in bytes,", self.kept, KEPT_BYTES_MAX).map(drop)
     }
 
     pub(super) fn skip(&mut self, length: u64) -> Result<(), GgufError> {

@@ -99,6 +99,21 @@ fn other_files_and_hostile_numbers_are_refused_with_their_reason() {
     refused(|b| b[52] = 77, "unknown type 77");
 }
 
+#[test]
+fn many_short_lists_do_not_fill_the_memory() {
+    let mut bytes =
+        [b"GGUF".as_slice(), &3u32.to_le_bytes(), &0u64.to_le_bytes(), &60_000u64.to_le_bytes()].concat();
+    for entry in 0..60_000_u32 {
+        bytes.extend(5u64.to_le_bytes());
+        bytes.extend(format!("{entry:05}").bytes());
+        bytes.extend([9, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend(1024u64.to_le_bytes());
+        bytes.extend([1; 1024]);
+    }
+    let message = read(bytes.as_slice()).unwrap_err().to_string();
+    assert!(message.contains("the memory for its head, in bytes, is 167"), "{message}");
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
