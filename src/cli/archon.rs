@@ -1,6 +1,7 @@
 //! `archond archon`: look at profiles, begin one, check them. Needs no daemon.
-use std::fs::File;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use archond_actors::domain::ArchonId;
@@ -154,11 +155,12 @@ fn from_template(id: &ArchonId) -> String {
 /// Writes a new file whole or not at all, and never over another one.
 fn create(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(folder)?;
+    // A persona may say much about its owner.
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     // Hidden, and not ending in .ron: a half-written file is never taken for a profile.
     let half = path.with_file_name(format!(".{}.{}.new", file_name(path), std::process::id()));
     let written = (|| {
-        let mut file = File::create_new(&half)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&half)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         let here = rustix::fs::CWD;

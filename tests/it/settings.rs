@@ -2,6 +2,7 @@
 //! commands `archon` and `config`.
 //!
 //! `UPDATE_EXPECT=1` writes the messages anew; read the difference before you commit it.
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use archond::cli::archon::{self, ArchonCommand};
@@ -179,6 +180,9 @@ fn archon_new_writes_a_good_profile_and_never_over_another() {
         outcome.unwrap();
         assert!(said.contains(&format!("archond archon check {name}")), "{said}");
         house.archon(&ArchonCommand::Check { what: Some(name.to_owned()) }, false).0.unwrap();
+        let file = house.sources.paths.profiles_dir().join(format!("{name}.ron"));
+        let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700), "for its owner alone");
         let error = house.archon(&new, false).0.unwrap_err();
         assert_eq!(error.exit_code().number(), 73, "{error}");
     }
