@@ -25,8 +25,11 @@ use mutants::Original;
 
 /// Damaged files of a normal test run: four of each kind.
 const MUTANTS: u64 = 40;
-/// Longest silence of a worker; the whole of a good one's life takes a tenth of a second.
+/// Longest wait for the end of a process that was killed, on a crowded machine too.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A worker that is silent for longer is killed, as the pool's watchdog does after 30 seconds and more. The whole of a good one's life
+/// takes a tenth of a second.
+const SILENCE: Duration = Duration::from_secs(20);
 /// Private memory of a worker: the good model needs 40 MB.
 const MEMORY_BYTES_MAX: u64 = 1 << 30;
 
@@ -159,7 +162,10 @@ fn follow(worker: &Worker, events: &Receiver<Event>) -> Outcome {
     let runs = |words: &str| Outcome { words: words.to_owned(), exited: false };
     let mut ready = false;
     loop {
-        match events.recv_timeout(PATIENCE).expect("the worker says something in time") {
+        let Ok(event) = events.recv_timeout(SILENCE) else {
+            return runs(if ready { "hung while it answered" } else { "hung while it loaded" });
+        };
+        match event {
             Event::Ready { .. } => {
                 ready = true;
                 worker.send(request()); // if it has ended meanwhile, that is told next
@@ -167,6 +173,9 @@ fn follow(worker: &Worker, events: &Receiver<Event>) -> Outcome {
             Event::Finished { .. } => return runs("loaded, and answers"),
             Event::Refused { .. } => return runs("loaded, and refuses the request"),
             Event::Exited { detail, unusable } => {
+                if number("ARCHOND_GGUF_MUTANTS").is_some() {
+                    println!("{detail}");
+                }
                 return Outcome { words: ending(&detail, unusable, ready), exited: true };
             }
             Event::Loading { .. } | Event::Prefill { .. } | Event::Token { .. } => {}
@@ -180,7 +189,8 @@ fn ending(detail: &str, unusable: bool, ready: bool) -> String {
     match detail.strip_prefix("it ended by ") {
         Some(signal) => format!("killed by {} {when}", signal.split([' ', ':']).next().unwrap_or_default()),
         None if detail.starts_with("it broke the protocol") => format!("broke the protocol {when}"),
-        None if detail.starts_with("it ended with code") => format!("{} {when}", &detail[..20]),
+        None if detail.starts_with("it ended with code 101") => format!("ended by a panic {when}"),
+        None if detail.starts_with("it ended with code") => format!("ended with a code {when}"),
         None if unusable => format!("refused by llama.cpp {when}"),
         None => format!("ended with last words {when}"),
     }
