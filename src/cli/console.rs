@@ -24,6 +24,59 @@ const ERASE: &str = "\x1b[J";
 const SAVE_CURSOR: &str = "\x1b7";
 const RESTORE_CURSOR: &str = "\x1b8";
 
+/// Takes everything off the screen and goes to its beginning.
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
+/// How a piece of text is shown where there are colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Paint {
+    /// As everything else.
+    Plain,
+    /// All is well.
+    Good,
+    /// Worth a look.
+    Odd,
+    /// Not well.
+    Bad,
+    /// Beside the point.
+    Dim,
+}
+
+impl Paint {
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Good => Some("\x1b[32m"),
+            Self::Odd => Some("\x1b[33m"),
+            Self::Bad => Some("\x1b[31m"),
+            Self::Dim => Some(DIM),
+        }
+    }
+}
+
+/// Text with colours for those terminals that show them. Its words may come from anywhere: they are made plain when they are shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Painted(Vec<(Paint, String)>);
+
+impl Painted {
+    /// Adds a piece.
+    pub(super) fn push(&mut self, paint: Paint, text: impl Into<String>) {
+        self.0.push((paint, text.into()));
+    }
+}
+
+impl From<String> for Painted {
+    fn from(text: String) -> Self {
+        Self(vec![(Paint::Plain, text)])
+    }
+}
+
+impl std::fmt::Display for Painted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|(_, text)| f.write_str(text))
+    }
+}
+
 /// What the three standard streams are.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Terminals {
@@ -134,6 +187,33 @@ impl Console {
         } else {
             self.put(&format!("{text}\n"))
         }
+    }
+
+    /// Writes painted text and ends its line.
+    pub(super) fn painted(&mut self, text: &Painted) -> io::Result<()> {
+        let colours = self.terminals.output && self.terminals.colour;
+        for (paint, text) in &text.0 {
+            match paint.code().filter(|_| colours) {
+                // The codes take no room: the column is counted without them.
+                Some(code) => {
+                    self.out.write_all(code.as_bytes())?;
+                    self.put(&plain(text))?;
+                    self.out.write_all(RESET.as_bytes())?;
+                }
+                None => self.put(&plain(text))?,
+            }
+        }
+        self.put("\n")
+    }
+
+    /// Empties the screen of the output's terminal.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        self.erase_progress()?;
+        if self.terminals.output {
+            self.out.write_all(CLEAR.as_bytes())?;
+            self.column = 0;
+        }
+        Ok(())
     }
 
     /// Writes one object of data, for programs.
@@ -293,6 +373,24 @@ pub(in crate::cli) mod tests {
             screen.text(),
             "\x1b[J\x1b7reading 1 of 2\x1b8\x1b[JHello\x1b[J\x1b7 loading 5 %\x1b8\x1b[J world"
         );
+    }
+
+    #[test]
+    fn colours_are_for_terminals_that_show_them_and_words_stay_words() {
+        let mut text = Painted::default();
+        text.push(Paint::Plain, "ezra ");
+        text.push(Paint::Bad, "failed\x1b[2J");
+        for (colour, wanted) in [(true, "ezra \x1b[31mfailed␛[2J\x1b[0m\n"), (false, "ezra failed␛[2J\n")]
+        {
+            let (mut console, screen, _) = console(true);
+            console.terminals.colour = colour;
+            console.painted(&text).unwrap();
+            assert_eq!(screen.text(), wanted);
+        }
+        let (mut console, file, _) = console(false);
+        console.clear().unwrap();
+        console.painted(&text).unwrap();
+        assert_eq!(file.text(), "ezra failed␛[2J\n");
     }
 
     #[test]

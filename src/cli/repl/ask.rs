@@ -6,18 +6,16 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Next;
 use super::command::{QuarantineCommand, ReplCommand, Typed};
-use super::render::{self, Style};
+use super::render;
 use crate::admin::inside::ActorNode;
 use crate::admin::operator::{Act, InsideOp, InsideReply};
 use crate::admin::protocol::{ArchonView, Op, Reply};
 use crate::cli::client::{Client, ClientError, accepted};
-use crate::cli::console::Console;
+use crate::cli::console::{Console, Painted};
 use crate::cli::error::CliError;
 use crate::cli::moment::now_unix_ms;
 use crate::cli::ps;
 
-/// Clears the screen and goes to its beginning.
-const CLEAR: &str = "\x1b[2J\x1b[H";
 /// The root of every path.
 const ROOT: &str = "house";
 /// The state of those who wait for the operator.
@@ -54,8 +52,7 @@ pub(super) async fn perform(
         }
         ReplCommand::Tree { path } => {
             let actors = subtree(client, path.as_deref()).await?;
-            let style = style(console);
-            show(console, json, &actors, || render::tree(&actors, style))?;
+            show(console, json, &actors, || render::tree(&actors))?;
         }
         ReplCommand::Crash { id } => crash(console, client, id, json).await?,
         ReplCommand::Inspect { path } => {
@@ -73,21 +70,16 @@ pub(super) async fn perform(
     Ok(Next::Go)
 }
 
-fn style(console: &Console) -> Style {
-    let terminals = console.terminals();
-    Style { colour: terminals.output && terminals.colour }
-}
-
-fn show<T: Serialize>(
+fn show<T: Serialize, P: Into<Painted>>(
     console: &mut Console,
     json: bool,
     value: &T,
-    text: impl FnOnce() -> String,
+    text: impl FnOnce() -> P,
 ) -> Result<(), CliError> {
     if json {
         console.json(value)?
     } else {
-        console.line(&text())?
+        console.painted(&text().into())?
     }
     Ok(())
 }
@@ -135,11 +127,11 @@ fn resolve(typed: &str, actors: &[ActorNode]) -> Result<String, CliError> {
 /// Asks for something and shows it.
 async fn look(console: &mut Console, client: &mut Client, op: InsideOp, json: bool) -> Result<(), CliError> {
     let reply = inside(client, op).await?;
-    let (style, now) = (style(console), now_unix_ms());
+    let now = now_unix_ms();
     match &reply {
-        InsideReply::Tree(actors) => show(console, json, actors, || render::tree(actors, style)),
-        InsideReply::Inspection(view) => show(console, json, view, || render::inspection(view, style)),
-        InsideReply::Traced(event) => show(console, json, event, || render::traced(event, style)),
+        InsideReply::Tree(actors) => show(console, json, actors, || render::tree(actors)),
+        InsideReply::Inspection(view) => show(console, json, view, || render::inspection(view)),
+        InsideReply::Traced(event) => show(console, json, event, || render::traced(event)),
         InsideReply::Pool { models, requests } => {
             show(console, json, &(models, requests), || render::pool(models, requests))
         }
@@ -220,7 +212,6 @@ async fn trace(
     if !json {
         console.note(&format!("messages of {path} for {seconds} s; Ctrl-C ends it"))?;
     }
-    let style = style(console);
     loop {
         let response = tokio::select! {
             response = client.next() => response?,
@@ -231,7 +222,7 @@ async fn trace(
         }
         match accepted(response.reply)? {
             Reply::Inside(InsideReply::Traced(event)) => {
-                show(console, json, &event, || render::traced(&event, style))?;
+                show(console, json, &event, || render::traced(&event))?;
             }
             Reply::Done => return Ok(()),
             _ => return Err(ClientError::Protocol.into()),
@@ -263,7 +254,7 @@ async fn watch(
             _ = tokio::signal::ctrl_c() => break,
         }
         if clears {
-            console.write(CLEAR)?;
+            console.clear()?;
             console.line(&format!("every {every} s: {line}\n"))?;
         }
         Box::pin(perform(console, client, command.clone(), json || json_too)).await?;

@@ -101,8 +101,10 @@ async fn one(console: &mut Console, client: &mut Client, line: &str, json: bool)
             Ok(Next::Go)
         }
         Err(error) => {
+            // Behind the first paragraphs stands the usage of a program that nobody typed.
             let text = error.render().to_string();
-            let text = text.trim().trim_start_matches("error: ").to_owned();
+            let text = text.split("\n\nUsage:").next().unwrap_or_default();
+            let text = text.trim().trim_start_matches("error: ");
             Err(CliError::Usage { message: format!("{text}\n`help` lists the commands") })
         }
     }
@@ -114,7 +116,10 @@ fn completions(typed: &str, paths: &[String]) -> (usize, Vec<String>) {
     let (before, word) = typed.split_at(start);
     let words = before.split_whitespace().skip_while(|word| *word == "watch" || word.starts_with('-'));
     let found = match words.last() {
-        None | Some("help") => command::names().into_iter().filter(|name| name.starts_with(word)).collect(),
+        None | Some("help") => {
+            let found = command::names().into_iter().filter(|name| name.starts_with(word));
+            found.map(|name| name + " ").collect()
+        }
         Some(command) if command::takes_path(command) => {
             let short = |path: &String| path.strip_prefix("house/").map(str::to_owned);
             let all = paths.iter().cloned().chain(paths.iter().filter_map(short));
@@ -132,10 +137,10 @@ mod tests {
     #[test]
     fn commands_and_paths_are_completed() {
         let paths = ["house".to_owned(), "house/pool".to_owned(), "house/archons/ezra".to_owned()];
-        assert_eq!(completions("ins", &paths), (0, vec!["inspect".to_owned()]));
+        assert_eq!(completions("ins", &paths), (0, vec!["inspect ".to_owned()]));
         assert_eq!(completions("inspect po", &paths), (8, vec!["pool".to_owned()]));
         assert_eq!(completions("watch tree house/p", &paths), (11, vec!["house/pool".to_owned()]));
-        assert_eq!(completions("watch ki", &paths).1, ["kill"]);
+        assert_eq!(completions("watch ki", &paths).1, ["kill "]);
         assert!(completions("crash 1", &paths).1.is_empty());
     }
 }

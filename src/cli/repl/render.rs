@@ -4,6 +4,7 @@ use crate::admin::inside::{
     WaitingAnswer, WaitingMessage, WindowView,
 };
 use crate::admin::protocol::ModelView;
+use crate::cli::console::{Paint, Painted};
 use crate::cli::moment::{ago, bytes, utc};
 use crate::cli::plain::plain;
 use crate::cli::ps::{self, table};
@@ -11,30 +12,12 @@ use crate::cli::ps::{self, table};
 /// Width of the bar that shows how full something is.
 const BAR_WIDTH: u64 = 20;
 
-const RED: &str = "\x1b[31m";
-const GREEN: &str = "\x1b[32m";
-const YELLOW: &str = "\x1b[33m";
-const DIM: &str = "\x1b[2m";
-const RESET: &str = "\x1b[0m";
-
-/// How text is written.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::cli) struct Style {
-    /// With colours, for a terminal.
-    pub(in crate::cli) colour: bool,
-}
-
-impl Style {
-    fn paint(self, colour: &str, text: &str) -> String {
-        if self.colour { format!("{colour}{text}{RESET}") } else { text.to_owned() }
-    }
-
-    fn state(self, state: &str, padded: &str) -> String {
-        match state {
-            "ready" | "running" => self.paint(GREEN, padded),
-            "failed" | "quarantined" => self.paint(RED, padded),
-            _ => self.paint(YELLOW, padded),
-        }
+/// What a state looks like.
+fn of_state(state: &str) -> Paint {
+    match state {
+        "ready" | "running" => Paint::Good,
+        "failed" | "quarantined" => Paint::Bad,
+        _ => Paint::Odd,
     }
 }
 
@@ -50,7 +33,7 @@ pub(super) fn duration(ms: u64) -> String {
 }
 
 /// The actors as a tree with columns.
-pub(in crate::cli) fn tree(actors: &[ActorNode], style: Style) -> String {
+pub(in crate::cli) fn tree(actors: &[ActorNode]) -> Painted {
     let header = ["ACTOR", "STATE", "AGE", "RESTARTS", "MAILBOX", "DOES"].map(str::to_owned);
     let rows: Vec<[String; 6]> =
         actors.iter().enumerate().map(|(at, actor)| row(actors, at, actor)).collect();
@@ -60,23 +43,33 @@ pub(in crate::cli) fn tree(actors: &[ActorNode], style: Style) -> String {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let pad = |cell: &str, width: usize| format!("{cell}{}", " ".repeat(width - cell.chars().count()));
-    let mut lines = Vec::with_capacity(rows.len() + 1);
-    let line = |cells: Vec<String>| cells.join("  ").trim_end().to_owned();
-    lines.push(line(header.iter().zip(widths).map(|(cell, width)| pad(cell, width)).collect()));
+    // The last column is as wide as it is: no line ends in spaces.
+    widths[5] = 0;
+    let mut text = Painted::default();
+    let mut line = |begin: &str, cells: &[String; 6], paints: [Paint; 6]| {
+        text.push(Paint::Plain, begin);
+        for ((cell, width), paint) in cells.iter().zip(widths).zip(paints) {
+            let gap = " ".repeat(width.saturating_sub(cell.chars().count()) + 2);
+            text.push(paint, cell);
+            if width > 0 {
+                text.push(Paint::Plain, gap);
+            }
+        }
+    };
+    line("", &header, [Paint::Plain; 6]);
     for (actor, row) in actors.iter().zip(&rows) {
-        let mut cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| pad(cell, width)).collect();
-        cells[1] = style.state(&actor.state, &cells[1]);
-        if actor.restarts > 0 {
-            cells[3] = style.paint(YELLOW, &cells[3]);
-        }
-        lines.push(line(cells));
-        if let Some(error) = actor.last_error.as_ref().filter(|_| actor.age_ms.is_none()) {
-            let indent = " ".repeat(actor.depth * 3 + 3);
-            lines.push(style.paint(DIM, &format!("{indent}{}", plain(error))));
-        }
+        let restarts = if actor.restarts > 0 { Paint::Odd } else { Paint::Plain };
+        line(
+            "\n",
+            row,
+            [Paint::Plain, of_state(&actor.state), Paint::Plain, restarts, Paint::Plain, Paint::Plain],
+        );
     }
-    lines.join("\n")
+    let down = actors.iter().filter(|actor| actor.age_ms.is_none());
+    for (actor, error) in down.filter_map(|actor| Some((actor, actor.last_error.as_ref()?))) {
+        text.push(Paint::Dim, format!("\n{}: {error}", actor.path));
+    }
+    text
 }
 
 fn row(actors: &[ActorNode], at: usize, actor: &ActorNode) -> [String; 6] {
@@ -137,11 +130,11 @@ fn branches(actors: &[ActorNode], at: usize) -> String {
 }
 
 /// One actor's state.
-pub(super) fn inspection(view: &InspectionView, style: Style) -> String {
+pub(super) fn inspection(view: &InspectionView) -> Painted {
     let actor = &view.actor;
     let mut rows: Vec<(String, String)> = vec![
         ("path".into(), actor.path.clone()),
-        ("state".into(), style.state(&actor.state, &actor.state)),
+        ("state".into(), actor.state.clone()),
         ("age".into(), actor.age_ms.map_or_else(|| "-".into(), duration)),
         ("restarts".into(), actor.restarts.to_string()),
         ("mailbox".into(), format!("{} of {}", actor.mailbox, actor.mailbox_max)),
@@ -159,8 +152,14 @@ pub(super) fn inspection(view: &InspectionView, style: Style) -> String {
         None => rows.push(("its own word".into(), "it does not answer now".into())),
     }
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-    let lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect();
-    lines.join("\n")
+    let mut text = Painted::default();
+    for (at, (name, value)) in rows.iter().enumerate() {
+        let end = if at + 1 < rows.len() { "\n" } else { "" };
+        text.push(Paint::Plain, format!("{name:<width$}  "));
+        text.push(if name == "state" { of_state(value) } else { Paint::Plain }, value);
+        text.push(Paint::Plain, end);
+    }
+    text
 }
 
 fn shown(fact: &FactView) -> String {
@@ -174,17 +173,23 @@ fn shown(fact: &FactView) -> String {
 }
 
 /// One traced message.
-pub(super) fn traced(event: &TraceView, style: Style) -> String {
-    let left_out = match event.left_out {
-        0 => String::new(),
-        count => format!("… {count} left out\n"),
-    };
-    let about = event.about.as_deref().map(plain).unwrap_or_default();
-    let failed = if event.failed { style.paint(RED, "  ended the actor") } else { String::new() };
-    format!(
-        "{left_out}{:<20} waited {:>7} µs, took {:>7} µs  {about}{failed}",
-        event.message, event.waited_us, event.took_us
-    )
+pub(super) fn traced(event: &TraceView) -> Painted {
+    let mut text = Painted::default();
+    if event.left_out > 0 {
+        text.push(Paint::Dim, format!("… {} left out\n", event.left_out));
+    }
+    let about = event.about.as_deref().unwrap_or_default();
+    text.push(
+        Paint::Plain,
+        format!(
+            "{:<20} waited {:>7} µs, took {:>7} µs  {about}",
+            event.message, event.waited_us, event.took_us
+        ),
+    );
+    if event.failed {
+        text.push(Paint::Bad, "  ended the actor");
+    }
+    text
 }
 
 /// Sessions in memory.

@@ -88,7 +88,7 @@ fn colour(state: &str) -> Color {
 }
 
 fn tree(frame: &mut Frame<'_>, look: &Look, view: &mut View, area: Rect) {
-    let shown = render::tree(&look.actors, render::Style { colour: false });
+    let shown = render::tree(&look.actors).to_string();
     let lines: Vec<Line<'_>> = shown
         .lines()
         .enumerate()
