@@ -1,4 +1,5 @@
 //! `archond version`: what this binary is and how it was built.
+use crate::doctor::machine;
 use serde::Serialize;
 
 use super::console::Console;
@@ -23,7 +24,7 @@ impl Version {
             version: env!("CARGO_PKG_VERSION"),
             profile: if cfg!(debug_assertions) { "debug" } else { "release" },
             target: std::env::consts::ARCH,
-            target_features: target_features(),
+            target_features: machine::built_for(),
             llama_crate: format!("{} {}", LLAMA_CRATE.0, LLAMA_CRATE.1),
         }
     }
@@ -45,33 +46,6 @@ pub(super) fn run(console: &mut Console, json: bool) -> Result<ExitCode, CliErro
     console.line(&format!("  features   {features}"))?;
     console.line(&format!("  llama.cpp  {}", version.llama_crate))?;
     Ok(ExitCode::Ok)
-}
-
-/// Instructions for which this binary was built, of those that matter for speed.
-fn target_features() -> Vec<&'static str> {
-    macro_rules! enabled {
-        ($($name:tt),*) => { [$(($name, cfg!(target_feature = $name))),*] };
-    }
-    enabled!(
-        "sse4.2",
-        "avx",
-        "avx2",
-        "fma",
-        "f16c",
-        "bmi2",
-        "avx512f",
-        "avx512bw",
-        "avx512vl",
-        "avx512vnni",
-        "avx512bf16",
-        "neon",
-        "dotprod",
-        "i8mm",
-        "sve"
-    )
-    .into_iter()
-    .filter_map(|(name, is_enabled)| is_enabled.then_some(name))
-    .collect()
 }
 
 #[cfg(test)]

@@ -56,6 +56,11 @@ fn instructions() -> Vec<Instructions> {
     Vec::new()
 }
 
+/// Instructions for which this binary was built, of those that matter for speed.
+pub(crate) fn built_for() -> Vec<&'static str> {
+    instructions().iter().filter(|one| one.built).map(|one| one.name).collect()
+}
+
 fn names(of: &[Instructions], wanted: impl Fn(&Instructions) -> bool) -> String {
     let names: Vec<_> = of.iter().filter(|one| wanted(one)).map(|one| one.name).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(" ") }

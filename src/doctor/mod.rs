@@ -9,7 +9,7 @@ pub mod daemon;
 pub mod finding;
 pub mod ground;
 mod leftovers;
-mod machine;
+pub(crate) mod machine;
 mod memory;
 mod models;
 mod overlay;
