@@ -285,8 +285,9 @@ fn log_fact(subtree: &str, fact: &SupervisionFact) {
         SupervisionFact::ChildRestarting { id, delay } => {
             tracing::info!(subtree, child = id, ?delay, "will be started again");
         }
-        SupervisionFact::ChildQuarantined { id, reason } => {
-            tracing::error!(subtree, child = id, reason, "quarantined; `archond start` tries again");
+        SupervisionFact::ChildQuarantined { id, reason, retry_after } => {
+            let message = "quarantined, to be tried again by itself; `archond start` tries at once";
+            tracing::error!(subtree, child = id, reason, ?retry_after, message);
         }
         SupervisionFact::GaveUp { reason } => tracing::error!(subtree, reason, "gave up"),
     }

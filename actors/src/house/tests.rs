@@ -126,24 +126,7 @@ async fn a_session_that_is_killed_in_a_loop_quarantines_its_archon_alone() {
     for name in ["allegro", "bezalel", "electra", "ezra"] {
         world.start(name).await;
     }
-    world.engine.set_token_delay(Duration::from_millis(50));
-    let mut rounds = 0;
-    let refusal = loop {
-        rounds += 1;
-        assert!(rounds < 30, "it is never quarantined");
-        let key = format!("k{rounds}");
-        match world.house.submit(message("ezra", "p", &key, "some words to say").unwrap()).await {
-            Ok(_) => {}
-            Err(refusal) => break refusal,
-        }
-        for other in ["allegro", "bezalel", "electra"] {
-            assert_eq!(world.say(other, "p", &format!("{other}{rounds}"), "hi").await.text, "echo: hi");
-        }
-        for session in world.sessions_of("ezra").await {
-            session.kill();
-        }
-        tokio::task::yield_now().await;
-    };
+    let refusal = world.until_quarantined(&["allegro", "bezalel", "electra"]).await;
     assert!(matches!(refusal, SubmitError::Unavailable { state: ActorState::Quarantined, .. }), "{refusal}");
     let status = world.house.status().await;
     for archon in status.archons {
@@ -157,7 +140,43 @@ async fn a_session_that_is_killed_in_a_loop_quarantines_its_archon_alone() {
     assert!(world.answers("ezra", "p").await.values().all(|answers| answers.len() == 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_quarantined_archon_comes_back_by_itself_and_answers_what_waits() {
+    let world = World::new().await;
+    world.start("ezra").await;
+    world.until_quarantined(&[]).await;
+    let waiting = world.house.memory().pending(&id("ezra"), None, 100).await.unwrap();
+    assert!(!waiting.is_empty());
+    pass(QUARANTINE_RETRY - Duration::from_secs(60)).await;
+    assert_eq!(world.house.archon_status(&id("ezra")).await.unwrap().state, ActorState::Quarantined);
+    pass(Duration::from_secs(120)).await;
+    assert_eq!(world.house.archon_status(&id("ezra")).await.unwrap().state, ActorState::Ready);
+    assert_eq!(world.answers("ezra", "p").await[&waiting[0].key].len(), 1);
+    assert_eq!(world.say("ezra", "p", "after", "hi").await.text, "echo: hi");
+}
+
 impl World {
+    /// Kills Ezra's session in a loop until he is refused, while these others go on answering.
+    async fn until_quarantined(&self, others: &[&str]) -> SubmitError {
+        self.engine.set_token_delay(Duration::from_millis(500));
+        for round in 0..30 {
+            let asked = message("ezra", "p", &format!("k{round}"), "some words to say").unwrap();
+            if let Err(refusal) = self.house.submit(asked).await {
+                return refusal;
+            }
+            for other in others {
+                assert_eq!(self.say(other, "p", &format!("{other}{round}"), "hi").await.text, "echo: hi");
+            }
+            // Until a killed try has been begun again, and not until it is ended.
+            pass(Duration::from_millis(1100)).await;
+            for session in self.sessions_of("ezra").await {
+                session.kill();
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("it is never quarantined");
+    }
+
     /// The session actors of one Archon, which say themselves whose they are.
     async fn sessions_of(&self, archon: &str) -> Vec<ActorCell> {
         let mut found = Vec::new();

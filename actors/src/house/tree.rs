@@ -34,6 +34,9 @@ const POOL_PATH: &str = "house/pool";
 const HOUSE_INTENSITY: Intensity = Intensity { restarts_max: 3, period: Duration::from_secs(300) };
 /// The first failure of an Archon's supervisor is its last: it has borne its own profile's number already.
 const ARCHON_INTENSITY: Intensity = Intensity { restarts_max: 0, period: Duration::from_secs(300) };
+/// From an Archon's quarantine to its trial: long enough that one that fails at once costs next to nothing, short enough
+/// that nobody has to get up for a cause that went away by itself, such as a full disk.
+const QUARANTINE_RETRY: Duration = Duration::from_secs(900);
 /// Time for all Archons to stop, one after another.
 const ARCHONS_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for the last group of changes to reach the disk.
@@ -361,7 +364,7 @@ fn archons_child(supervisor: SupervisorHandle, archons: Archons, shared: Shared)
             name: ARCHONS_PATH.into(),
             strategy: Strategy::OneForOne,
             intensity: ARCHON_INTENSITY,
-            exceeded: Exceeded::Quarantine,
+            exceeded: Exceeded::Quarantine { retry_after: QUARANTINE_RETRY },
             count_temporary: false,
             children: children.values().map(|archon| archon.child_spec(&shared)).collect(),
             report: Arc::new(move |fact| {
@@ -377,7 +380,7 @@ fn archons_child(supervisor: SupervisorHandle, archons: Archons, shared: Shared)
 /// for as long as nobody looks.
 fn note_quarantine(archons: &Archons, fact: &SupervisionFact) {
     let (id, reason) = match fact {
-        SupervisionFact::ChildQuarantined { id, reason } => (id, Some(reason.clone())),
+        SupervisionFact::ChildQuarantined { id, reason, .. } => (id, Some(reason.clone())),
         SupervisionFact::ChildStarted { id } => (id, None),
         _ => return,
     };

@@ -195,8 +195,9 @@ impl Roster {
                 supervised.down = Some(ActorState::Starting);
                 supervised.restart_at = Some(now + *delay);
             }
-            SupervisionFact::ChildQuarantined { reason, .. } => {
+            SupervisionFact::ChildQuarantined { reason, retry_after, .. } => {
                 supervised.down = Some(ActorState::Quarantined);
+                supervised.restart_at = Some(now + *retry_after);
                 supervised.last_error = Some(reason.clone());
             }
             SupervisionFact::GaveUp { .. } => {}

@@ -21,10 +21,10 @@ pub(super) enum Phase {
     Condemned,
     /// It was asked to stop.
     Stopping { then: Then },
-    /// It failed and waits for its restart; as a `probe` when it failed too often.
-    Waiting { generation: u64, probe: bool },
-    /// It failed too often and waits for the operator.
-    Quarantined,
+    /// It failed and waits for its restart.
+    Waiting { generation: u64 },
+    /// It failed too often and waits for its trial, or for the operator.
+    Quarantined { generation: u64 },
 }
 
 /// What follows when a child that was asked to stop has ended.
@@ -65,8 +65,8 @@ pub(super) struct Child {
     pub(super) phase: Phase,
     /// Restarts since it was healthy last.
     pub(super) attempt: u32,
-    /// It exceeded its intensity and is tried now and then.
-    pub(super) half_open: bool,
+    /// It exceeded its intensity, and has not stayed up for long enough since.
+    pub(super) on_trial: bool,
     pub(super) window: Window,
     pub(super) restarts: u32,
     pub(super) last_error: Option<String>,
@@ -79,7 +79,7 @@ impl Child {
             rules,
             phase: Phase::Due,
             attempt: 0,
-            half_open: false,
+            on_trial: false,
             window: Window::default(),
             restarts: 0,
             last_error: None,
@@ -96,11 +96,10 @@ impl Child {
             id: self.rules.id.clone(),
             state: match self.phase {
                 Phase::Down => ActorState::Stopped,
-                Phase::Waiting { probe: true, .. } => ActorState::Failed,
                 Phase::Due | Phase::Starting | Phase::Waiting { .. } => ActorState::Starting,
                 Phase::Up { .. } => ActorState::Ready,
                 Phase::Condemned | Phase::Stopping { .. } => ActorState::Draining,
-                Phase::Quarantined => ActorState::Quarantined,
+                Phase::Quarantined { .. } => ActorState::Quarantined,
             },
             restarts: self.restarts,
             last_error: self.last_error.clone(),

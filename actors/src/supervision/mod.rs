@@ -1,7 +1,8 @@
 //! Keeps actors alive: OTP's supervision, which ractor leaves to its users.
 //!
 //! Children start in order and stop in reverse, each with a limit; a restart is a delayed message; restarts are
-//! bounded, and what happens past the bound is data: give up, quarantine the child, or try it now and then.
+//! bounded, and what happens past the bound is data: give up, or put the child into quarantine and try it
+//! now and then.
 //!
 //! Read in this order:
 //! - [`rules`]: the words.

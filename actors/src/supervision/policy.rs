@@ -55,11 +55,19 @@ impl Policy {
                 Phase::Up { since } => self.on_ended(index, now, now.saturating_sub(since), &reason),
                 Phase::Condemned => self.on_stopped(index, now, Then::Rejoin, reason),
                 Phase::Stopping { then } => self.on_stopped(index, now, then, reason),
-                Phase::Down | Phase::Due | Phase::Starting | Phase::Waiting { .. } | Phase::Quarantined => {}
+                Phase::Down
+                | Phase::Due
+                | Phase::Starting
+                | Phase::Waiting { .. }
+                | Phase::Quarantined { .. } => {}
             },
             Event::RestartDue { generation, .. } => {
-                if matches!(phase, Phase::Waiting { generation: awaited, .. } if awaited == generation) {
-                    self.children[index].phase = Phase::Due;
+                let child = &mut self.children[index];
+                if phase == (Phase::Waiting { generation }) {
+                    child.phase = Phase::Due;
+                } else if phase == (Phase::Quarantined { generation }) {
+                    child.phase = Phase::Due;
+                    child.restarts = child.restarts.saturating_add(1);
                 }
             }
         }
@@ -178,23 +186,23 @@ impl Policy {
         if ran >= child.rules.backoff.max {
             child.attempt = 0;
         }
-        if let Exceeded::HalfOpen { every } = self.rules.exceeded
-            && child.half_open
+        if let Exceeded::Quarantine { retry_after } = self.rules.exceeded
+            && child.on_trial
         {
-            if ran < every {
-                return self.wait(index, every, true);
+            if ran < retry_after {
+                return self.quarantine(index, retry_after, reason);
             }
-            child.half_open = false;
+            child.on_trial = false;
             child.window = Window::default();
         }
         let window = match self.rules.exceeded {
             Exceeded::GiveUp => &mut self.window,
-            Exceeded::Quarantine | Exceeded::HalfOpen { .. } => &mut child.window,
+            Exceeded::Quarantine { .. } => &mut child.window,
         };
         if window.admit(now, self.rules.intensity) {
             let delay = child.rules.backoff.delay(child.attempt, jitter);
             child.attempt = child.attempt.saturating_add(1);
-            self.wait(index, delay, false);
+            self.wait(index, delay);
             if self.rules.strategy == Strategy::RestForOne {
                 self.condemn_after(index);
             }
@@ -202,27 +210,36 @@ impl Policy {
         }
         match self.rules.exceeded {
             Exceeded::GiveUp => self.give_up(self.exceeded_by(index, reason)),
-            Exceeded::Quarantine => {
-                child.phase = Phase::Quarantined;
-                let (id, reason) = (child.rules.id.clone(), self.exceeded_by(index, reason));
-                self.report(SupervisionFact::ChildQuarantined { id, reason });
-            }
-            Exceeded::HalfOpen { every } => {
-                child.half_open = true;
-                self.wait(index, every, true);
-            }
+            Exceeded::Quarantine { retry_after } => self.quarantine(index, retry_after, reason),
         }
     }
 
-    fn wait(&mut self, index: usize, after: Duration, probe: bool) {
-        self.generation += 1;
-        let generation = self.generation;
+    fn wait(&mut self, index: usize, after: Duration) {
+        let generation = self.schedule(index, after);
         let child = &mut self.children[index];
-        child.phase = Phase::Waiting { generation, probe };
+        child.phase = Phase::Waiting { generation };
         child.restarts = child.restarts.saturating_add(1);
         let id = child.rules.id.clone();
-        self.report(SupervisionFact::ChildRestarting { id: id.clone(), delay: after });
+        self.report(SupervisionFact::ChildRestarting { id, delay: after });
+    }
+
+    /// Puts a child aside until its next trial, which is ended by its first failure.
+    fn quarantine(&mut self, index: usize, retry_after: Duration, reason: &ExitReason) {
+        let generation = self.schedule(index, retry_after);
+        let words =
+            if self.children[index].on_trial { reason.to_string() } else { self.exceeded_by(index, reason) };
+        let child = &mut self.children[index];
+        child.on_trial = true;
+        child.phase = Phase::Quarantined { generation };
+        let id = child.rules.id.clone();
+        self.report(SupervisionFact::ChildQuarantined { id, reason: words, retry_after });
+    }
+
+    fn schedule(&mut self, index: usize, after: Duration) -> u64 {
+        self.generation += 1;
+        let (id, generation) = (self.children[index].rules.id.clone(), self.generation);
         self.effects.push(Effect::ScheduleRestart { id, after, generation });
+        generation
     }
 
     fn condemn_after(&mut self, index: usize) {
@@ -269,7 +286,7 @@ impl Policy {
             Phase::Stopping { .. } => {
                 *child = Child { phase: Phase::Stopping { then: Then::Start }, ..Child::due(rules) };
             }
-            Phase::Quarantined => return Err(Refusal::Quarantined),
+            Phase::Quarantined { .. } => return Err(Refusal::Quarantined),
             Phase::Due | Phase::Starting | Phase::Up { .. } | Phase::Condemned | Phase::Waiting { .. } => {
                 return Err(Refusal::AlreadyRunning);
             }
@@ -288,7 +305,7 @@ impl Policy {
                 self.forget_if_temporary(index);
             }
             // Whoever stops it has seen it: it is stopped as any other, and may be replaced.
-            Phase::Quarantined => self.children[index].phase = Phase::Down,
+            Phase::Quarantined { .. } => self.children[index].phase = Phase::Down,
             Phase::Down => {}
         }
     }
@@ -300,7 +317,7 @@ impl Policy {
         match phase {
             Phase::Up { .. } | Phase::Condemned => self.stop(index, Then::Start),
             Phase::Stopping { .. } => child.phase = Phase::Stopping { then: Then::Start },
-            Phase::Down | Phase::Waiting { .. } | Phase::Quarantined => child.phase = Phase::Due,
+            Phase::Down | Phase::Waiting { .. } | Phase::Quarantined { .. } => child.phase = Phase::Due,
             Phase::Due | Phase::Starting => {}
         }
     }
@@ -349,10 +366,9 @@ impl Policy {
         }
         let (before, after) = (&self.children[..index], &self.children[index + 1..]);
         before.iter().all(|child| match child.phase {
-            Phase::Down | Phase::Up { .. } | Phase::Quarantined => true,
+            Phase::Down | Phase::Up { .. } | Phase::Quarantined { .. } => true,
             Phase::Stopping { then } => then == Then::StayDown,
-            Phase::Waiting { probe, .. } => probe,
-            Phase::Due | Phase::Starting | Phase::Condemned => false,
+            Phase::Due | Phase::Starting | Phase::Waiting { .. } | Phase::Condemned => false,
         }) && after
             .iter()
             .all(|child| !matches!(child.phase, Phase::Condemned | Phase::Stopping { then: Then::Rejoin }))

@@ -74,12 +74,14 @@ pub enum Exceeded {
     /// The supervisor stops its children in reverse order and ends with an error: its parent decides.
     /// Restarts are counted for all children together.
     GiveUp,
-    /// The child stays down until [`restart_child`](super::SupervisorHandle::restart_child). Counted per child.
-    Quarantine,
-    /// The child is tried once per interval until it stays up for that long. Counted per child.
-    HalfOpen {
-        /// The interval.
-        every: Duration,
+    /// The child stays down and is tried now and then (half-open, as a circuit breaker is): its first failure ends the
+    /// trial; having stayed up for as long as it was put aside, it is as good as any. [`restart_child`] lifts the
+    /// quarantine at once. Counted per child.
+    ///
+    /// [`restart_child`]: super::SupervisorHandle::restart_child
+    Quarantine {
+        /// From its last failure to its trial.
+        retry_after: Duration,
     },
 }
 
@@ -136,12 +138,14 @@ pub enum SupervisionFact {
         /// Until then.
         delay: Duration,
     },
-    /// A child failed too often and stays down until the operator restarts it.
+    /// A child failed too often, or failed its trial, and stays down for a while.
     ChildQuarantined {
         /// The child.
         id: String,
         /// Its last failure.
         reason: String,
+        /// Until its trial.
+        retry_after: Duration,
     },
     /// The supervisor stops its children and ends with an error.
     GaveUp {

@@ -19,6 +19,7 @@ mod threads;
 mod tree;
 
 const SECOND: Duration = Duration::from_secs(1);
+const QUARANTINE: Exceeded = Exceeded::Quarantine { retry_after: Duration::from_secs(60) };
 
 /// What a test child can be told.
 enum ProbeMsg {
@@ -290,7 +291,7 @@ async fn quarantine_leaves_the_siblings_alone() {
     let journal = Journal::default();
     let (bad, good) = (Probe::new("bad", &journal), Probe::new("good", &journal));
     let (spec, mut facts) = supervisor(vec![bad.spec(), good.spec()]);
-    let spec = SupervisorSpec { exceeded: Exceeded::Quarantine, ..spec };
+    let spec = SupervisorSpec { exceeded: QUARANTINE, ..spec };
     let (handle, _) = spawn_supervisor(spec, None).await.unwrap();
     facts.started("bad").await;
     for crash in 0..4 {
@@ -314,17 +315,20 @@ async fn quarantine_leaves_the_siblings_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_open_comes_back_when_the_cause_is_gone() {
+async fn a_quarantine_ends_by_itself_when_the_cause_is_gone() {
     let probe = Probe::new("a", &Journal::default());
     probe.starts_to_fail.store(6, Ordering::SeqCst);
     let (spec, mut facts) = supervisor(vec![probe.spec()]);
-    let spec = SupervisorSpec { exceeded: Exceeded::HalfOpen { every: 60 * SECOND }, ..spec };
+    let spec = SupervisorSpec { exceeded: QUARANTINE, ..spec };
     let (handle, _) = spawn_supervisor(spec, None).await.unwrap();
-    let probes =
-        |fact: &_| matches!(fact, SupervisionFact::ChildRestarting { delay, .. } if *delay == 60 * SECOND);
-    facts.until(probes).await;
-    assert_eq!(status(&handle, "a").await.state, ActorState::Failed);
+    // Three restarts in time, the quarantine, and two trials that fail.
+    for _ in 0..3 {
+        facts.quarantined("a").await;
+        assert_eq!(status(&handle, "a").await.state, ActorState::Quarantined);
+    }
+    let quarantined = tokio::time::Instant::now();
     facts.started("a").await;
+    assert_eq!(quarantined.elapsed(), 60 * SECOND);
     assert_eq!(probe.ping().await, Ok(1));
     assert_eq!(status(&handle, "a").await.restarts, 6);
 }

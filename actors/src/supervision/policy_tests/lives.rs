@@ -64,7 +64,7 @@ fn busiest(decided: &[Duration], period: Duration) -> usize {
 proptest! {
     #[test]
     fn restarts_never_exceed_the_intensity(steps in steps(false), own in any::<bool>(), rest in any::<bool>()) {
-        let exceeded = if own { Exceeded::Quarantine } else { Exceeded::GiveUp };
+        let exceeded = if own { QUARANTINE } else { Exceeded::GiveUp };
         let rules = rules(if rest { REST } else { ONE }, exceeded);
         let mut bench = Bench::new(rules, children("a b c d", Restart::Permanent), "");
         for step in &steps {
@@ -84,7 +84,7 @@ proptest! {
 
     #[test]
     fn one_for_one_touches_nobody_but_the_child_that_something_happened_to(steps in steps(true)) {
-        let mut bench = Bench::new(rules(ONE, Exceeded::Quarantine), children("a b c d", Restart::Permanent), "");
+        let mut bench = Bench::new(rules(ONE, QUARANTINE), children("a b c d", Restart::Permanent), "");
         for step in &steps {
             let before = bench.log.len();
             if let Some(id) = take(&mut bench, step) {
@@ -125,9 +125,9 @@ proptest! {
     }
 
     #[test]
-    fn a_stopped_child_stays_down_until_it_is_asked_for(steps in steps(true), half in any::<bool>()) {
-        let exceeded = if half { Exceeded::HalfOpen { every: 3 * SECOND } } else { Exceeded::Quarantine };
-        let mut bench = Bench::new(rules(ONE, exceeded), children("a b c d", Restart::Permanent), "");
+    fn a_stopped_child_stays_down_until_it_is_asked_for(steps in steps(true), soon in any::<bool>()) {
+        let retry_after = if soon { 3 * SECOND } else { RETRY };
+        let mut bench = Bench::new(rules(ONE, Exceeded::Quarantine { retry_after }), children("a b c d", Restart::Permanent), "");
         let mut stopped = BTreeSet::new();
         for step in &steps {
             let before = bench.log.len();

@@ -14,6 +14,8 @@ use super::rules::{Backoff, Exceeded, ExitReason, Intensity, Restart, Strategy, 
 use crate::domain::ActorState;
 
 const SECOND: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(60);
+const QUARANTINE: Exceeded = Exceeded::Quarantine { retry_after: RETRY };
 
 fn rules(strategy: Strategy, exceeded: Exceeded) -> PolicyRules {
     let intensity = Intensity { restarts_max: 2, period: 10 * SECOND };
@@ -81,7 +83,7 @@ impl Bench {
                 }
                 Effect::ScheduleRestart { id, after, generation } => {
                     self.log.push(format!("wait {id}"));
-                    if self.state(&id) != ActorState::Failed {
+                    if self.state(&id) != ActorState::Quarantined {
                         self.decided.push((self.now, id.clone()));
                     }
                     self.timers.push((self.now + after, id, generation));

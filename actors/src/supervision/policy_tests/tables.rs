@@ -105,7 +105,7 @@ fn giving_up_counts_all_children_together_and_only_within_the_period() {
 fn a_significant_childs_failure_gives_up_at_once_its_normal_end_does_not() {
     let mut some = children("a b", Restart::Transient);
     some[0].significant = true;
-    let give_up = rules(ONE, Exceeded::Quarantine);
+    let give_up = rules(ONE, QUARANTINE);
     check(give_up, some.clone(), |bench| bench.crash("a"), "give up");
     check(give_up, some.clone(), |bench| bench.exit("a", ExitReason::Normal), "");
     assert_eq!(Bench::new(give_up, some, "a").log.join(", "), "try a, give up");
@@ -119,7 +119,7 @@ fn temporary_children_that_crash_in_a_loop_make_the_supervisor_give_up_if_it_cou
             let _ = bench.request(Request::Start(child("t", Restart::Temporary)));
         }
     };
-    let counted = rules(ONE, Exceeded::Quarantine);
+    let counted = rules(ONE, QUARANTINE);
     let expected = "forget t, start t, forget t, start t, give up, forget t";
     let seen = |rules, expected: &str| {
         let mut bench = Bench::new(rules, children("t", Restart::Temporary), "");
@@ -135,39 +135,43 @@ fn temporary_children_that_crash_in_a_loop_make_the_supervisor_give_up_if_it_cou
 }
 
 #[test]
-fn quarantine_keeps_the_child_until_it_is_restarted() {
+fn a_quarantined_child_is_started_by_its_restart_alone_until_its_trial() {
     let live = |bench: &mut Bench| {
         crash_and_wait(bench, "a", 3);
-        bench.pass(100 * SECOND);
+        bench.pass(RETRY - 5 * SECOND);
         assert_eq!(bench.state("a"), ActorState::Quarantined);
         let again = Request::Start(child("a", Restart::Permanent));
         assert_eq!(bench.request(again), Err(Refusal::Quarantined));
         assert_eq!(bench.request(restart("a")), Ok(()));
         crash_and_wait(bench, "a", 1);
+        bench.pass(RETRY);
     };
-    let expected = "wait a, start a, wait a, start a, quarantine a, start a, wait a, start a";
-    check(rules(ONE, Exceeded::Quarantine), children("a b", Restart::Permanent), live, expected);
+    let expected = "wait a, start a, wait a, start a, wait a, quarantine a, start a, wait a, start a";
+    check(rules(ONE, QUARANTINE), children("a b", Restart::Permanent), live, expected);
 }
 
 #[test]
-fn half_open_tries_once_per_interval_until_the_child_stays_up() {
-    let every = 60 * SECOND;
+fn a_quarantined_child_is_tried_once_per_interval_until_it_stays_up() {
     let live = |bench: &mut Bench| {
         crash_and_wait(bench, "a", 3);
-        assert_eq!(bench.state("a"), ActorState::Failed);
-        bench.pass(every);
+        assert_eq!(bench.state("a"), ActorState::Quarantined);
+        bench.pass(RETRY);
+        // On trial, one failure is one too many, however late it comes.
+        bench.pass(RETRY - 5 * SECOND);
         crash_and_wait(bench, "a", 1);
-        bench.pass(every - 3 * SECOND);
-        assert_eq!(bench.state("a"), ActorState::Failed);
-        bench.pass(2 * SECOND);
+        bench.pass(RETRY - 5 * SECOND);
+        assert_eq!(bench.state("a"), ActorState::Quarantined);
+        bench.pass(5 * SECOND);
         assert_eq!(bench.state("a"), ActorState::Ready);
-        bench.pass(every);
+        bench.pass(RETRY);
         // It stayed up: its next failures are ordinary ones.
         crash_and_wait(bench, "a", 2);
         assert_eq!(bench.state("a"), ActorState::Ready);
     };
-    let expected = ["wait a, start a"; 6].join(", ");
-    check(rules(ONE, Exceeded::HalfOpen { every }), children("a b", Restart::Permanent), live, &expected);
+    let trial = "wait a, quarantine a, start a";
+    let ordinary = "wait a, start a, wait a, start a";
+    let expected = [ordinary, trial, trial, ordinary].join(", ");
+    check(rules(ONE, QUARANTINE), children("a b", Restart::Permanent), live, &expected);
 }
 
 #[test]

@@ -52,7 +52,7 @@ async fn a_significant_sub_supervisor_takes_its_parent_along_and_no_further() {
     let (spec, mut above) = supervisor(vec![archon, other.spec()]);
     let spec = SupervisorSpec {
         intensity: Intensity { restarts_max: 1, period: 600 * SECOND },
-        exceeded: Exceeded::Quarantine,
+        exceeded: QUARANTINE,
         ..spec
     };
     let (top, _) = spawn_supervisor(spec, None).await.unwrap();
