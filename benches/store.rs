@@ -7,7 +7,7 @@ use archond::store::RedbStore;
 use archond_actors::domain::{
     AnswerKind, InboundMessage, InboxId, NewAnswer, NewTurn, OutboxId, TurnEnd, Usage,
 };
-use archond_actors::memory::{MemoryArgs, MemoryHandle, MemorySettings};
+use archond_actors::memory::{MemoryArgs, MemoryHandle};
 use archond_actors::ports::{Store, Write};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -49,8 +49,7 @@ fn accept(criterion: &mut Criterion) {
     let memory = MemoryHandle::new();
     runtime.block_on(async {
         let (supervisor, _) = Actor::spawn(None, Nobody, ()).await.unwrap();
-        let args = MemoryArgs { store, settings: MemorySettings::default() };
-        memory.spawn(args, supervisor.get_cell()).await.unwrap();
+        memory.spawn(MemoryArgs::new(store), supervisor.get_cell()).await.unwrap();
     });
 
     let mut group = criterion.benchmark_group("accept");

@@ -8,6 +8,7 @@ use archond_actors::domain::{ModelId, TurnEvent};
 use archond_actors::house::{House, HouseArgs};
 use archond_actors::memory::MemorySettings;
 use archond_actors::pool::PoolSettings;
+use archond_actors::ports::RuntimeThreads;
 use archond_actors::testkit::{FakeEngine, MemStore, StoppedClock, archon_spec, message};
 
 #[tokio::main(flavor = "current_thread")]
@@ -17,6 +18,7 @@ async fn main() -> anyhow::Result<()> {
         store: Arc::new(MemStore::new()),
         engine: Arc::new(FakeEngine::new([model.clone()])),
         clock: Arc::new(StoppedClock),
+        calls: Arc::new(RuntimeThreads),
         memory: MemorySettings::default(),
         pool: PoolSettings::default(),
         report: Arc::new(|_| {}),

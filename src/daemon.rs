@@ -9,7 +9,7 @@ use archond_actors::house::{House, HouseArgs, HouseError};
 use archond_actors::insight::note_panic;
 use archond_actors::memory::MemorySettings;
 use archond_actors::pool::PoolSettings;
-use archond_actors::ports::Clock;
+use archond_actors::ports::{Clock, RuntimeThreads};
 use archond_actors::supervision::SupervisionFact;
 use archond_models::worker::Spawner;
 use tokio::signal::unix::{SignalKind, signal};
@@ -222,6 +222,7 @@ async fn start_house(
         store: Arc::new(store),
         engine: Arc::new(engine),
         clock,
+        calls: Arc::new(RuntimeThreads),
         memory: MemorySettings::default(),
         pool,
         report: Arc::new(|(subtree, fact)| log_fact(&subtree, &fact)),

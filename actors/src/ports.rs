@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::task::JoinHandle;
 
 use crate::domain::{
     Accepted, ArchonId, ChannelId, FinishReason, GenerationId, GenerationRequest, InboundMessage, InboxEntry,
@@ -16,6 +17,22 @@ pub type Sink<T> = Arc<dyn Fn(T) + Send + Sync>;
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch.
     fn now_unix_ms(&self) -> u64;
+}
+
+/// Where calls that block are made: off the threads on which actors run.
+pub trait BlockingCalls: Send + Sync + 'static {
+    /// Begins a call. What it returns ends when the call has returned.
+    fn begin(&self, call: Box<dyn FnOnce() + Send>) -> JoinHandle<()>;
+}
+
+/// The runtime's own threads for blocking work.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RuntimeThreads;
+
+impl BlockingCalls for RuntimeThreads {
+    fn begin(&self, call: Box<dyn FnOnce() + Send>) -> JoinHandle<()> {
+        tokio::task::spawn_blocking(call)
+    }
 }
 
 /// Why the store did not do what it was asked for.

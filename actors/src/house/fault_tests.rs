@@ -242,3 +242,21 @@ async fn a_full_inbox_still_takes_commands() {
     }
     assert!(matches!(refused, Some(SubmitError::Busy { .. })), "{refused:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_answered_though_its_sender_left_while_it_was_journalled() {
+    let world = World::new().await;
+    world.start("ezra").await;
+    world.say("ezra", "p", "1", "hello").await;
+    let commits = world.store.batches().len();
+    world.store.hold();
+    let mut submit = Box::pin(world.house.submit(message("ezra", "p", "2", "and").unwrap()));
+    assert!(futures::poll!(&mut submit).is_pending());
+    while world.store.batches().len() == commits {
+        tokio::task::yield_now().await;
+    }
+    drop(submit);
+    world.store.release();
+    pass(Duration::from_secs(10)).await;
+    assert_eq!(world.answers("ezra", "p").await["2"].len(), 1);
+}

@@ -11,7 +11,7 @@ use crate::domain::{AnswerKind, ModelId, NewAnswer, OutboxEntry, TurnEnd, TurnEv
 use crate::harness::HarnessMsg;
 use crate::hermes::HermesMsg;
 use crate::link::Envelope;
-use crate::ports::StoreError;
+use crate::ports::{RuntimeThreads, StoreError};
 use crate::session::SessionMsg;
 use crate::testkit::{FakeEngine, FakeLoad, MemStore, StoppedClock, archon_spec, message};
 
@@ -36,6 +36,7 @@ impl World {
             store: store.clone(),
             engine: Arc::new(engine.clone()),
             clock: Arc::new(StoppedClock),
+            calls: Arc::new(RuntimeThreads),
             memory: MemorySettings::default(),
             pool: PoolSettings::default(),
             report: Arc::new(|_| {}),

@@ -9,15 +9,15 @@ use super::archon::{ARCHONS_PATH, Archon, Shared};
 use super::status::status_of;
 use super::submit::{self, SubmitError};
 use crate::domain::{
-    Accepted, ActorState, ArchonId, ArchonSpec, ArchonStatus, HouseStatus, InboundMessage, PoolStatus,
-    SessionKey, SessionStatus,
+    Accepted, ActorState, ArchonId, ArchonSpec, ArchonStatus, HouseStatus, InboundMessage, InboxEntry,
+    PoolStatus, SessionKey, SessionStatus,
 };
 use crate::harness::HarnessError;
 use crate::insight::{Roster, RosterError};
 use crate::memory::{MemoryArgs, MemoryHandle, MemorySettings};
 use crate::observer::TurnObservers;
 use crate::pool::{PoolArgs, PoolError, PoolHandle, PoolSettings};
-use crate::ports::{Clock, Engine, Sink, Store};
+use crate::ports::{BlockingCalls, Clock, Engine, Sink, Store};
 use crate::routing::{self, RouteInput};
 use crate::supervision::{
     ChildSpec, ChildStatus, Exceeded, Intensity, Shutdown, Strategy, SupervisionError, SupervisionFact,
@@ -52,6 +52,8 @@ pub struct HouseArgs {
     pub engine: Arc<dyn Engine>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
+    /// Where the store is called.
+    pub calls: Arc<dyn BlockingCalls>,
     /// How memory groups changes.
     pub memory: MemorySettings,
     /// How much the pool bears.
@@ -120,7 +122,7 @@ impl House {
             exceeded: Exceeded::GiveUp,
             count_temporary: false,
             children: vec![
-                memory_child(&shared, &args),
+                memory_child(&shared, &args, archons.clone()),
                 pool_child(&shared, &args),
                 archons_child(archons_supervisor.clone(), archons.clone(), shared.clone()),
             ],
@@ -208,12 +210,8 @@ impl House {
         let archon = message.archon.clone();
         let Some(archon) = self.archon(&archon) else { return Err(SubmitError::NotRunning { archon }) };
         submit::check(&archon.spec, &message, &archon.counters)?;
-        let accepted = self.shared.memory.accept(message).await?;
-        if let Accepted::Fresh(entry) = &accepted {
-            archon.counters.opened();
-            archon.hermes.accepted(entry.clone());
-        }
-        Ok(accepted)
+        // From here on it is memory that tells Hermes: the order is the inbox's, and nobody has to wait for it.
+        Ok(self.shared.memory.accept(message).await?)
     }
 
     /// Ends the running turn of a session at its next step. Answers whether one was running.
@@ -330,9 +328,14 @@ impl House {
     }
 }
 
-fn memory_child(shared: &Shared, args: &HouseArgs) -> ChildSpec {
+fn memory_child(shared: &Shared, args: &HouseArgs, archons: Archons) -> ChildSpec {
     let memory = shared.memory.clone();
-    let memory_args = MemoryArgs { store: args.store.clone(), settings: args.memory.clone() };
+    let memory_args = MemoryArgs {
+        store: args.store.clone(),
+        settings: args.memory.clone(),
+        calls: args.calls.clone(),
+        accepted: Arc::new(move |entry| hand_over(&archons, entry)),
+    };
     let start = start_fn(move |supervisor| {
         let (memory, args) = (memory.clone(), memory_args.clone());
         async move { memory.spawn(args, supervisor).await }
@@ -374,6 +377,15 @@ fn archons_child(supervisor: SupervisorHandle, archons: Archons, shared: Shared)
         }
     });
     ChildSpec { shutdown: Shutdown::Within(ARCHONS_STOP_TIMEOUT), ..child }
+}
+
+/// Tells Hermes of a message that was journalled. When its Archon was stopped meanwhile, it is read at the next start.
+fn hand_over(archons: &Archons, entry: InboxEntry) {
+    let archons = archons.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(archon) = archons.get(&entry.session.archon) {
+        archon.counters.opened();
+        archon.hermes.accepted(entry);
+    }
 }
 
 /// Lets [`House::submit`] refuse for a quarantined Archon without asking around: its message would lie unanswered

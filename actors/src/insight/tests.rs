@@ -7,6 +7,7 @@ use crate::house::{House, HouseArgs};
 use crate::insight::{ActorView, Fact, RosterError, note_panic};
 use crate::memory::MemorySettings;
 use crate::pool::PoolSettings;
+use crate::ports::RuntimeThreads;
 use crate::testkit::{FakeEngine, FakeFault, MemStore, StoppedClock, archon_spec, message};
 
 struct World {
@@ -23,6 +24,7 @@ impl World {
             store: store.clone(),
             engine: Arc::new(engine.clone()),
             clock: Arc::new(StoppedClock),
+            calls: Arc::new(RuntimeThreads),
             memory: MemorySettings::default(),
             pool: PoolSettings::default(),
             report: Arc::new(|_| {}),

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
 use super::{MemoryArgs, MemoryError, MemorySettings};
+use crate::domain::{Accepted, InboxEntry};
 use crate::insight::{Inspection, Message, Vitals};
 use crate::link::{Envelope, Link, LinkError, answer};
-use crate::ports::{Store, Write, Written};
+use crate::ports::{BlockingCalls, Sink, Store, Write, Written};
 
 /// Longest wait for the last commits when the actor is stopped: shorter than the time that its supervisor allows.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
@@ -84,6 +85,8 @@ pub(super) struct MemoryState {
     me: ActorRef<Envelope<MemoryMsg>>,
     store: Arc<dyn Store>,
     settings: MemorySettings,
+    calls: Arc<dyn BlockingCalls>,
+    accepted: Sink<InboxEntry>,
     changes: VecDeque<Change>,
     /// `CommitDue` is on its way.
     commit_due: bool,
@@ -108,6 +111,8 @@ impl Actor for MemoryActor {
             me,
             store: args.store,
             settings: args.settings,
+            calls: args.calls,
+            accepted: args.accepted,
             changes: VecDeque::new(),
             commit_due: false,
             commit: None,
@@ -215,21 +220,21 @@ impl MemoryState {
         let batch_len = self.changes.len().min(self.settings.batch_len_max);
         let (writes, replies): (Vec<_>, Vec<_>) =
             self.changes.drain(..batch_len).map(|change| (change.write, change.reply)).unzip();
-        let (me, store) = (self.me.clone(), self.store.clone());
-        self.commit = Some(spawn_blocking(move || {
-            let outcome = guarded(|| commit(&*store, &writes, replies));
+        let (me, store, accepted) = (self.me.clone(), self.store.clone(), self.accepted.clone());
+        self.commit = Some(self.calls.begin(Box::new(move || {
+            let outcome = guarded(|| commit(&*store, &writes, replies, &accepted));
             tell(&me, MemoryMsg::CommitEnded { outcome });
-        }));
+        })));
     }
 
     fn start_read(&mut self, question: Question) {
         self.reads_running += 1;
         let (me, store) = (self.me.clone(), self.store.clone());
         // Nobody awaits this thread: its end is a fact in our mailbox.
-        drop(spawn_blocking(move || {
+        drop(self.calls.begin(Box::new(move || {
             let outcome = guarded(|| question(Ok(&*store)));
             tell(&me, MemoryMsg::ReadEnded { outcome });
-        }));
+        })));
     }
 
     /// Commits what was taken up before the stop; the answers still reach their callers.
@@ -247,12 +252,20 @@ impl MemoryState {
     }
 }
 
-/// Commits a group and answers each caller.
-fn commit(store: &dyn Store, writes: &[Write], replies: Vec<RpcReplyPort<Result<Written, MemoryError>>>) {
+/// Commits a group, reports the messages in it and answers each caller.
+fn commit(
+    store: &dyn Store,
+    writes: &[Write],
+    replies: Vec<RpcReplyPort<Result<Written, MemoryError>>>,
+    accepted: &Sink<InboxEntry>,
+) {
     match store.commit(writes) {
         // A store that answers fewer results than changes leaves the rest unanswered: their callers see that it died.
         Ok(results) => {
             for (reply, result) in replies.into_iter().zip(results) {
+                if let Ok(Written::Accepted(Accepted::Fresh(entry))) = &result {
+                    accepted(entry.clone());
+                }
                 answer(reply, result.map_err(MemoryError::Store));
             }
         }

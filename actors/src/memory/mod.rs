@@ -17,7 +17,7 @@ use crate::domain::{
 };
 use crate::insight::Vitals;
 use crate::link::{Link, LinkError, answer};
-use crate::ports::{Store, StoreError, Write, Written};
+use crate::ports::{BlockingCalls, RuntimeThreads, Sink, Store, StoreError, Write, Written};
 use actor::{MemoryActor, MemoryMsg};
 
 /// Messages that may wait for the actor itself, which only sorts them: it never works long.
@@ -65,6 +65,18 @@ pub struct MemoryArgs {
     pub store: Arc<dyn Store>,
     /// How much at once.
     pub settings: MemorySettings,
+    /// Where the store is called.
+    pub calls: Arc<dyn BlockingCalls>,
+    /// Told of each message that was journalled, in the inbox's order, also when whoever handed it in has left meanwhile.
+    pub accepted: Sink<InboxEntry>,
+}
+
+impl MemoryArgs {
+    /// Ordinary memory that reports to nobody.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        let (settings, calls) = (MemorySettings::default(), Arc::new(RuntimeThreads));
+        Self { store, settings, calls, accepted: Arc::new(|_| {}) }
+    }
 }
 
 /// Memory, whichever incarnation of its actor runs.

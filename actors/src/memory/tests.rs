@@ -50,7 +50,10 @@ impl House {
         let (sender, ends) = mpsc::unbounded_channel();
         let supervisor = Actor::spawn(None, Watcher, sender).await.unwrap().0.get_cell();
         let memory = MemoryHandle::new();
-        let actor = memory.spawn(MemoryArgs { store, settings }, supervisor.clone()).await.unwrap();
+        let actor = memory
+            .spawn(MemoryArgs { settings, ..MemoryArgs::new(store) }, supervisor.clone())
+            .await
+            .unwrap();
         Self { memory, actor, supervisor, ends }
     }
 }
@@ -297,7 +300,7 @@ async fn a_panic_in_the_store_ends_the_actor_and_the_handle_rides_over_the_resta
     assert_eq!(house.memory.accept(message("1")).await, died);
     assert_eq!(house.ends.recv().await.unwrap(), "the store panicked while it was written");
 
-    let args = MemoryArgs { store, settings: MemorySettings::default() };
+    let args = MemoryArgs::new(store);
     house.memory.spawn(args.clone(), house.supervisor.clone()).await.unwrap();
     let again = house.memory.accept(message("1")).await;
     assert_eq!(again, Ok(Accepted::Duplicate(InboxId(1))), "a retry after a lost answer is safe");
