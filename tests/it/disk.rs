@@ -72,6 +72,17 @@ impl Disk {
         inner.blocks_max = full.then_some(inner.blocks.len());
     }
 
+    /// Whether the power is off.
+    pub(crate) fn is_off(&self) -> bool {
+        let inner = self.lock();
+        inner.power_off_at.is_some_and(|at| inner.operations >= at)
+    }
+
+    /// What is found after the process died alone: everything it wrote.
+    pub(crate) fn contents(&self) -> Vec<u8> {
+        self.lock().bytes.clone()
+    }
+
     /// What is found after the power comes back: the synced bytes, and any part of the others.
     pub(crate) fn after_power_loss(&self, random: &mut Random) -> Vec<u8> {
         let inner = self.lock();

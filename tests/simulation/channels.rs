@@ -1,0 +1,271 @@
+//! The people, and an adapter for each platform with that platform's habits: what comes twice, in which order, and what
+//! never comes again.
+use std::time::Duration;
+
+use archond_actors::domain::{Accepted, AnswerKind, MessageKey, OutboxEntry, TurnEvent};
+use archond_actors::house::SubmitError;
+use archond_actors::observer::TurnObserver;
+use tokio::time::timeout;
+
+use crate::disk::Random;
+use crate::life::Running;
+use crate::ports::pass;
+use crate::scenario::{Chat, Road, pick};
+
+/// Longer than every deadline inside: whoever waits longer was forgotten.
+const SUBMIT_MAX: Duration = Duration::from_secs(100);
+/// A person looks away from an answer that takes longer.
+const WATCH_MAX: Duration = Duration::from_secs(120);
+
+/// What came of handing a message in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Handed {
+    Taken,
+    Refused,
+    /// Perhaps taken, perhaps not: it is to be handed in again.
+    Unknown,
+}
+
+/// Writes a chat's messages when their time comes. On a terminal the writer hands them in, too.
+pub(crate) async fn person(running: &Running<'_>, number: usize, chat: &Chat) {
+    let mut random = running.random(1_000 + number as u64);
+    loop {
+        if chat.road == Road::Cli {
+            for key in unfinished(running, number) {
+                say(running, &key, &mut random).await;
+            }
+            collect(running, chat).await;
+        }
+        let written = running.outside.borrow().progress.get(&number).copied().unwrap_or(0);
+        let Some(planned) = chat.planned.get(written) else {
+            pass(Duration::from_secs(1)).await;
+            continue;
+        };
+        pass(planned.gap).await;
+        running.outside.borrow_mut().write(number, chat);
+    }
+}
+
+/// This person's messages that nobody has acknowledged.
+fn unfinished(running: &Running<'_>, number: usize) -> Vec<String> {
+    let outside = running.outside.borrow();
+    let progress = outside.progress.get(&number).copied().unwrap_or(0);
+    let keys = (0..progress).map(|index| format!("{number}-{index}"));
+    keys.filter(|key| {
+        outside.letters.get(key).is_some_and(|letter| letter.acknowledged.is_none() && !letter.refused)
+    })
+    .collect()
+}
+
+/// At a terminal: hands a message in until it is taken, and mostly watches the answer.
+async fn say(running: &Running<'_>, key: &str, random: &mut Random) {
+    let message_key = MessageKey { channel: "cli".parse().unwrap(), key: key.to_owned() };
+    let mut observer = running.house.observers().observe(message_key);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match hand_in(running, key, random).await {
+            Handed::Taken => break,
+            Handed::Refused => return,
+            Handed::Unknown => pass(Duration::from_millis(50 + random.below(1_000))).await,
+        }
+    }
+    if random.below(3) > 0 {
+        // Only who watched from the beginning has seen everything.
+        let first = tries == 1 && running.number == 0;
+        if let Ok(Some(answer)) = timeout(WATCH_MAX, watch(running, &mut observer, first)).await {
+            running.outside.borrow_mut().deliver(&answer);
+            running.mark_sent(answer.id).await;
+        }
+    }
+}
+
+async fn watch(running: &Running<'_>, observer: &mut TurnObserver, first: bool) -> Option<OutboxEntry> {
+    let mut text = String::new();
+    loop {
+        match observer.next().await? {
+            TurnEvent::Text { text: more } => text.push_str(&more),
+            TurnEvent::Retrying { .. } => text.clear(),
+            TurnEvent::Ended { answer } => {
+                // What was shown must be the beginning of what is kept; the end may be the house's own words.
+                if first && answer.kind == AnswerKind::Answer && !answer.text.starts_with(text.trim()) {
+                    running.violate(format!("shown `{text}`, kept `{}`", answer.text));
+                }
+                return Some(answer);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// At a terminal: shows the answers that nobody watched.
+async fn collect(running: &Running<'_>, chat: &Chat) {
+    let (channel, peer) = (chat.road.channel().parse().unwrap(), chat.peer.parse().unwrap());
+    let of = Some((chat.archon.parse().unwrap(), peer));
+    for entry in running.house.memory().undelivered(&channel, of, None, 100).await.unwrap_or_default() {
+        running.outside.borrow_mut().deliver(&entry);
+        running.mark_sent(entry.id).await;
+    }
+}
+
+/// Hands a message in, and now and then does not wait for the answer.
+async fn hand_in(running: &Running<'_>, key: &str, random: &mut Random) -> Handed {
+    let Some((message, acceptable)) = running
+        .outside
+        .borrow()
+        .letters
+        .get(key)
+        .map(|letter| (letter.inbound.clone(), letter.is_acceptable()))
+    else {
+        return Handed::Refused;
+    };
+    let leaves = random.below(12) == 0;
+    let patience = if leaves { Duration::from_millis(random.below(12)) } else { SUBMIT_MAX };
+    let Ok(result) = timeout(patience, running.house.submit(message)).await else {
+        if !leaves {
+            running.violate(format!("whoever handed {key} in waits for ever"));
+        }
+        return Handed::Unknown;
+    };
+    running.note(&format!("{key}: {result:?}"));
+    let (id, fresh) = match result {
+        Ok(Accepted::Fresh(entry)) => (entry.id, true),
+        Ok(Accepted::Duplicate(id)) => (id, false),
+        Err(SubmitError::Empty | SubmitError::TooLarge { .. }) if !acceptable => {
+            if let Some(letter) = running.outside.borrow_mut().letters.get_mut(key) {
+                letter.refused = true;
+            }
+            return Handed::Refused;
+        }
+        Err(SubmitError::NotRunning { .. } | SubmitError::Unavailable { .. } | SubmitError::Busy { .. })
+        | Err(SubmitError::Memory(_)) => return Handed::Unknown,
+        Err(error) => {
+            running.violate(format!("{key} was refused: {error}"));
+            return Handed::Refused;
+        }
+    };
+    if !acceptable {
+        running.violate(format!("{key} was taken"));
+    }
+    running.outside.borrow_mut().acknowledge(key, id, fresh);
+    Handed::Taken
+}
+
+/// Everything between one platform and the house, for one Archon.
+pub(crate) async fn adapter(running: &Running<'_>, road: Road, archon: &'static str) {
+    let purpose = 2_000 + road as u64 * 10 + archon.len() as u64;
+    match road {
+        Road::Cli => {}
+        Road::Telegram => {
+            futures::join!(updates(running, archon, purpose), send(running, road, archon, purpose + 500));
+        }
+        Road::Nostr => {
+            futures::join!(
+                relay(running, archon, purpose),
+                relay(running, archon, purpose + 250),
+                send(running, road, archon, purpose + 500)
+            );
+        }
+        Road::Gitea => {
+            futures::join!(
+                hooks(running, archon, purpose),
+                list(running, archon, purpose + 250),
+                send(running, road, archon, purpose + 500)
+            );
+        }
+    }
+}
+
+/// Telegram's getUpdates: what is not confirmed by the next fetch comes again, in order.
+async fn updates(running: &Running<'_>, archon: &'static str, purpose: u64) {
+    let mut random = running.random(purpose);
+    let mut offset = running.outside.borrow().confirmed.get(archon).copied().unwrap_or(0);
+    loop {
+        running.outside.borrow_mut().confirmed.insert(archon, offset);
+        let keys = running.outside.borrow().keys(Road::Telegram, archon, offset);
+        for key in keys.iter().take(pick(&mut random, 1, 5)) {
+            if hand_in(running, key, &mut random).await == Handed::Unknown {
+                break;
+            }
+            offset += 1;
+        }
+        pass(Duration::from_millis(100 + random.below(900))).await;
+    }
+}
+
+/// A Nostr relay: has most events, in an order of its own; tells all it has after each new connection.
+async fn relay(running: &Running<'_>, archon: &'static str, purpose: u64) {
+    let mut random = running.random(purpose);
+    let mut told = Vec::new();
+    loop {
+        let mut keys = running.outside.borrow().keys(Road::Nostr, archon, 0);
+        keys.retain(|key| !told.contains(key) && random.below(5) > 0);
+        for index in (1..keys.len()).rev() {
+            keys.swap(index, pick(&mut random, 0, index));
+        }
+        for key in keys {
+            if hand_in(running, &key, &mut random).await != Handed::Unknown {
+                told.push(key);
+            }
+        }
+        if random.below(10) == 0 {
+            told.clear();
+        }
+        pass(Duration::from_millis(200 + random.below(3_000))).await;
+    }
+}
+
+/// Gitea's webhooks: one call for each comment that is written while the house lives.
+async fn hooks(running: &Running<'_>, archon: &'static str, purpose: u64) {
+    let mut random = running.random(purpose);
+    let mut called = running.outside.borrow().keys(Road::Gitea, archon, 0).len();
+    loop {
+        let keys = running.outside.borrow().keys(Road::Gitea, archon, called);
+        for key in keys {
+            called += 1;
+            if random.below(4) > 0 {
+                hand_in(running, &key, &mut random).await;
+            }
+        }
+        pass(Duration::from_millis(100)).await;
+    }
+}
+
+/// A look at Gitea's list of what is new since the house started, and before that.
+async fn list(running: &Running<'_>, archon: &'static str, purpose: u64) {
+    let mut random = running.random(purpose);
+    let mut seen = Vec::new();
+    loop {
+        let keys = running.outside.borrow().keys(Road::Gitea, archon, 0);
+        for key in keys {
+            if !seen.contains(&key) && hand_in(running, &key, &mut random).await != Handed::Unknown {
+                seen.push(key);
+            }
+        }
+        pass(Duration::from_secs(20 + random.below(40))).await;
+    }
+}
+
+/// Sends what is in the outbox. A send may fail, and its confirmation may be lost.
+async fn send(running: &Running<'_>, road: Road, archon: &'static str, purpose: u64) {
+    let (mut random, channel) = (running.random(purpose), road.channel().parse().unwrap());
+    loop {
+        pass(Duration::from_millis(200 + random.below(1_000))).await;
+        let waiting = running.house.memory().undelivered(&channel, None, None, 20).await.unwrap_or_default();
+        for entry in waiting.into_iter().filter(|entry| entry.session.archon.as_str() == archon) {
+            pass(Duration::from_millis(random.below(100))).await;
+            let luck = random.below(12);
+            if luck == 0 {
+                break;
+            }
+            // Gitea's comments carry a mark, so that a second one is recognised.
+            let again = road == Road::Gitea && !running.outside.borrow_mut().posted.insert(entry.id);
+            if !again {
+                running.outside.borrow_mut().deliver(&entry);
+            }
+            if luck > 1 {
+                running.mark_sent(entry.id).await;
+            }
+        }
+    }
+}
