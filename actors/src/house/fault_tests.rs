@@ -260,3 +260,17 @@ async fn a_message_is_answered_though_its_sender_left_while_it_was_journalled() 
     pass(Duration::from_secs(10)).await;
     assert_eq!(world.answers("ezra", "p").await["2"].len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_model_is_loaded_again_when_the_pool_has_begun_anew() {
+    let world = World::new().await;
+    world.start("ezra").await;
+    world.say("ezra", "p", "1", "hello").await;
+    world.house.restart("house/pool").await.unwrap();
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(world.engine.launches(&model()), 2);
+    world.kill("house/pool");
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(world.engine.launches(&model()), 3);
+    assert_eq!(world.house.archon_status(&id("ezra")).await.unwrap().state, ActorState::Ready);
+}

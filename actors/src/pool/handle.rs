@@ -1,6 +1,7 @@
 //! What everybody else holds: orders go in, events come out.
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell, RpcReplyPort, SpawnErr};
@@ -171,6 +172,8 @@ pub struct PoolHandle {
     link: Link<PoolMsg>,
     /// Ids are made here, so that none is used twice when the actor is restarted.
     generations: Arc<AtomicU64>,
+    /// Models that are to be in memory: every incarnation of the actor begins with them.
+    warm: Arc<Mutex<BTreeSet<ModelId>>>,
 }
 
 impl Default for PoolHandle {
@@ -182,7 +185,8 @@ impl Default for PoolHandle {
 impl PoolHandle {
     /// A handle to an actor that does not run yet.
     pub fn new() -> Self {
-        Self { link: Link::new("pool", MAILBOX_LEN_MAX), generations: Arc::new(AtomicU64::new(1)) }
+        let (link, generations) = (Link::new("pool", MAILBOX_LEN_MAX), Arc::new(AtomicU64::new(1)));
+        Self { link, generations, warm: Arc::default() }
     }
 
     /// What the actor shows of itself.
@@ -194,6 +198,11 @@ impl PoolHandle {
     pub async fn spawn(&self, args: PoolArgs, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
         let args = (args, self.link.clone());
         let (actor, _) = PoolActor::spawn_linked(None, PoolActor, args, supervisor).await?;
+        for model in self.warm.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            // Nobody waits for the reply: a model that is gone from the disk is missed by whoever asks for it.
+            let (reply, _) = ractor::concurrency::oneshot();
+            self.link.fact(PoolMsg::Ask { question: Question::Warm { model, reply: reply.into() } });
+        }
         Ok(actor.get_cell())
     }
 
@@ -228,9 +237,11 @@ impl PoolHandle {
         self.ask(|reply| Question::GetChoice { models, reply }).await
     }
 
-    /// Begins to load a model, if that was not done before; answers at once.
+    /// Begins to load a model, if that was not done before; answers at once. It is loaded again with the pool.
     pub async fn warm(&self, model: ModelId) -> Result<(), PoolError> {
-        self.ask(|reply| Question::Warm { model, reply }).await
+        self.ask(|reply| Question::Warm { model: model.clone(), reply }).await?;
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner).insert(model);
+        Ok(())
     }
 
     async fn ask<T: Send + 'static>(
