@@ -34,8 +34,7 @@ const SEEDS: u64 = 500;
 
 /// Lives through a seed, to the end.
 fn simulate(seed: u64) -> Outside {
-    let mut scenario = Scenario::draw(seed);
-    scenario.lives.push(scenario::Life::last());
+    let scenario = Scenario::draw(seed);
     let outside = RefCell::new(Outside::default());
     outside.borrow_mut().note(format!("{scenario:#?}"));
     let mut disk = Disk::default();

@@ -102,7 +102,9 @@ async fn watch(running: &Running<'_>, observer: &mut TurnObserver, first: bool) 
 async fn collect(running: &Running<'_>, chat: &Chat) {
     let (channel, peer) = (chat.road.channel().parse().unwrap(), chat.peer.parse().unwrap());
     let of = Some((chat.archon.parse().unwrap(), peer));
-    for entry in running.house.memory().undelivered(&channel, of, None, 100).await.unwrap_or_default() {
+    let waiting = running.house.memory().undelivered(&channel, of, None, 100).await.unwrap_or_default();
+    running.outside.borrow_mut().offered(&waiting);
+    for entry in waiting {
         running.outside.borrow_mut().deliver(&entry);
         running.mark_sent(entry.id).await;
     }
@@ -252,6 +254,7 @@ async fn send(running: &Running<'_>, road: Road, archon: &'static str, purpose: 
     loop {
         pass(Duration::from_millis(200 + random.below(1_000))).await;
         let waiting = running.house.memory().undelivered(&channel, None, None, 20).await.unwrap_or_default();
+        running.outside.borrow_mut().offered(&waiting);
         for entry in waiting.into_iter().filter(|entry| entry.session.archon.as_str() == archon) {
             pass(Duration::from_millis(random.below(100))).await;
             let luck = random.below(12);

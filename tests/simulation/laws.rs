@@ -103,7 +103,8 @@ pub(crate) async fn left_over(running: &Running<'_>) -> String {
     format!("letters {letters:?}, {ill:?}, {status:?}")
 }
 
-fn is_well(state: ActorState) -> bool {
+/// Not down, for whatever reason.
+pub(crate) fn is_well(state: ActorState) -> bool {
     !matches!(
         state,
         ActorState::Starting
@@ -199,7 +200,8 @@ fn judge_answer(running: &Running<'_>, letter: &Letter, answer: &OutboxEntry) ->
         }
         AnswerKind::Answer => {
             let whole = FakeEngine::answer_to(&letter.inbound.text, None).concat();
-            let said = text.trim_end_matches("[stopped]").trim();
+            let said = text.split("[stopped]").next().unwrap_or_default();
+            let said = said.split("[cut at the limit").next().unwrap_or_default().trim();
             let cut = text.ends_with("[stopped]") || running.scenario.is_narrow();
             let right = if cut { whole.starts_with(said) } else { whole == *text };
             (!right).then(|| format!("`{}` was answered with `{text}`", letter.inbound.text))

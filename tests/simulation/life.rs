@@ -1,5 +1,5 @@
 //! One life of the daemon: the real house on the simulated world, from its start to its end.
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub(crate) struct Running<'s> {
     pub(crate) clock: Arc<SimClock>,
     pub(crate) facts: Arc<Mutex<Vec<Reported>>>,
     pub(crate) began: Instant,
+    /// Nothing goes wrong any more.
+    pub(crate) is_over: Cell<bool>,
 }
 
 pub(crate) fn model() -> ModelId {
@@ -108,7 +110,20 @@ async fn open<'s>(
     .await
     .map_err(|error| error.to_string())?;
     let (disk, life) = (disk.clone(), &scenario.lives[number]);
-    Ok(Running { scenario, outside, number, life, house, engine, disk, slow, clock, facts, began })
+    Ok(Running {
+        scenario,
+        outside,
+        number,
+        life,
+        house,
+        engine,
+        disk,
+        slow,
+        clock,
+        facts,
+        began,
+        is_over: Cell::new(false),
+    })
 }
 
 impl Running<'_> {
@@ -184,7 +199,7 @@ impl Running<'_> {
     }
 
     async fn is_settled(&self) -> bool {
-        if !self.outside.borrow().is_done(self.scenario) {
+        if !self.is_over.get() || !self.outside.borrow().is_done(self.scenario) {
             return false;
         }
         for road in Road::ALL {
@@ -193,6 +208,9 @@ impl Running<'_> {
             if !memory.undelivered(&channel, None, None, 1).await.is_ok_and(|left| left.is_empty()) {
                 return false;
             }
+        }
+        if !self.house.roster().tree().iter().all(|actor| laws::is_well(actor.state)) {
+            return false;
         }
         let status = self.house.status().await;
         let well = |archon: &archond_actors::domain::ArchonStatus| {
@@ -238,8 +256,9 @@ impl Running<'_> {
 
     /// Confirms a delivery; one that fails is delivered again.
     pub(crate) async fn mark_sent(&self, outbox: OutboxId) {
-        if let Err(error) = self.house.memory().mark_sent(outbox).await {
-            self.note(&format!("{outbox} is not marked: {error}"));
+        match self.house.memory().mark_sent(outbox).await {
+            Ok(()) => self.outside.borrow_mut().mark(outbox),
+            Err(error) => self.note(&format!("{outbox} is not marked: {error}")),
         }
     }
 }

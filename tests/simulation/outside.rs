@@ -49,6 +49,8 @@ pub(crate) struct Outside {
     pub(crate) confirmed: BTreeMap<&'static str, usize>,
     /// Answers that the platform can recognise when they are posted again.
     pub(crate) posted: BTreeSet<OutboxId>,
+    /// Answers whose delivery the house has taken note of.
+    noted: BTreeSet<OutboxId>,
     pub(crate) violations: Vec<String>,
     /// What happened, to compare two runs of one seed and to read when one fails.
     pub(crate) history: Vec<String>,
@@ -90,6 +92,18 @@ impl Outside {
         letter.fresh |= fresh;
         if twice || known.is_some_and(|known| known != id) {
             self.violate(format!("{key} was acknowledged as {known:?} and again as {id}, fresh: {fresh}"));
+        }
+    }
+
+    /// The house says that it knows of a delivery: it must not offer that answer again.
+    pub(crate) fn mark(&mut self, id: OutboxId) {
+        self.noted.insert(id);
+    }
+
+    /// The house offers answers to be delivered.
+    pub(crate) fn offered(&mut self, entries: &[OutboxEntry]) {
+        for entry in entries.iter().filter(|entry| self.noted.contains(&entry.id)).collect::<Vec<_>>() {
+            self.violate(format!("{} is offered again", entry.id));
         }
     }
 

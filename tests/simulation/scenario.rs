@@ -92,7 +92,7 @@ pub(crate) struct Scenario {
     pub(crate) weather: Weather,
     pub(crate) archons: Vec<&'static str>,
     pub(crate) chats: Vec<Chat>,
-    /// The last one is calm and lasts until all is settled.
+    /// The last one becomes calm and goes on until all is settled.
     pub(crate) lives: Vec<Life>,
     pub(crate) slots: u32,
     pub(crate) context_tokens: u32,
@@ -126,9 +126,12 @@ impl Scenario {
         let mut lives = Vec::new();
         if weather == Weather::Wild {
             (0..pick(&mut random, 1, 4)).for_each(|_| lives.push(life(&mut random)));
+            let (length, faults) = (Duration::from_secs(30), random.below(6));
+            lives.push(Life { length, ending: Ending::Shutdown, faults });
         } else {
             let length = Duration::from_secs(20 + random.below(60));
-            lives.push(Life { length, ending: Ending::Shutdown, faults: 0 });
+            let life = Life { length, ending: Ending::Shutdown, faults: 0 };
+            lives.extend([life.clone(), life]);
         }
         Self {
             seed,
@@ -185,11 +188,4 @@ fn plan(random: &mut Random, weather: Weather) -> Planned {
         _ => Duration::from_secs(random.below(60)),
     };
     Planned { gap, text }
-}
-
-impl Life {
-    /// Nothing goes wrong any more, until all is settled.
-    pub(crate) fn last() -> Self {
-        Self { length: Duration::ZERO, ending: Ending::Shutdown, faults: 0 }
-    }
 }

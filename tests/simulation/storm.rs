@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use archond_actors::domain::{Refusal, SessionKey};
 use archond_actors::ports::EngineError;
+use archond_actors::supervision::SupervisionFact;
 use archond_actors::testkit::{FakeFault, FakeLoad};
 
 use crate::disk::Random;
@@ -16,8 +17,8 @@ use crate::scenario::{Weather, pick};
 pub(crate) async fn rage(running: &Running<'_>) {
     let mut random = running.random(7);
     match running.scenario.weather {
-        _ if running.is_last() => {}
         Weather::Calm => {}
+        Weather::Siege if running.is_last() => {}
         Weather::Siege => besiege(running).await,
         Weather::Wild => {
             let faults = running.life.faults;
@@ -28,6 +29,7 @@ pub(crate) async fn rage(running: &Running<'_>) {
             }
         }
     }
+    running.is_over.set(true);
     std::future::pending::<()>().await;
 }
 
@@ -46,7 +48,19 @@ fn paths(running: &Running<'_>) -> Vec<String> {
     running.house.roster().tree().into_iter().map(|actor| actor.path).collect()
 }
 
+/// Whether one more failure of this actor may end the house, which nobody would start again in its last life.
+fn is_fatal(running: &Running<'_>, path: &str) -> bool {
+    let facts = running.facts.lock().unwrap();
+    let restarts = facts
+        .iter()
+        .filter(|(_, of, fact)| of == "house" && matches!(fact, SupervisionFact::ChildRestarting { .. }));
+    running.is_last() && (path == "house" || path.matches('/').count() == 1 && restarts.count() >= 2)
+}
+
 fn kill(running: &Running<'_>, path: &str) {
+    if is_fatal(running, path) {
+        return;
+    }
     let outcome = running.house.roster().kill(path);
     running.note(&format!("{path}: {outcome:?} (kill)"));
 }
@@ -57,7 +71,7 @@ async fn strike(running: &Running<'_>, random: &mut Random) {
     let kind = random.below(17);
     running.note(&format!("fault {kind}, near {path}"));
     match kind {
-        0..=3 if path != "house" => kill(running, path),
+        0..=3 => kill(running, path),
         4 => {
             // All at once, as when memory runs out.
             for path in paths.iter().filter(|path| path.matches('/').count() >= 3) {
@@ -102,10 +116,11 @@ async fn strike(running: &Running<'_>, random: &mut Random) {
                 pass(Duration::from_millis(random.below(3_000))).await;
             }
         }
-        _ => {
+        _ if path != "house" => {
             let restarted = running.house.restart(path).await;
             running.note(&format!("restart {path}: {restarted:?}"));
         }
+        _ => {}
     }
 }
 
