@@ -28,6 +28,8 @@ fn main() {
     let imported = house.run(&["model", "import", &file, "--name", BENCHED]);
     assert!(imported.status.success(), "{}", kit::text(&imported));
     house.write_profile_for("ezra", BENCHED);
+    // The times of the workers are read from the log.
+    std::fs::write(house.path().join("config/archond.ron"), "(log_level: \"debug\")").unwrap();
     let _daemon = house.start(&["ezra"]);
     let mut client = house.client();
     let (mut calm, mut killed, mut silence, mut ready) = (vec![], vec![], vec![], vec![]);

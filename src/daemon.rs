@@ -10,7 +10,7 @@ use archond_actors::insight::note_panic;
 use archond_actors::memory::MemorySettings;
 use archond_actors::pool::PoolSettings;
 use archond_actors::ports::{Clock, RuntimeThreads};
-use archond_actors::supervision::SupervisionFact;
+use archond_actors::supervision::{ExitReason, SupervisionFact};
 use archond_models::worker::Spawner;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -282,9 +282,13 @@ fn read_profile(sources: &Sources, id: &ArchonId) -> Result<ArchonSpec, ProfileE
 fn log_fact(subtree: &str, fact: &SupervisionFact) {
     match fact {
         SupervisionFact::ChildStarted { id } => tracing::debug!(subtree, child = id, "started"),
-        SupervisionFact::ChildExited { id, reason } => tracing::info!(subtree, child = id, %reason, "ended"),
+        // A failure is one line, however it goes on: a storm of restarts must not fill the disk.
+        SupervisionFact::ChildExited { id, reason: reason @ ExitReason::Abnormal { .. } } => {
+            tracing::warn!(subtree, child = id, %reason, "failed");
+        }
+        SupervisionFact::ChildExited { id, reason } => tracing::debug!(subtree, child = id, %reason, "ended"),
         SupervisionFact::ChildRestarting { id, delay } => {
-            tracing::info!(subtree, child = id, ?delay, "will be started again");
+            tracing::debug!(subtree, child = id, ?delay, "will be started again");
         }
         SupervisionFact::ChildQuarantined { id, reason, retry_after } => {
             let message = "quarantined, to be tried again by itself; `archond start` tries at once";

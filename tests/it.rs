@@ -22,6 +22,8 @@ mod faults;
 mod flood;
 #[path = "it/kit.rs"]
 mod kit;
+#[path = "it/log_lines.rs"]
+mod log_lines;
 #[path = "it/repl.rs"]
 mod repl;
 #[path = "it/settings.rs"]

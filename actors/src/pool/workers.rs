@@ -23,7 +23,7 @@ impl PoolState {
         // A worker that is not the present one is not wanted: its link is dropped, which ends it.
         let Some(lane) = self.lane_of(worker) else { return };
         let Some(present) = &mut lane.worker else { return };
-        tracing::info!(model = %worker.model, pid = link.pid(), "worker started");
+        tracing::debug!(model = %worker.model, pid = link.pid(), "worker started");
         present.link = Some(link);
         self.work(&worker.model);
     }
@@ -63,7 +63,10 @@ impl PoolState {
     }
 
     fn on_ready(&mut self, model: &ModelId, slots: u32, context_tokens: u32) {
+        let now = self.now();
         let Some(lane) = self.lanes.get_mut(model) else { return };
+        // One more worker after one that died is no news: its death was.
+        let is_news = lane.crashes == 0 || lane.ladder.standing(now) != Standing::Usable;
         if let Some(worker) = &mut lane.worker {
             worker.ready = true;
             worker.vitals.say(ActorState::Ready);
@@ -72,7 +75,11 @@ impl PoolState {
         lane.context_tokens = context_tokens;
         lane.watchdog.ready();
         lane.ladder.ready();
-        tracing::info!(%model, slots, context_tokens, "model ready");
+        if is_news {
+            tracing::info!(%model, slots, context_tokens, "model ready");
+        } else {
+            tracing::debug!(%model, slots, context_tokens, "model ready again");
+        }
         self.work(model);
     }
 

@@ -97,7 +97,8 @@ impl LastWords {
         match level {
             _ if !admitted => {}
             Some(Level::ERROR) => tracing::error!(target: "model-worker", pid, "{text}"),
-            Some(Level::WARN) | None => tracing::warn!(target: "model-worker", pid, "{text}"),
+            None => tracing::warn!(target: "model-worker", pid, "{text}"),
+            // llama.cpp says its doubts about a file at each loading; they are for whoever looks for them.
             Some(_) => tracing::debug!(target: "model-worker", pid, "{text}"),
         }
         if matches!(level, None | Some(Level::ERROR)) {
