@@ -1,13 +1,19 @@
-//! The daemon is killed at random moments while messages arrive: none is lost, none is answered twice, the store always opens.
+//! The daemon and its worker are killed at random moments while messages arrive: none is lost, none is answered twice,
+//! the store always opens.
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use archond::admin::protocol::{AnswerView, Op, RecordedTurnView, Reply, TurnView};
 
-use crate::kit::{Client, Daemon, TestHouse, text};
+use crate::kit::{Client, Daemon, TestHouse, kill_together, text};
 
-/// Kills while messages arrive. `ARCHOND_KILLS` changes it.
+/// Kills of the daemon while messages arrive. `ARCHOND_KILLS` changes it.
 const KILLS: u64 = 300;
+/// Workers that may be killed in one life of the daemon. A message whose third worker dies is given up, lawfully.
+const WORKERS_MAX: u64 = 2;
+/// Longest undisturbed time of a daemon in microseconds: some messages are answered in it.
+const LIFE_MAX_US: u64 = 150_000;
 /// Kills during the very first start.
 const FIRST_START_KILLS: u64 = 200;
 /// Messages that are under way at the same time.
@@ -36,6 +42,72 @@ fn seed() -> u64 {
 
 fn kills() -> u64 {
     std::env::var("ARCHOND_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS)
+}
+
+/// Who was killed.
+#[derive(Default)]
+struct Tally {
+    /// Daemons that died alone.
+    alone: u64,
+    /// Daemons that died after a worker of theirs.
+    after_workers: u64,
+    /// Daemons that died in one moment with their worker.
+    together: u64,
+    /// Workers that died before their daemon, or with it.
+    workers: u64,
+}
+
+impl Tally {
+    /// Lets the daemon live for a random time, kills whom chance names, and the daemon at last.
+    fn strike(&mut self, daemon: &Daemon, random: &mut Random) {
+        let mut moment = || Duration::from_micros(random.below(LIFE_MAX_US));
+        let (first, second, third) = (moment(), moment(), moment());
+        match random.below(3) {
+            0 => {
+                daemon.wait(first);
+                daemon.kill();
+                self.alone += 1;
+            }
+            1 => {
+                daemon.wait(first);
+                let mut workers = kill_workers(daemon);
+                for _ in 1..=random.below(WORKERS_MAX) {
+                    daemon.wait(second);
+                    workers += kill_workers(daemon);
+                }
+                daemon.wait(third);
+                daemon.kill();
+                self.workers += workers;
+                *(if workers > 0 { &mut self.after_workers } else { &mut self.alone }) += 1;
+            }
+            _ => {
+                daemon.wait(first);
+                let workers = daemon.workers();
+                let mut victims: Vec<_> = workers.iter().chain([daemon]).collect();
+                if random.below(2) == 0 {
+                    victims.reverse();
+                }
+                kill_together(&victims);
+                self.workers += workers.len() as u64;
+                *(if workers.is_empty() { &mut self.alone } else { &mut self.together }) += 1;
+            }
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { alone, after_workers, together, workers } = self;
+        let daemons = alone + after_workers + together;
+        write!(f, "{daemons} kills of the daemon ({alone} of it alone, {after_workers} after its worker, ")?;
+        write!(f, "{together} together with its worker), {workers} of workers")
+    }
+}
+
+fn kill_workers(daemon: &Daemon) -> u64 {
+    let workers = daemon.workers();
+    workers.iter().for_each(Daemon::kill);
+    workers.len() as u64
 }
 
 /// What the writer knows: what it said, what was acknowledged, what came back.
@@ -130,16 +202,12 @@ fn all_turns(client: &mut Client, session: &str) -> Vec<RecordedTurnView> {
 fn no_message_is_lost_or_answered_twice() {
     let house = TestHouse::new();
     let mut random = Random(seed());
-    let mut ledger = Ledger::default();
+    let (mut ledger, mut tally) = (Ledger::default(), Tally::default());
     for _ in 0..kills() {
         let daemon = house.start(&["ezra"]);
-        let life = Duration::from_micros(random.below(150_000));
         let mut client = house.client();
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                daemon.wait(life);
-                daemon.kill();
-            });
+            scope.spawn(|| tally.strike(&daemon, &mut random));
             assert!(converse(&mut client, &mut ledger).is_err());
         });
     }
@@ -164,7 +232,11 @@ fn no_message_is_lost_or_answered_twice() {
         kept.sort_unstable();
         assert_eq!(kept, numbers, "{session}");
     }
-    eprintln!("{} kills, {} messages, each answered once", kills(), ledger.said);
+    assert!(
+        kills() < KILLS || (tally.after_workers > 0 && tally.together > 0),
+        "no worker was killed: {tally}"
+    );
+    eprintln!("{tally}; {} messages, each answered once, 0 lost", ledger.said);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use archond::admin::protocol::{AnswerView, HouseView, Op, Reply, Request, Response, TurnView};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tempfile::TempDir;
 
 /// The model that every test runs: the real architecture, a million parameters.
@@ -134,8 +134,23 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Watches a running process.
     pub(crate) fn of(pid: u32) -> Self {
+        Self::try_of(pid).unwrap()
+    }
+
+    /// As [`Daemon::of`], for processes that may have ended a moment ago.
+    fn try_of(pid: u32) -> rustix::io::Result<Self> {
         let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-        Self { pid, pidfd: pidfd_open(pid, PidfdFlags::empty()).unwrap() }
+        Ok(Self { pid, pidfd: pidfd_open(pid, PidfdFlags::empty())? })
+    }
+
+    /// The model workers that it has now.
+    pub(crate) fn workers(&self) -> Vec<Self> {
+        // A thread, or the whole process, may end while it is read; what it leaves has another parent then.
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
+        let children =
+            threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+        let pids = children.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        pids.filter_map(|pid| Self::try_of(pid.parse().unwrap()).ok()).collect()
     }
 
     /// Waits for its end; `false` when it still runs after this time.
@@ -148,22 +163,29 @@ impl Daemon {
 
     /// Ends it at once, as a power cut would.
     pub(crate) fn kill(&self) {
-        // It may have ended a moment ago.
-        let _ = kill_process(self.pid, Signal::KILL);
-        assert!(self.wait(READ_TIMEOUT), "a killed process did not end");
+        kill_together(&[self]);
     }
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(self.pid, signal).unwrap();
+        pidfd_send_signal(&self.pidfd, signal).unwrap();
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = kill_process(self.pid, Signal::KILL);
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
         self.wait(READ_TIMEOUT);
     }
+}
+
+/// Ends several processes in one moment, in this order.
+pub(crate) fn kill_together(victims: &[&Daemon]) {
+    for victim in victims {
+        // It may have ended a moment ago.
+        let _ = pidfd_send_signal(&victim.pidfd, Signal::KILL);
+    }
+    assert!(victims.iter().all(|victim| victim.wait(READ_TIMEOUT)), "a killed process did not end");
 }
 
 /// A client that speaks the protocol line by line.
