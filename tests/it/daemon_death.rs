@@ -18,6 +18,8 @@ const LIFE_MAX_US: u64 = 150_000;
 const FIRST_START_KILLS: u64 = 200;
 /// Messages that are under way at the same time.
 const OPEN: u64 = 4;
+/// Messages that wait for answers over all lives. The house takes a thousand; short lives would let them pile up.
+const UNANSWERED_MAX: usize = 100;
 /// Messages of one conversation. More would make the model read for longer than a short-lived daemon lives.
 const THREAD_LEN: u64 = 5;
 
@@ -114,10 +116,14 @@ fn kill_workers(daemon: &Daemon) -> u64 {
 #[derive(Default)]
 struct Ledger {
     said: u64,
-    /// Not acknowledged: to be said again with the same key. Key to (thread, text).
-    unacknowledged: BTreeMap<String, (String, String)>,
-    /// Which outbox entries answered a key.
-    answers: BTreeMap<String, BTreeSet<u64>>,
+    /// Where in the inbox what was acknowledged came to lie.
+    acknowledged: BTreeMap<u64, u64>,
+    /// Not acknowledged: to be said again with the same key.
+    unacknowledged: BTreeSet<u64>,
+    /// No answer came back yet.
+    unanswered: BTreeSet<u64>,
+    /// Which outbox entries answered a message.
+    answers: BTreeMap<u64, BTreeSet<u64>>,
 }
 
 /// Neighbouring messages go into different conversations.
@@ -126,38 +132,61 @@ fn thread_of(number: u64) -> String {
 }
 
 impl Ledger {
-    fn next_message(&mut self) -> (String, String, String) {
-        self.said += 1;
-        (format!("m{}", self.said), thread_of(self.said), format!("hello {}", self.said))
+    /// A new message; or an old one, if too many have no answer. Said again, it is not accepted again.
+    fn next_message(&mut self, asked: &BTreeSet<u64>) -> u64 {
+        let old = self.unanswered.difference(asked).next().copied();
+        match old.filter(|_| self.unanswered.len() >= UNANSWERED_MAX) {
+            Some(number) => number,
+            None => {
+                self.said += 1;
+                self.unanswered.insert(self.said);
+                self.said
+            }
+        }
+    }
+
+    /// What was acknowledged once must be known whenever it is said again.
+    fn acknowledged(&mut self, number: u64, inbox: u64, duplicate: bool) {
+        self.unacknowledged.remove(&number);
+        if let Some(known) = self.acknowledged.insert(number, inbox) {
+            assert_eq!((inbox, duplicate), (known, true), "message {number} was acknowledged and then lost");
+        }
     }
 
     fn heard(&mut self, answer: &AnswerView) {
         assert_ne!(answer.kind, "failure", "{}", answer.text);
-        self.answers.entry(answer.key.clone()).or_default().insert(answer.outbox);
+        let number = answer.key.trim_start_matches('m').parse().unwrap();
+        self.unanswered.remove(&number);
+        self.answers.entry(number).or_default().insert(answer.outbox);
     }
+}
+
+fn key_of(number: u64) -> String {
+    format!("m{number}")
+}
+
+fn text_of(number: u64) -> String {
+    format!("hello {number}")
 }
 
 /// Says things and listens until the daemon dies under it.
 fn converse(client: &mut Client, ledger: &mut Ledger) -> std::io::Result<()> {
-    let mut keys = BTreeMap::new();
+    let (mut numbers, mut asked) = (BTreeMap::new(), BTreeSet::new());
     let mut open = 0;
-    let repeats: Vec<_> = ledger.unacknowledged.clone().into_iter().collect();
-    let mut repeats = repeats.into_iter();
+    let mut repeats = ledger.unacknowledged.clone().into_iter();
     loop {
         while open < OPEN {
-            let (key, thread, text) = match repeats.next() {
-                Some((key, (thread, text))) => (key, thread, text),
-                None => ledger.next_message(),
-            };
-            ledger.unacknowledged.insert(key.clone(), (thread.clone(), text.clone()));
-            let op = Op::Chat { archon: "ezra".into(), text, key: key.clone(), thread: Some(thread) };
-            keys.insert(client.send(op)?, key);
+            let number = repeats.next().unwrap_or_else(|| ledger.next_message(&asked));
+            asked.insert(number);
+            ledger.unacknowledged.insert(number);
+            let (text, key, thread) = (text_of(number), key_of(number), Some(thread_of(number)));
+            numbers.insert(client.send(Op::Chat { archon: "ezra".into(), text, key, thread })?, number);
             open += 1;
         }
         let response = client.receive()?;
         match response.reply {
-            Reply::Turn(TurnView::Accepted { .. }) => {
-                ledger.unacknowledged.remove(&keys[&response.id]);
+            Reply::Turn(TurnView::Accepted { inbox, duplicate, .. }) => {
+                ledger.acknowledged(numbers[&response.id], inbox, duplicate);
             }
             Reply::Turn(TurnView::Ended(answer)) => {
                 ledger.heard(&answer);
@@ -174,15 +203,21 @@ fn converse(client: &mut Client, ledger: &mut Ledger) -> std::io::Result<()> {
 /// Waits until every message that was ever said has its answer.
 fn settle(house: &TestHouse, ledger: &mut Ledger) {
     let mut client = house.client();
-    for (key, (thread, text)) in std::mem::take(&mut ledger.unacknowledged) {
-        let answer = client.chat("ezra", &key, &thread, &text);
-        ledger.heard(&answer);
-    }
-    for number in 1..=ledger.said {
-        let key = format!("m{number}");
-        // Said again with its key, an old message gives its old answer, or waits for it.
-        let answer = client.chat("ezra", &key, &thread_of(number), &format!("hello {number}"));
-        ledger.heard(&answer);
+    // Said again with its key, an old message gives its old answer, or waits for it.
+    let unacknowledged: Vec<_> = ledger.unacknowledged.iter().copied().collect();
+    for number in unacknowledged.into_iter().chain(1..=ledger.said) {
+        let (text, key, thread) = (text_of(number), key_of(number), Some(thread_of(number)));
+        client.send(Op::Chat { archon: "ezra".into(), text, key, thread }).unwrap();
+        loop {
+            match client.receive().unwrap().reply {
+                Reply::Turn(TurnView::Accepted { inbox, duplicate, .. }) => {
+                    ledger.acknowledged(number, inbox, duplicate);
+                }
+                Reply::Turn(TurnView::Ended(answer)) => break ledger.heard(&answer),
+                Reply::Turn(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }
 
@@ -213,9 +248,11 @@ fn no_message_is_lost_or_answered_twice() {
     }
     let _daemon = house.start(&["ezra"]);
     settle(&house, &mut ledger);
-    assert!(ledger.said >= kills(), "only {} messages were said", ledger.said);
+    // A busy machine answers few in a life; more than these it always does.
+    assert!(ledger.said >= kills() / 4, "only {} messages were said", ledger.said);
+    assert_eq!(ledger.acknowledged.len() as u64, ledger.said);
     for number in 1..=ledger.said {
-        let answers = &ledger.answers[&format!("m{number}")];
+        let answers = &ledger.answers[&number];
         assert_eq!(answers.len(), 1, "message {number} has the answers {answers:?}");
     }
     let mut client = house.client();
