@@ -24,6 +24,10 @@ mod flood;
 mod kit;
 #[path = "it/log_lines.rs"]
 mod log_lines;
+#[path = "it/power_cut.rs"]
+mod power_cut;
+#[path = "it/power_scenarios.rs"]
+mod power_scenarios;
 #[path = "it/repl.rs"]
 mod repl;
 #[path = "it/settings.rs"]

@@ -17,20 +17,49 @@ pub(crate) struct Disk(Arc<Mutex<Inner>>);
 struct Inner {
     /// What the process sees.
     bytes: Vec<u8>,
-    /// What survives a loss of power for certain.
-    synced: Vec<u8>,
-    /// What may survive it.
-    unsynced: Vec<Operation>,
-    operations: u64,
-    power_off_at: Option<u64>,
+    /// All that was done, in order.
+    journal: Vec<Operation>,
+    /// What was being done when the power failed.
+    in_flight: Option<Operation>,
+    /// The length that the journal never reaches.
+    power_off_at: Option<usize>,
     blocks: BTreeSet<u64>,
     blocks_max: Option<usize>,
 }
 
+/// One change of the disk, or what makes the changes before it last.
 #[derive(Debug, Clone)]
-enum Operation {
-    Write { offset: usize, data: Vec<u8> },
-    SetLen { len: usize },
+pub(crate) enum Operation {
+    Write {
+        offset: usize,
+        data: Vec<u8>,
+    },
+    SetLen {
+        len: usize,
+    },
+    Sync,
+    /// The power came back, and this was on the disk.
+    Found {
+        bytes: Vec<u8>,
+    },
+}
+
+/// How much of what was not synced outlives a loss of power.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tear {
+    /// Nothing.
+    Nothing,
+    /// Any of the writes, each whole.
+    Writes,
+    /// Any of the sectors.
+    Sectors,
+}
+
+/// What lies on the disk for certain, and what may.
+#[derive(Debug, Default)]
+pub(crate) struct Platter {
+    synced: Vec<u8>,
+    unsynced: Vec<Operation>,
 }
 
 /// A small generator of numbers, the same for the same seed.
@@ -49,21 +78,87 @@ impl Random {
     }
 }
 
+impl Platter {
+    /// Does one operation more.
+    pub(crate) fn take(&mut self, operation: &Operation) {
+        match operation {
+            Operation::Write { .. } | Operation::SetLen { .. } => self.unsynced.push(operation.clone()),
+            Operation::Sync => {
+                for operation in std::mem::take(&mut self.unsynced) {
+                    operation.apply(&mut self.synced, &mut |_| true);
+                }
+            }
+            Operation::Found { bytes } => (self.synced, self.unsynced) = (bytes.clone(), Vec::new()),
+        }
+    }
+
+    /// What is found if the power fails now, or during this operation.
+    pub(crate) fn after_power_loss(
+        &self,
+        in_flight: Option<&Operation>,
+        tear: Tear,
+        random: &mut Random,
+    ) -> Vec<u8> {
+        let mut image = self.synced.clone();
+        for operation in self.unsynced.iter().chain(in_flight) {
+            match tear {
+                Tear::Nothing => {}
+                Tear::Writes => {
+                    let survives = random.below(2) == 0;
+                    operation.apply(&mut image, &mut |_| survives);
+                }
+                Tear::Sectors => operation.apply(&mut image, &mut |_| random.below(2) == 0),
+            }
+        }
+        image
+    }
+}
+
+impl Operation {
+    /// Does it, but only those of its sectors that survive.
+    fn apply(&self, image: &mut Vec<u8>, survives: &mut dyn FnMut(usize) -> bool) {
+        match self {
+            Self::Write { offset, data } => {
+                for (index, sector) in data.chunks(SECTOR_LEN).enumerate() {
+                    if survives(index) {
+                        put(image, offset + index * SECTOR_LEN, sector);
+                    }
+                }
+            }
+            Self::SetLen { len } if survives(0) => image.resize(*len, 0),
+            Self::SetLen { .. } | Self::Sync | Self::Found { .. } => {}
+        }
+    }
+}
+
 impl Disk {
     pub(crate) fn holding(bytes: Vec<u8>) -> Self {
-        let inner = Inner { synced: bytes.clone(), bytes, ..Inner::default() };
-        Self(Arc::new(Mutex::new(inner)))
+        let disk = Self::default();
+        disk.power_on(bytes);
+        disk
     }
 
     /// How many times the disk was changed or synced.
-    pub(crate) fn operations(&self) -> u64 {
-        self.lock().operations
+    pub(crate) fn operations(&self) -> usize {
+        self.lock().journal.len()
+    }
+
+    /// All that was done so far.
+    pub(crate) fn journal(&self) -> Vec<Operation> {
+        self.lock().journal.clone()
     }
 
     /// The operation with this number from now on is the first that fails; all that follow fail too.
-    pub(crate) fn power_off_in(&self, operations: u64) {
+    pub(crate) fn power_off_in(&self, operations: usize) {
         let mut inner = self.lock();
-        inner.power_off_at = Some(inner.operations + operations);
+        inner.power_off_at = Some(inner.journal.len() + operations);
+    }
+
+    /// The disk works again, and this is on it.
+    pub(crate) fn power_on(&self, bytes: Vec<u8>) {
+        let mut inner = self.lock();
+        inner.journal.push(Operation::Found { bytes: bytes.clone() });
+        (inner.bytes, inner.in_flight, inner.power_off_at) = (bytes, None, None);
     }
 
     /// From now on no block can be had that was never written before; or any, again.
@@ -84,23 +179,11 @@ impl Disk {
     }
 
     /// What is found after the power comes back: the synced bytes, and any part of the others.
-    pub(crate) fn after_power_loss(&self, random: &mut Random) -> Vec<u8> {
+    pub(crate) fn after_power_loss(&self, tear: Tear, random: &mut Random) -> Vec<u8> {
         let inner = self.lock();
-        let mut image = inner.synced.clone();
-        for operation in &inner.unsynced {
-            match operation {
-                Operation::SetLen { len } if random.below(2) == 0 => image.resize(*len, 0),
-                Operation::SetLen { .. } => {}
-                Operation::Write { offset, data } => {
-                    for (index, sector) in data.chunks(SECTOR_LEN).enumerate() {
-                        if random.below(2) == 0 {
-                            put(&mut image, offset + index * SECTOR_LEN, sector);
-                        }
-                    }
-                }
-            }
-        }
-        image
+        let mut platter = Platter::default();
+        inner.journal.iter().for_each(|operation| platter.take(operation));
+        platter.after_power_loss(inner.in_flight.as_ref(), tear, random)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -109,12 +192,17 @@ impl Disk {
 }
 
 impl Inner {
-    fn begin_operation(&mut self) -> io::Result<()> {
-        self.operations += 1;
-        match self.power_off_at {
-            Some(at) if self.operations >= at => Err(io::Error::other("the power is off")),
-            _ => Ok(()),
+    fn perform(&mut self, operation: Operation) -> io::Result<()> {
+        if self.power_off_at.is_some_and(|at| self.journal.len() + 1 >= at) {
+            self.in_flight.get_or_insert(operation);
+            return Err(io::Error::other("the power is off"));
         }
+        if let Operation::Write { offset, data } = &operation {
+            self.allocate(*offset as u64, data.len() as u64)?;
+        }
+        operation.apply(&mut self.bytes, &mut |_| true);
+        self.journal.push(operation);
+        Ok(())
     }
 
     fn allocate(&mut self, offset: u64, len: u64) -> io::Result<()> {
@@ -148,29 +236,15 @@ impl StorageBackend for Disk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut inner = self.lock();
-        inner.begin_operation()?;
-        let len = usize::try_from(len).unwrap();
-        inner.bytes.resize(len, 0);
-        inner.unsynced.push(Operation::SetLen { len });
-        Ok(())
+        self.lock().perform(Operation::SetLen { len: usize::try_from(len).unwrap() })
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut inner = self.lock();
-        inner.begin_operation()?;
-        inner.synced = inner.bytes.clone();
-        inner.unsynced.clear();
-        Ok(())
+        self.lock().perform(Operation::Sync)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut inner = self.lock();
-        inner.begin_operation()?;
-        inner.allocate(offset, data.len() as u64)?;
-        let offset = usize::try_from(offset).unwrap();
-        put(&mut inner.bytes, offset, data);
-        inner.unsynced.push(Operation::Write { offset, data: data.to_vec() });
-        Ok(())
+        self.lock()
+            .perform(Operation::Write { offset: usize::try_from(offset).unwrap(), data: data.to_vec() })
     }
 }

@@ -10,7 +10,7 @@ use archond::store::RedbStore;
 use archond_actors::domain::{Accepted, InboxId, OutboxEntry, OutboxId};
 use archond_actors::ports::{Store, StoreError, Write, Written};
 
-use crate::disk::{Disk, Random};
+use crate::disk::{Disk, Random, Tear};
 use crate::store_contract::{message, one, turn_end};
 
 /// Tells a copy of this test binary which store it is to work on.
@@ -87,7 +87,7 @@ fn check(store: &dyn Store, promises: &Promises, case: &str) {
 
 #[test]
 fn power_loss_at_any_moment_loses_nothing_that_was_promised() {
-    let run = |cut: Option<u64>| {
+    let run = |cut: Option<usize>| {
         let disk = Disk::default();
         let from = disk.clone();
         let store = RedbStore::open_on("disk", move || from.clone()).unwrap();
@@ -109,7 +109,8 @@ fn power_loss_at_any_moment_loses_nothing_that_was_promised() {
         let (disk, _, promises, _) = run(Some(cut));
         for seed in 0..4 {
             let case = format!("power off at operation {cut}, seed {seed}");
-            let found = Disk::holding(disk.after_power_loss(&mut Random::new(cut * 31 + seed)));
+            let mut random = Random::new(cut as u64 * 31 + seed);
+            let found = Disk::holding(disk.after_power_loss(Tear::Sectors, &mut random));
             let store = RedbStore::open_on("disk", move || found.clone())
                 .unwrap_or_else(|error| panic!("{case}: {error}"));
             check(&store, &promises, &case);
