@@ -1,0 +1,121 @@
+//! An hour of work: four Archons in conversation, and each minute their worker is killed. Prints what grows.
+//!
+//! `cargo bench --bench soak`; `ARCHOND_SOAK_MINUTES` changes the hour.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    dead_code
+)]
+#![allow(clippy::disallowed_methods, reason = "a bench looks at the real clock")]
+
+#[path = "../tests/it/kit.rs"]
+mod kit;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+const MINUTES: u64 = 60;
+const ARCHONS: [&str; 4] = ["allegro", "bezalel", "electra", "ezra"];
+/// Conversations of each Archon; each grows until it is summarised, again and again.
+const THREADS: u64 = 10;
+const SAMPLE_PERIOD: Duration = Duration::from_secs(10);
+const KILL_PERIOD: Duration = Duration::from_secs(60);
+/// Between an answer and the next message.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Key to the number of its answer.
+type Answers = BTreeMap<String, u64>;
+
+struct Sample {
+    minutes: f64,
+    memory: f64,
+    files: usize,
+}
+
+fn main() {
+    let minutes = std::env::var("ARCHOND_SOAK_MINUTES").map_or(MINUTES, |text| text.parse().unwrap());
+    let house = kit::TestHouse::new();
+    let _daemon = house.start(&ARCHONS);
+    let ended = AtomicBool::new(false);
+    let (samples, kills, answers) = std::thread::scope(|scope| {
+        let writers = ARCHONS.map(|archon| scope.spawn(|| write(&house, archon, &ended)));
+        let (samples, kills) = watch(&house, Duration::from_secs(minutes * 60));
+        ended.store(true, Ordering::Relaxed);
+        (samples, kills, writers.map(|writer| writer.join().unwrap()))
+    });
+    let said: usize = answers.iter().map(BTreeMap::len).sum();
+    let doubled: usize =
+        ARCHONS.iter().zip(&answers).map(|(archon, answers)| doubled(&house, archon, answers)).sum();
+    println!("{minutes} minutes, {said} messages, {kills} workers killed, {doubled} answered twice, 0 lost");
+    // The first quarter fills what has a bound.
+    let steady: Vec<&Sample> = samples.iter().skip(samples.len() / 4).collect();
+    let (slope, error) = slope(&steady);
+    let memory = steady.iter().map(|sample| sample.memory);
+    let (least, most) = memory.fold((f64::MAX, f64::MIN), |(least, most), m| (least.min(m), most.max(m)));
+    println!(
+        "memory after the first quarter: {least:.1} to {most:.1} MB, {slope:+.2} MB an hour, give or take {error:.2}"
+    );
+    let files = |of: fn(usize, usize) -> usize| steady.iter().map(|sample| sample.files).reduce(of).unwrap();
+    println!("open files after the first quarter: {} to {}", files(usize::min), files(usize::max));
+}
+
+/// Converses until the time is up. A message without an answer ends the program: it is lost.
+fn write(house: &kit::TestHouse, archon: &str, ended: &AtomicBool) -> Answers {
+    let (mut client, mut answers) = (house.client(), Answers::new());
+    while !ended.load(Ordering::Relaxed) {
+        let number = answers.len() as u64;
+        let (key, thread) = (format!("{archon}{number}"), format!("t{}", number % THREADS));
+        let answer = client.chat(archon, &key, &thread, &format!("hello, this is message {number}"));
+        assert_ne!(answer.kind, "failure", "{}", answer.text);
+        client.ask(archond::admin::protocol::Op::Delivered { outbox: answer.outbox }).unwrap();
+        answers.insert(key, answer.outbox);
+        std::thread::sleep(PAUSE);
+    }
+    answers
+}
+
+/// Asks for some answers again: a message that was answered once has the same answer.
+fn doubled(house: &kit::TestHouse, archon: &str, answers: &Answers) -> usize {
+    let mut client = house.client();
+    let mut is_other = |key: &str, outbox: u64| client.chat(archon, key, "t0", "hello").outbox != outbox;
+    answers.iter().filter(|(key, outbox)| is_other(key, **outbox)).count()
+}
+
+fn watch(house: &kit::TestHouse, length: Duration) -> (Vec<Sample>, u64) {
+    let (begun, mut client) = (Instant::now(), house.client());
+    let (mut samples, mut kills) = (Vec::new(), 0);
+    while begun.elapsed() < length {
+        std::thread::sleep(SAMPLE_PERIOD);
+        let status = client.status();
+        let files = std::fs::read_dir(format!("/proc/{}/fd", status.pid)).unwrap().count();
+        let memory = status.memory_bytes as f64 / 1e6;
+        samples.push(Sample { minutes: begun.elapsed().as_secs_f64() / 60.0, memory, files });
+        if begun.elapsed() >= KILL_PERIOD * (kills + 1) {
+            // Between two workers there is nobody to kill.
+            if let Some(pid) = status.models.iter().find_map(|model| model.pid) {
+                kit::Daemon::of(pid).kill();
+            }
+            kills += 1;
+            println!("minute {kills:>3}: {memory:>6.1} MB, {files} open files");
+        }
+    }
+    (samples, kills.into())
+}
+
+/// Least squares of memory over time: MB an hour, and the standard error.
+fn slope(samples: &[&Sample]) -> (f64, f64) {
+    let count = samples.len() as f64;
+    let mean = |of: fn(&Sample) -> f64| samples.iter().map(|sample| of(sample)).sum::<f64>() / count;
+    let (time, memory) = (mean(|sample| sample.minutes), mean(|sample| sample.memory));
+    let spread: f64 = samples.iter().map(|sample| (sample.minutes - time).powi(2)).sum();
+    let along: f64 = samples.iter().map(|sample| (sample.minutes - time) * (sample.memory - memory)).sum();
+    let slope = along / spread;
+    let rest: f64 =
+        samples.iter().map(|sample| (sample.memory - memory - slope * (sample.minutes - time)).powi(2)).sum();
+    let error = (rest / (count - 2.0) / spread).sqrt();
+    (slope * 60.0, error * 60.0)
+}
