@@ -7,6 +7,8 @@ mod cli;
 mod clients;
 #[path = "it/conversation.rs"]
 mod conversation;
+#[path = "it/crash_points.rs"]
+mod crash_points;
 #[path = "it/daemon_death.rs"]
 mod daemon_death;
 #[path = "it/disk.rs"]
@@ -24,6 +26,8 @@ mod flood;
 mod kit;
 #[path = "it/log_lines.rs"]
 mod log_lines;
+#[path = "it/ledger.rs"]
+mod ledger;
 #[path = "it/power_cut.rs"]
 mod power_cut;
 #[path = "it/power_scenarios.rs"]
@@ -38,5 +42,7 @@ mod store_contract;
 mod store_crash;
 #[path = "it/store_file.rs"]
 mod store_file;
+#[path = "it/tracer.rs"]
+mod tracer;
 #[path = "it/worker_death.rs"]
 mod worker_death;
