@@ -9,7 +9,7 @@ use archond::admin::protocol::{Op, Reply, Response, TurnView};
 use nix::errno::Errno;
 
 use crate::disk::Random;
-use crate::kit::{Client, TestHouse};
+use crate::kit::{Client, Daemon, TestHouse};
 use crate::ledger::{Ledger, key_of, text_of};
 use crate::tracer::Deed::{
     Acknowledge, Answer, Hear, Listen, NameStore, ResizeStore, SyncFolder, SyncNewStore, SyncStore,
@@ -22,6 +22,8 @@ use crate::tracer::{Deed, Moment, Order, Side, Traced};
 const MESSAGES: u64 = 6;
 /// Longest life of a daemon that is killed without being followed, in microseconds.
 const LIFE_MAX_US: u64 = 400_000;
+/// Longest wait for a daemon that was told to end; far above anything but a hang.
+const END_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often a point that a conversation passed too seldom is tried again, nearer to its beginning.
 const TRIES: usize = 5;
 
@@ -82,18 +84,28 @@ fn live(
         let (listens, is_listening) = mpsc::channel();
         let tracer = scope.spawn(move || {
             let traced = Traced::spawn(&house.command(&["run", "ezra"]))?;
+            let pid = traced.pid();
             Ok(traced.follow(|moment| {
                 let is_open = (moment.deed, moment.side) == (Listen, After);
                 let order = observe(moment);
                 if is_open {
                     // Nobody waits for it any more if the conversation has failed.
-                    let _ = listens.send(());
+                    let _ = listens.send(pid);
                 }
                 order
             }))
         });
         let conversation = match is_listening.recv() {
-            Ok(()) => Client::connect(&house.socket()).and_then(|mut client| converse(&mut client, ledger)),
+            Ok(pid) => {
+                // Killed at the latest when this goes out of sight, however that comes: its tracer waits for its end.
+                let daemon = Daemon::try_of(pid);
+                let client = Client::connect(&house.socket());
+                let said = client.and_then(|mut client| converse(&mut client, ledger));
+                if said.is_ok() && daemon.is_ok_and(|daemon| !daemon.wait(END_TIMEOUT)) {
+                    panic!("the house did not end when it was told to");
+                }
+                said
+            }
             Err(mpsc::RecvError) => Err(io::ErrorKind::NotConnected.into()),
         };
         let killed = tracer.join().unwrap()?;

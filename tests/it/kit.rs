@@ -138,7 +138,7 @@ impl Daemon {
     }
 
     /// As [`Daemon::of`], for processes that may have ended a moment ago.
-    fn try_of(pid: u32) -> rustix::io::Result<Self> {
+    pub(crate) fn try_of(pid: u32) -> rustix::io::Result<Self> {
         let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
         Ok(Self { pid, pidfd: pidfd_open(pid, PidfdFlags::empty())? })
     }

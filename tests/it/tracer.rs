@@ -93,6 +93,11 @@ impl Traced {
         Ok(Self { leader, calls: HashMap::new(), sockets: HashMap::new() })
     }
 
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.leader.as_raw().unsigned_abs()
+    }
+
     /// Lets it run until it ends, or until it is to be killed. Answers whether it was killed.
     pub(crate) fn follow(mut self, mut observe: impl FnMut(Moment) -> Order) -> bool {
         let mut killed = false;
