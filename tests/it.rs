@@ -24,10 +24,10 @@ mod faults;
 mod flood;
 #[path = "it/kit.rs"]
 mod kit;
-#[path = "it/log_lines.rs"]
-mod log_lines;
 #[path = "it/ledger.rs"]
 mod ledger;
+#[path = "it/log_lines.rs"]
+mod log_lines;
 #[path = "it/power_cut.rs"]
 mod power_cut;
 #[path = "it/power_scenarios.rs"]

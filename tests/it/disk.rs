@@ -45,7 +45,7 @@ pub(crate) enum Operation {
 }
 
 /// How much of what was not synced outlives a loss of power.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tear {
     /// Nothing.
     Nothing,
@@ -167,10 +167,9 @@ impl Disk {
         inner.blocks_max = full.then_some(inner.blocks.len());
     }
 
-    /// Whether the power is off.
+    /// Whether the power went during an operation.
     pub(crate) fn is_off(&self) -> bool {
-        let inner = self.lock();
-        inner.power_off_at.is_some_and(|at| inner.operations >= at)
+        self.lock().in_flight.is_some()
     }
 
     /// What is found after the process died alone: everything it wrote.

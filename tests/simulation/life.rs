@@ -60,7 +60,7 @@ pub(crate) fn live(scenario: &Scenario, outside: &RefCell<Outside>, disk: &Disk,
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let is_new = disk.contents().is_empty();
-        if let Ending::PowerCut { operation } = life.ending {
+        if let Ending::PowerCut { operation, .. } = life.ending {
             disk.power_off_in(operation);
         }
         let from = disk.clone();
@@ -77,7 +77,7 @@ pub(crate) fn live(scenario: &Scenario, outside: &RefCell<Outside>, disk: &Disk,
         }
         // Before anything is dropped: a process that dies closes nothing.
         match life.ending {
-            Ending::PowerCut { .. } => Disk::holding(disk.after_power_loss(&mut random)),
+            Ending::PowerCut { tear, .. } => Disk::holding(disk.after_power_loss(tear, &mut random)),
             Ending::Kill | Ending::Shutdown => Disk::holding(disk.contents()),
         }
     })

@@ -2,7 +2,7 @@
 //! same story whatever the house does.
 use std::time::Duration;
 
-use crate::disk::Random;
+use crate::disk::{Random, Tear};
 
 /// The Archons of a large house; a small one has the first of them.
 const ARCHONS: [&str; 3] = ["ezra", "electra", "allegro"];
@@ -56,7 +56,7 @@ pub(crate) enum Ending {
     /// `kill -9`: what was written is there, synced or not.
     Kill,
     /// The power goes at this operation of the disk.
-    PowerCut { operation: u64 },
+    PowerCut { operation: usize, tear: Tear },
 }
 
 /// One life of the daemon.
@@ -163,7 +163,10 @@ fn life(random: &mut Random) -> Life {
     let ending = match random.below(5) {
         0 => Ending::Shutdown,
         1 | 2 => Ending::Kill,
-        _ => Ending::PowerCut { operation: 1 + random.below(400) },
+        _ => {
+            let tear = [Tear::Nothing, Tear::Writes, Tear::Sectors][pick(random, 0, 2)];
+            Ending::PowerCut { operation: pick(random, 1, 400), tear }
+        }
     };
     let length = Duration::from_millis(200 + random.below(40_000));
     Life { length, ending, faults: random.below(8) }
