@@ -130,3 +130,10 @@ fn a_seed_tells_the_same_story_twice() {
         assert_eq!(once.len(), again.len(), "seed {seed}");
     }
 }
+
+#[test]
+fn the_bugs_to_be_planted_fit_the_source() {
+    let check = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mutations/check");
+    let output = std::process::Command::new(check).arg("--list").output().expect("python3 runs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
