@@ -323,6 +323,21 @@ fn turns_and_sessions_are_listed_in_order_and_by_pages() {
 }
 
 #[test]
+fn after_the_last_number_that_there_can_be_there_is_nothing() {
+    on_each_store(|store| {
+        let answered = talk(store, "ezra/cli/uid0/main", "answered");
+        accept(store, message("waiting"));
+        let session = &answered.session;
+        assert_eq!(store.pending(&session.archon, Some(InboxId(u64::MAX)), 9), Ok(vec![]));
+        let peer = Some((&session.archon, &session.peer));
+        for peer in [None, peer] {
+            let owed = store.undelivered(&session.channel, peer, Some(OutboxId(u64::MAX)), 9);
+            assert_eq!(owed, Ok(vec![]));
+        }
+    });
+}
+
+#[test]
 fn a_removed_session_leaves_nothing_but_what_is_still_owed() {
     on_each_store(|store| {
         let name = "ezra/cli/uid0/main";

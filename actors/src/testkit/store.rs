@@ -1,5 +1,6 @@
 //! The store in memory: the same contract as the one on disk, held to it by the same tests, and able to fail on demand.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::command::Command;
@@ -104,8 +105,15 @@ impl Store for MemStore {
         limit: usize,
     ) -> Result<Vec<InboxEntry>, StoreError> {
         let tables = self.tables()?;
-        let from = (archon.clone(), after.map_or(InboxId(0), |id| InboxId(id.0 + 1)));
-        let ids = tables.pending.range(from..).take_while(|(owner, _)| owner == archon).take(limit);
+        let from = match after {
+            Some(id) => Bound::Excluded((archon.clone(), id)),
+            None => Bound::Included((archon.clone(), InboxId(0))),
+        };
+        let ids = tables
+            .pending
+            .range((from, Bound::Unbounded))
+            .take_while(|(owner, _)| owner == archon)
+            .take(limit);
         Ok(ids.filter_map(|(_, id)| tables.inbox.get(id).cloned()).collect())
     }
 
@@ -152,8 +160,12 @@ impl Store for MemStore {
         limit: usize,
     ) -> Result<Vec<OutboxEntry>, StoreError> {
         let tables = self.tables()?;
-        let from = (channel.clone(), after.map_or(OutboxId(0), |id| OutboxId(id.0 + 1)));
-        let ids = tables.undelivered.range(from..).take_while(|(owner, _)| owner == channel);
+        let from = match after {
+            Some(id) => Bound::Excluded((channel.clone(), id)),
+            None => Bound::Included((channel.clone(), OutboxId(0))),
+        };
+        let ids =
+            tables.undelivered.range((from, Bound::Unbounded)).take_while(|(owner, _)| owner == channel);
         let entries = ids.filter_map(|(_, id)| tables.outbox.get(id)).filter(|entry| {
             peer.is_none_or(|(archon, peer)| entry.session.archon == *archon && entry.session.peer == *peer)
         });
