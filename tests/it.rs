@@ -12,7 +12,6 @@ mod crash_points;
 #[path = "it/daemon_death.rs"]
 mod daemon_death;
 #[path = "it/disk.rs"]
-#[allow(dead_code, reason = "the simulation uses the rest")]
 mod disk;
 #[path = "it/doctor.rs"]
 mod doctor;
@@ -42,6 +41,8 @@ mod store_contract;
 mod store_crash;
 #[path = "it/store_file.rs"]
 mod store_file;
+#[path = "it/store_model.rs"]
+mod store_model;
 #[path = "it/tracer.rs"]
 mod tracer;
 #[path = "it/worker_death.rs"]

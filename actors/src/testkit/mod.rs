@@ -2,6 +2,7 @@
 pub mod engine;
 pub mod spec;
 pub mod store;
+pub mod store_model;
 
 pub use engine::{FakeEngine, FakeFault, FakeLoad};
 pub use spec::{GREEDY, StoppedClock, archon_spec, message};

@@ -1,0 +1,240 @@
+//! A store as its port promises it: lists of what was said and answered, in order. Every question looks through them all.
+use std::collections::BTreeMap;
+
+use super::question::{Question, Reply};
+use crate::domain::{
+    Accepted, ArchonId, ChannelId, InboundMessage, InboxEntry, InboxId, OutboxEntry, OutboxId, PeerId,
+    SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
+};
+use crate::ports::{Write, Written};
+
+/// A message that was accepted. Its number is its place in the list, from 1.
+#[derive(Debug, Clone)]
+struct Said {
+    entry: InboxEntry,
+    /// Which answer it got.
+    answered: Option<OutboxId>,
+    /// Its session was removed after its answer was delivered: only its key is still known.
+    forgotten: bool,
+}
+
+/// An answer that was given. Its number is its place in the list, from 1.
+#[derive(Debug, Clone)]
+struct Given {
+    entry: OutboxEntry,
+    sent: bool,
+    forgotten: bool,
+}
+
+/// A conversation.
+#[derive(Debug, Clone, Default)]
+struct Talk {
+    turns: Vec<TurnRecord>,
+    summary: Option<Summary>,
+}
+
+/// The whole store.
+#[derive(Debug, Clone, Default)]
+pub struct Ideal {
+    said: Vec<Said>,
+    given: Vec<Given>,
+    talks: BTreeMap<SessionKey, Talk>,
+    /// What the changes of the last step answer; `None` for one that is refused because its subject does not exist.
+    pub(super) written: Vec<Option<Written>>,
+}
+
+/// The changes.
+impl Ideal {
+    /// Makes them in order.
+    pub(super) fn commit(&mut self, batch: &[Write]) {
+        self.written = batch.iter().map(|write| self.apply(write)).collect();
+    }
+
+    fn apply(&mut self, write: &Write) -> Option<Written> {
+        match write {
+            Write::Accept(message) => Some(Written::Accepted(self.accept(message))),
+            Write::BeginAttempt { inbox } => {
+                let said = self.said_mut(*inbox).filter(|said| said.answered.is_none())?;
+                said.entry.attempts += 1;
+                Some(Written::Attempt(said.entry.attempts))
+            }
+            Write::EndTurn(end) => self.end_turn(end).map(Written::Ended),
+            Write::MarkSent { outbox } => {
+                let given = self.given.iter_mut().find(|given| given.entry.id == *outbox && !given.forgotten);
+                given?.sent = true;
+                Some(Written::Done)
+            }
+            Write::SetSummary { session, summary } => {
+                let talk = self.talks.get_mut(session)?;
+                let covered = talk.summary.as_ref().map_or(0, |present| present.turns);
+                if summary.turns > talk.turns.len() as u64 {
+                    return None;
+                }
+                if summary.turns >= covered {
+                    talk.summary = Some(summary.clone());
+                }
+                Some(Written::Done)
+            }
+            Write::RemoveSession { session } => self.remove_session(session).then_some(Written::Done),
+        }
+    }
+
+    fn accept(&mut self, message: &InboundMessage) -> Accepted {
+        let repeated = |said: &&Said| said.entry.message_key() == message.message_key();
+        if let Some(first) = self.said.iter().find(repeated) {
+            return Accepted::Duplicate(first.entry.id);
+        }
+        let id = InboxId(self.said_len() + 1);
+        let (archon, channel, peer) = (message.archon.clone(), message.channel.clone(), message.peer.clone());
+        let fresh = (message.text == "/new").then(|| format!("s{id}").parse().ok()).flatten();
+        let current = || self.current_thread(&archon, &channel, &peer);
+        let thread = fresh.or_else(|| message.thread.clone()).unwrap_or_else(current);
+        let entry = InboxEntry {
+            id,
+            session: SessionKey { archon, channel, peer, thread },
+            key: message.key.clone(),
+            text: message.text.clone(),
+            received_unix_ms: message.received_unix_ms,
+            attempts: 0,
+        };
+        self.said.push(Said { entry: entry.clone(), answered: None, forgotten: false });
+        Accepted::Fresh(entry)
+    }
+
+    fn end_turn(&mut self, end: &TurnEnd) -> Option<OutboxEntry> {
+        let id = OutboxId(self.given_len() + 1);
+        let said = self.said_mut(end.inbox)?;
+        if let Some(first) = said.answered {
+            return self.given.iter().find(|given| given.entry.id == first).map(|given| given.entry.clone());
+        }
+        said.answered = Some(id);
+        let entry = OutboxEntry {
+            id,
+            answers: end.inbox,
+            key: said.entry.key.clone(),
+            session: said.entry.session.clone(),
+            kind: end.answer.kind,
+            text: end.answer.text.clone(),
+            created_unix_ms: end.ended_unix_ms,
+        };
+        self.given.push(Given { entry: entry.clone(), sent: false, forgotten: false });
+        if let Some(turn) = &end.turn {
+            let talk = self.talks.entry(entry.session.clone()).or_default();
+            talk.turns.push(TurnRecord {
+                number: talk.turns.len() as u64,
+                inbox: end.inbox,
+                user: turn.user.clone(),
+                answer: turn.answer.clone(),
+                stopped: turn.stopped,
+                model: turn.model.clone(),
+                usage: turn.usage,
+                ended_unix_ms: end.ended_unix_ms,
+            });
+        }
+        Some(entry)
+    }
+
+    /// What is unanswered or undelivered stays.
+    fn remove_session(&mut self, session: &SessionKey) -> bool {
+        let removed = self.talks.remove(session).is_some();
+        let mut known = removed;
+        for said in self.said.iter_mut().filter(|said| said.entry.session == *session && !said.forgotten) {
+            known = true;
+            let answer = self.given.iter_mut().find(|given| Some(given.entry.id) == said.answered);
+            if let Some(answer) = answer.filter(|answer| answer.sent) {
+                answer.forgotten = true;
+                said.forgotten = true;
+            }
+        }
+        known
+    }
+
+    fn said_mut(&mut self, id: InboxId) -> Option<&mut Said> {
+        self.said.iter_mut().find(|said| said.entry.id == id && !said.forgotten)
+    }
+}
+
+/// The questions.
+impl Ideal {
+    /// How many messages were ever accepted.
+    pub(super) fn said_len(&self) -> u64 {
+        self.said.len() as u64
+    }
+
+    /// How many answers were ever given.
+    pub(super) fn given_len(&self) -> u64 {
+        self.given.len() as u64
+    }
+
+    /// Those that have turns.
+    pub(super) fn sessions(&self) -> Vec<SessionKey> {
+        self.talks.keys().cloned().collect()
+    }
+
+    pub(super) fn ask(&self, question: &Question) -> Reply {
+        match question {
+            Question::Pending { archon, after, limit } => {
+                let later = self.waiting(archon).filter(|entry| after.is_none_or(|after| entry.id > after));
+                Reply::Inbox(later.take(*limit).cloned().collect())
+            }
+            Question::PendingLen { archon } => Reply::Len(self.waiting(archon).count() as u64),
+            Question::Session { key } => Reply::Session(self.talks.get(key).map(|talk| {
+                let covered = talk.summary.as_ref().map_or(0, |summary| summary.turns);
+                let turns = talk.turns.iter().filter(|turn| turn.number >= covered).cloned().collect();
+                SessionSnapshot { head: head(key, talk), turns }
+            })),
+            Question::Turns { key, from, limit } => {
+                let turns = self.talks.get(key).map_or(&[][..], |talk| &talk.turns);
+                Reply::Turns(turns.iter().filter(|turn| turn.number >= *from).take(*limit).cloned().collect())
+            }
+            Question::Sessions { archon, after, limit } => {
+                let wanted = self.talks.iter().filter(|(key, _)| {
+                    archon.as_ref().is_none_or(|archon| key.archon == *archon)
+                        && after.as_ref().is_none_or(|after| *key > after)
+                });
+                Reply::Sessions(wanted.take(*limit).map(|(key, talk)| head(key, talk)).collect())
+            }
+            Question::Undelivered { channel, peer, after, limit } => {
+                let owed = self.given.iter().filter(|given| !given.sent).map(|given| &given.entry);
+                let wanted = owed.filter(|entry| {
+                    let session = &entry.session;
+                    session.channel == *channel
+                        && peer.as_ref().is_none_or(|(a, p)| session.archon == *a && session.peer == *p)
+                        && after.is_none_or(|after| entry.id > after)
+                });
+                Reply::Outbox(wanted.take(*limit).cloned().collect())
+            }
+            Question::AnswerTo { inbox } => {
+                let answer =
+                    self.given.iter().find(|given| given.entry.answers == *inbox && !given.forgotten);
+                Reply::Outbox(answer.map(|given| given.entry.clone()).into_iter().collect())
+            }
+            Question::CurrentThread { archon, channel, peer } => {
+                Reply::Thread(self.current_thread(archon, channel, peer))
+            }
+        }
+    }
+
+    fn waiting(&self, archon: &ArchonId) -> impl Iterator<Item = &InboxEntry> {
+        let unanswered = self.said.iter().filter(|said| said.answered.is_none()).map(|said| &said.entry);
+        unanswered.filter(move |entry| entry.session.archon == *archon)
+    }
+
+    /// That of the peer's last message.
+    fn current_thread(&self, archon: &ArchonId, channel: &ChannelId, peer: &PeerId) -> ThreadId {
+        let last = self.said.iter().map(|said| &said.entry.session).rfind(|session| {
+            session.archon == *archon && session.channel == *channel && session.peer == *peer
+        });
+        last.map_or_else(ThreadId::main, |session| session.thread.clone())
+    }
+}
+
+fn head(key: &SessionKey, talk: &Talk) -> SessionHead {
+    SessionHead {
+        key: key.clone(),
+        created_unix_ms: talk.turns.first().map_or(0, |turn| turn.ended_unix_ms),
+        updated_unix_ms: talk.turns.last().map_or(0, |turn| turn.ended_unix_ms),
+        turns: talk.turns.len() as u64,
+        summary: talk.summary.clone(),
+    }
+}

@@ -1,0 +1,109 @@
+//! Every question that a store can be asked, as data, and every reply.
+use crate::domain::{
+    ArchonId, ChannelId, InboxEntry, InboxId, OutboxEntry, OutboxId, PeerId, SessionHead, SessionKey,
+    SessionSnapshot, ThreadId, TurnRecord,
+};
+use crate::ports::{Store, StoreError};
+
+/// A question.
+#[derive(Debug, Clone)]
+pub enum Question {
+    /// [`Store::pending`].
+    Pending {
+        /// Whose.
+        archon: ArchonId,
+        /// After which.
+        after: Option<InboxId>,
+        /// How many at most.
+        limit: usize,
+    },
+    /// [`Store::pending_len`].
+    PendingLen {
+        /// Whose.
+        archon: ArchonId,
+    },
+    /// [`Store::session`].
+    Session {
+        /// Which.
+        key: SessionKey,
+    },
+    /// [`Store::turns`].
+    Turns {
+        /// Of which session.
+        key: SessionKey,
+        /// From which on.
+        from: u64,
+        /// How many at most.
+        limit: usize,
+    },
+    /// [`Store::sessions`].
+    Sessions {
+        /// Whose.
+        archon: Option<ArchonId>,
+        /// After which.
+        after: Option<SessionKey>,
+        /// How many at most.
+        limit: usize,
+    },
+    /// [`Store::undelivered`].
+    Undelivered {
+        /// By which road.
+        channel: ChannelId,
+        /// From whom, to whom.
+        peer: Option<(ArchonId, PeerId)>,
+        /// After which.
+        after: Option<OutboxId>,
+        /// How many at most.
+        limit: usize,
+    },
+    /// [`Store::answer_to`].
+    AnswerTo {
+        /// To which message.
+        inbox: InboxId,
+    },
+    /// [`Store::current_thread`].
+    CurrentThread {
+        /// With whom.
+        archon: ArchonId,
+        /// By which road.
+        channel: ChannelId,
+        /// Whose.
+        peer: PeerId,
+    },
+}
+
+/// What is replied.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Reply {
+    Inbox(Vec<InboxEntry>),
+    Len(u64),
+    Session(Option<SessionSnapshot>),
+    Turns(Vec<TurnRecord>),
+    Sessions(Vec<SessionHead>),
+    Outbox(Vec<OutboxEntry>),
+    Thread(ThreadId),
+}
+
+impl Question {
+    pub(super) fn put_to(&self, store: &dyn Store) -> Result<Reply, StoreError> {
+        match self {
+            Self::Pending { archon, after, limit } => store.pending(archon, *after, *limit).map(Reply::Inbox),
+            Self::PendingLen { archon } => store.pending_len(archon).map(Reply::Len),
+            Self::Session { key } => store.session(key).map(Reply::Session),
+            Self::Turns { key, from, limit } => store.turns(key, *from, *limit).map(Reply::Turns),
+            Self::Sessions { archon, after, limit } => {
+                store.sessions(archon.as_ref(), after.as_ref(), *limit).map(Reply::Sessions)
+            }
+            Self::Undelivered { channel, peer, after, limit } => {
+                let peer = peer.as_ref().map(|(archon, peer)| (archon, peer));
+                store.undelivered(channel, peer, *after, *limit).map(Reply::Outbox)
+            }
+            Self::AnswerTo { inbox } => {
+                store.answer_to(*inbox).map(|answer| Reply::Outbox(answer.into_iter().collect()))
+            }
+            Self::CurrentThread { archon, channel, peer } => {
+                store.current_thread(archon, channel, peer).map(Reply::Thread)
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What may be asked of a store, drawn at random: every change and every question, about what exists and what does not.
+use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop, prop_oneof};
+use proptest_state_machine::ReferenceStateMachine;
+
+use super::ideal::Ideal;
+use super::question::Question;
+use crate::domain::{
+    AnswerKind, ArchonId, ChannelId, InboundMessage, InboxId, ModelId, NewAnswer, NewTurn, OutboxId, PeerId,
+    SessionKey, Summary, ThreadId, TurnEnd, Usage,
+};
+use crate::ports::Write;
+
+/// What happens to a store.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Changes, in one transaction.
+    Commit(Vec<Write>),
+    /// A question.
+    Ask(Question),
+    /// It is closed, and opened again.
+    Reopen,
+}
+
+/// The model: [`Ideal`], and what may happen to it.
+pub struct Story;
+
+/// Those of these names that are names.
+fn names<T: std::str::FromStr>(names: &[&str]) -> Vec<T> {
+    names.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+// Some names begin as others do, so that keys which are put together carelessly are mixed up.
+pub(super) fn archons() -> Vec<ArchonId> {
+    names(&["a", "ab"])
+}
+
+pub(super) fn channels() -> Vec<ChannelId> {
+    names(&["cli", "cli2"])
+}
+
+pub(super) fn peers() -> Vec<PeerId> {
+    names(&["p", "pq"])
+}
+
+fn archon() -> impl Strategy<Value = ArchonId> {
+    prop_oneof![3 => Just(archons()[0].clone()), 1 => Just(archons()[1].clone())]
+}
+
+fn channel() -> impl Strategy<Value = ChannelId> {
+    prop_oneof![3 => Just(channels()[0].clone()), 1 => Just(channels()[1].clone())]
+}
+
+fn peer() -> impl Strategy<Value = PeerId> {
+    prop_oneof![3 => Just(peers()[0].clone()), 1 => Just(peers()[1].clone())]
+}
+
+/// `s1` to `s3` are also what `/new` makes.
+fn thread() -> impl Strategy<Value = ThreadId> {
+    prop::sample::select(names::<ThreadId>(&["main", "t", "s1", "s2", "s3"]))
+}
+
+fn session() -> impl Strategy<Value = SessionKey> {
+    (archon(), channel(), peer(), thread()).prop_map(|(archon, channel, peer, thread)| SessionKey {
+        archon,
+        channel,
+        peer,
+        thread,
+    })
+}
+
+/// Mostly one that has turns.
+fn known_session(ideal: &Ideal) -> BoxedStrategy<SessionKey> {
+    let known = ideal.sessions();
+    if known.is_empty() {
+        return session().boxed();
+    }
+    prop_oneof![4 => prop::sample::select(known), 1 => session()].boxed()
+}
+
+/// A number: mostly one that was given out, or will be in this very batch.
+fn number(given: u64) -> impl Strategy<Value = u64> {
+    prop_oneof![12 => 1..given + 3, 1 => Just(0), 1 => Just(given + 99), 1 => Just(u64::MAX)]
+}
+
+fn limit() -> impl Strategy<Value = usize> {
+    prop_oneof![6 => 0..5_usize, 1 => Just(99), 1 => Just(usize::MAX)]
+}
+
+fn accept() -> impl Strategy<Value = Write> {
+    let text = prop::sample::select(vec!["hello", "", "hello", "/new", "/status", "/newest", "\u{1F980}"]);
+    let thread = prop_oneof![3 => Just(None), 1 => thread().prop_map(Some)];
+    (0..24_u8, archon(), channel(), peer(), thread, text, 0..9_u64).prop_map(
+        |(key, archon, channel, peer, thread, text, received_unix_ms)| {
+            let (key, text) = (key.to_string(), text.to_owned());
+            Write::Accept(InboundMessage { archon, channel, peer, key, thread, text, received_unix_ms })
+        },
+    )
+}
+
+fn end_turn(said: u64) -> impl Strategy<Value = Write> {
+    let kind = prop::sample::select(vec![AnswerKind::Answer, AnswerKind::Notice, AnswerKind::Failure]);
+    let model = prop::sample::select(names::<ModelId>(&["gemma-4-e4b"]));
+    let turn = (model, any::<bool>(), any::<u32>()).prop_map(|(model, stopped, prompt_tokens)| NewTurn {
+        user: "hello".to_owned(),
+        answer: format!("words {prompt_tokens}"),
+        stopped,
+        model,
+        usage: Usage { prompt_tokens, ..Usage::default() },
+    });
+    (number(said), prop::option::weighted(0.8, turn), kind, 0..9_u8, any::<u64>()).prop_map(
+        |(inbox, turn, kind, text, ended_unix_ms)| {
+            let answer = NewAnswer { kind, text: format!("answer {text}") };
+            Write::EndTurn(TurnEnd { inbox: InboxId(inbox), turn, answer, ended_unix_ms })
+        },
+    )
+}
+
+fn write(ideal: &Ideal) -> impl Strategy<Value = Write> + use<> {
+    let (said, given) = (ideal.said_len(), ideal.given_len());
+    let summary = (known_session(ideal), 0..5_u64, 0..9_u8).prop_map(|(session, turns, text)| {
+        Write::SetSummary { session, summary: Summary { text: format!("so far {text}"), turns } }
+    });
+    prop_oneof![
+        8 => accept(),
+        2 => number(said).prop_map(|id| Write::BeginAttempt { inbox: InboxId(id) }),
+        8 => end_turn(said),
+        4 => number(given).prop_map(|id| Write::MarkSent { outbox: OutboxId(id) }),
+        4 => summary,
+        1 => known_session(ideal).prop_map(|session| Write::RemoveSession { session }),
+    ]
+}
+
+fn question(ideal: &Ideal) -> impl Strategy<Value = Question> + use<> {
+    let (said, given) = (ideal.said_len(), ideal.given_len());
+    let after = |last| prop::option::of(number(last));
+    prop_oneof![
+        (archon(), after(said), limit()).prop_map(|(archon, after, limit)| Question::Pending {
+            archon,
+            after: after.map(InboxId),
+            limit
+        }),
+        (known_session(ideal), number(3), limit()).prop_map(|(key, from, limit)| Question::Turns {
+            key,
+            from,
+            limit
+        }),
+        (prop::option::of(archon()), prop::option::of(known_session(ideal)), limit())
+            .prop_map(|(archon, after, limit)| Question::Sessions { archon, after, limit }),
+        (channel(), prop::option::of((archon(), peer())), after(given), limit()).prop_map(
+            |(channel, peer, after, limit)| Question::Undelivered {
+                channel,
+                peer,
+                after: after.map(OutboxId),
+                limit
+            }
+        ),
+        number(said).prop_map(|inbox| Question::AnswerTo { inbox: InboxId(inbox) }),
+        known_session(ideal).prop_map(|key| Question::Session { key }),
+        archon().prop_map(|archon| Question::PendingLen { archon }),
+        (archon(), channel(), peer()).prop_map(|(archon, channel, peer)| Question::CurrentThread {
+            archon,
+            channel,
+            peer
+        }),
+    ]
+}
+
+impl ReferenceStateMachine for Story {
+    type State = Ideal;
+    type Transition = Step;
+
+    fn init_state() -> BoxedStrategy<Ideal> {
+        Just(Ideal::default()).boxed()
+    }
+
+    fn transitions(ideal: &Ideal) -> BoxedStrategy<Step> {
+        prop_oneof![
+            8 => prop::collection::vec(write(ideal), 0..5).prop_map(Step::Commit),
+            6 => question(ideal).prop_map(Step::Ask),
+            1 => Just(Step::Reopen),
+        ]
+        .boxed()
+    }
+
+    fn apply(mut ideal: Ideal, step: &Step) -> Ideal {
+        match step {
+            Step::Commit(batch) => ideal.commit(batch),
+            Step::Ask(_) | Step::Reopen => {}
+        }
+        ideal
+    }
+}
