@@ -12,6 +12,7 @@ mod crash_points;
 #[path = "it/daemon_death.rs"]
 mod daemon_death;
 #[path = "it/disk.rs"]
+#[allow(dead_code, reason = "the simulation uses the rest")]
 mod disk;
 #[path = "it/doctor.rs"]
 mod doctor;
