@@ -31,6 +31,8 @@ use scenario::Scenario;
 
 /// Seeds of one run.
 const SEEDS: u64 = 500;
+/// So many that broke a law are enough to look at.
+const BROKEN_MAX: usize = 10;
 
 /// Lives through a seed, to the end.
 fn simulate(seed: u64) -> Outside {
@@ -76,7 +78,7 @@ fn run(seeds: u64) -> (Vec<(u64, Vec<String>)>, [u64; EVENTS.len()]) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > seeds {
+                    if seed > seeds || broken.lock().unwrap().len() >= BROKEN_MAX {
                         return;
                     }
                     let outcome = std::panic::catch_unwind(|| simulate(seed));
