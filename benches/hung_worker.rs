@@ -1,5 +1,5 @@
-//! Prints what a worker that hangs costs: it is stopped in the middle of an answer, as by a fault in a driver. How long until
-//! it is replaced and the answer goes on, and how long the daemon keeps others waiting meanwhile.
+//! Prints what a worker that hangs costs: it is stopped, as by a fault in a driver, and asked. How long until
+//! it is replaced and answers, and how long the daemon keeps others waiting meanwhile.
 //!
 //! `cargo bench --bench hung_worker`
 #![allow(
@@ -42,7 +42,7 @@ fn main() {
     lags.sort_unstable();
     let (middle, most) = (waits[waits.len() / 2], waits[waits.len() - 1]);
     println!(
-        "from the hang to the next word: median {middle:.2?}, most {most:.2?}, past the watchdog {:.2?}",
+        "from the question to the first word: median {middle:.2?}, most {most:.2?}, past the watchdog {:.2?}",
         most.saturating_sub(watchdog)
     );
     let at = |part: f64| lags[((lags.len() - 1) as f64 * part) as usize];
@@ -55,33 +55,22 @@ fn main() {
     );
 }
 
-/// Stops the worker in the middle of an answer; returns the time until the next word.
+/// Stops the worker and asks it something; returns the time until the first word, which is its successor's.
 fn hang(house: &kit::TestHouse, round: u32) -> Duration {
-    let (mut client, mut looker) = (house.client(), house.client());
-    let text = format!("Summarise this conversation:\n\nuser: my number is {round}\nassistant: Noted.");
+    let mut client = house.client();
     let key = format!("hang{round}");
-    client.send(Op::Chat { archon: "ezra".into(), text, key: key.clone(), thread: Some(key) }).unwrap();
-    let (mut words, mut hung) = (0, None);
+    client.chat("ezra", &format!("before{round}"), &key, "hello");
+    let pid = client.status().models.iter().find_map(|model| model.pid).unwrap();
+    let worker = kit::Daemon::of(pid);
+    worker.signal(Signal::STOP);
+    let asked = Instant::now();
+    let op = Op::Chat { archon: "ezra".into(), text: "hello".into(), key: key.clone(), thread: Some(key) };
+    client.send(op).unwrap();
+    let mut first = None;
     loop {
         match client.receive().unwrap().reply {
-            Reply::Turn(TurnView::Text { .. }) => {
-                words += 1;
-                if words == 4 {
-                    let pid = looker.status().models.iter().find_map(|model| model.pid).unwrap();
-                    let worker = kit::Daemon::of(pid);
-                    worker.signal(Signal::STOP);
-                    // Words that it had said before are still on the way.
-                    std::thread::sleep(Duration::from_millis(50));
-                    hung = Some((Instant::now(), worker));
-                } else if let Some((at, _)) =
-                    hung.as_ref().filter(|(at, _)| at.elapsed() > Duration::from_secs(1))
-                {
-                    let waited = at.elapsed();
-                    while !matches!(client.receive().unwrap().reply, Reply::Turn(TurnView::Ended(_))) {}
-                    return waited;
-                }
-            }
-            Reply::Turn(TurnView::Ended(answer)) => panic!("it ended before it hung: {}", answer.text),
+            Reply::Turn(TurnView::Text { .. }) => drop(first.get_or_insert_with(|| asked.elapsed())),
+            Reply::Turn(TurnView::Ended(answer)) => return first.expect(&answer.text),
             Reply::Turn(_) => {}
             other => panic!("{other:?}"),
         }
