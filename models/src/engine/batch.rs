@@ -8,6 +8,7 @@ use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 
 use super::job::{Job, Slot, count};
+use super::keeping::Keeping;
 use super::model::LoadedModel;
 use super::pace::{Pace, STEP_TOKENS_MAX};
 use super::sampler::Chooser;
@@ -20,25 +21,29 @@ const SLOTS_MAX: u32 = 256;
 const CONTEXT_STEP: u32 = 256;
 /// Smallest useful answer: a prompt that leaves less room is refused rather than answered with half a sentence.
 const ANSWER_TOKENS_MIN: u32 = 64;
+/// Most tokens of an answer that are spoken again, one a step as they were the first time, rather than read like a prompt: read in one
+/// batch they come out rounded otherwise, and the answer may go another way. More than these would take too long.
+const SPOKEN_AGAIN_MAX: usize = 32;
 /// Tokens that are computed once before the first request: pages the weights in while the worker is still "loading".
 const WARM_UP_TOKENS: usize = 16;
 
 /// Runs the answers of one model.
 pub struct Engine<'m> {
-    model: &'m LoadedModel,
-    context: LlamaContext<'m>,
+    pub(super) model: &'m LoadedModel,
+    pub(super) context: LlamaContext<'m>,
     batch: LlamaBatch<'static>,
     /// Most tokens of one batch: llama.cpp ends the process on more.
     batch_tokens_max: usize,
-    slots: Vec<Slot>,
-    context_tokens: u32,
+    pub(super) slots: Vec<Slot>,
+    pub(super) context_tokens: u32,
     /// Counts requests and steps: the order of use.
-    clock: u64,
+    pub(super) clock: u64,
     pace: Pace,
+    pub(super) keeping: Option<Keeping>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "measures computation; nothing waits for this time to pass")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 
@@ -82,6 +87,7 @@ impl<'m> Engine<'m> {
             context_tokens,
             clock: 0,
             pace: Pace::new(0, std::time::Duration::from_secs(1)),
+            keeping: None,
         };
         engine.warm_up()?;
         Ok(engine)
@@ -163,6 +169,7 @@ impl<'m> Engine<'m> {
             prompt_tokens,
             cached_tokens: 0,
             has_taken: false,
+            speaks_again: false,
             arrived: self.clock,
             began,
             first_token: None,
@@ -173,9 +180,10 @@ impl<'m> Engine<'m> {
         }
         let held = self.prepare(choice);
         job.cached_tokens = held.min(prompt_tokens);
+        job.speaks_again = held >= prompt_tokens && tokens.len() - held <= SPOKEN_AGAIN_MAX;
         let event = EngineEvent::Prefill { id: job.id, done: count(held), total: count(tokens.len()) };
         if let Some(slot) = self.slots.get_mut(choice.slot) {
-            *slot = Slot { tokens, held, last_used: self.clock, job: Some(job) };
+            *slot = Slot { tokens, held, kept: 0, last_used: self.clock, job: Some(job) };
         }
         Ok(event)
     }
@@ -190,8 +198,10 @@ impl<'m> Engine<'m> {
                 return self.empty(slot);
             }
         }
-        // A sequence whose beginning fell out of the sliding window cannot be rolled back: its logits would be wrong.
-        let whole = self.context.kv_cache_seq_pos_min(choice.slot as i32) == 0;
+        // The next token must find all that it looks at, or its logits would be wrong: a sequence that was restored lacks what had
+        // slid out of the window when it was saved.
+        let first_needed = self.model.first_in_window(keep);
+        let whole = (0..=first_needed).contains(&self.context.kv_cache_seq_pos_min(choice.slot as i32));
         let cut =
             whole && keep > 0 && self.context.clear_kv_cache_seq(Some(slot), Some(keep), None) == Ok(true);
         if cut { choice.keep } else { self.empty(slot) }
@@ -228,12 +238,15 @@ impl<'m> Engine<'m> {
         // Slots whose last token is in the batch, with its row: their next token can be chosen.
         let mut rows = Vec::new();
         let writing: Vec<usize> = self.busy(true);
+        let mut advanced = Vec::new();
         for &index in &writing {
+            if self.slots.get(index).is_some_and(|slot| slot.speaks_again()) {
+                advanced.push(index);
+            }
             self.read(index, 1, &mut rows)?;
         }
         let written = self.batch.n_tokens() as usize;
         let budget = (written + self.pace.budget(written > 0)).min(self.batch_tokens_max);
-        let mut advanced = Vec::new();
         for index in readers {
             let room = budget.saturating_sub(self.batch.n_tokens() as usize);
             if room > 0 {
@@ -253,7 +266,11 @@ impl<'m> Engine<'m> {
         for (index, row) in rows {
             self.write(index, row, events)?;
         }
-        self.pace.observe(self.batch.n_tokens() as usize - written, now() - began);
+        let took = now() - began;
+        self.pace.observe(self.batch.n_tokens() as usize - written, took);
+        if let Some(keeping) = &mut self.keeping {
+            keeping.thrift.computed(took);
+        }
         Ok(())
     }
 
@@ -268,7 +285,7 @@ impl<'m> Engine<'m> {
             let others = self.slots.iter().enumerate().filter(|(other, _)| *other != index);
             let (numbers, neighbours): (Vec<_>, Vec<_>) = others
                 .map(|(number, other)| {
-                    let reads = other.job.as_ref().filter(|job| job.first_token.is_none());
+                    let reads = other.job.as_ref().filter(|job| !job.writes());
                     let reads_first = reads.is_some_and(|job| job.arrived < arrived);
                     (number, Neighbour { tokens: &other.tokens, held: other.held, reads_first })
                 })
@@ -282,8 +299,8 @@ impl<'m> Engine<'m> {
                         copy_from: numbers.get(neighbour).copied(),
                         keep,
                     });
-                    if let Some(Slot { held: there, job: Some(job), .. }) = self.slots.get_mut(index) {
-                        *there = held;
+                    if let Some(Slot { held: there, kept, job: Some(job), .. }) = self.slots.get_mut(index) {
+                        (*there, *kept) = (held, 0);
                         job.cached_tokens = held.min(job.prompt_tokens);
                         job.has_taken = true;
                     }
@@ -298,7 +315,7 @@ impl<'m> Engine<'m> {
     fn busy(&self, writing: bool) -> Vec<usize> {
         let jobs =
             self.slots.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.job.as_ref()?)));
-        let mut busy: Vec<_> = jobs.filter(|(_, job)| job.first_token.is_some() == writing).collect();
+        let mut busy: Vec<_> = jobs.filter(|(_, job)| job.writes() == writing).collect();
         busy.sort_by_key(|(_, job)| job.arrived);
         busy.into_iter().map(|(index, _)| index).collect()
     }

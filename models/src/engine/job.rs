@@ -25,6 +25,8 @@ pub(super) struct Slot {
     pub(super) tokens: Vec<LlamaToken>,
     /// How many of them are in llama.cpp's memory.
     pub(super) held: usize,
+    /// How many of them were in its memory when it was saved last; 0 if these were others.
+    pub(super) kept: usize,
     /// Greater: used later.
     pub(super) last_used: u64,
     /// The answer that runs in it.
@@ -35,6 +37,11 @@ impl Slot {
     /// Tokens that must be read before the next one can be chosen.
     pub(super) fn unread(&self) -> &[LlamaToken] {
         self.tokens.get(self.held..).unwrap_or_default()
+    }
+
+    /// Whether the next token to read was spoken before, and is spoken again.
+    pub(super) fn speaks_again(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.speaks_again && job.first_token.is_none())
     }
 }
 
@@ -51,6 +58,8 @@ pub(super) struct Job {
     pub(super) cached_tokens: usize,
     /// It took over what a neighbour had read. Once: what cannot be taken is read.
     pub(super) has_taken: bool,
+    /// The prompt is in memory, and what is missing of the answer goes the way that it went the first time: token by token.
+    pub(super) speaks_again: bool,
     /// Order of arrival: who came first is read first.
     pub(super) arrived: u64,
     pub(super) began: Instant,
@@ -59,6 +68,11 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// Whether it advances by one token a step, as opposed to reading its prompt.
+    pub(super) fn writes(&self) -> bool {
+        self.first_token.is_some() || self.speaks_again
+    }
+
     /// Tokens of the answer, when prompt and answer have this many.
     pub(super) fn answer_tokens(&self, tokens: usize) -> usize {
         tokens.saturating_sub(self.prompt_tokens)

@@ -14,6 +14,8 @@ use llama_cpp_2::llama_batch::BatchAddError;
 
 mod batch;
 mod job;
+mod keeping;
+mod keepsake;
 mod model;
 mod pace;
 mod request;
@@ -23,6 +25,7 @@ mod slots;
 mod tests;
 
 pub use batch::Engine;
+pub use keepsake::Keepsake;
 pub use model::LoadedModel;
 pub use request::{Finish, Refusal, Request, Role, SamplingParams, Usage};
 

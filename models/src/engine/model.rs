@@ -25,6 +25,8 @@ pub struct LoadedModel {
     closing: HashSet<LlamaToken>,
     /// Marks by which nothing is shown.
     silent: HashSet<LlamaToken>,
+    /// How many tokens back the layers with a sliding window look, the present one included; `None` if there are no such layers.
+    window_tokens: Option<u32>,
 }
 
 impl LoadedModel {
@@ -84,12 +86,20 @@ impl LoadedModel {
             }
         }
         let format = family.format(template.as_deref());
-        Ok(Self { backend, llama, format, marks, dangerous, opening, closing, silent })
+        let window_tokens = window_tokens(&llama);
+        Ok(Self { backend, llama, format, marks, dangerous, opening, closing, silent, window_tokens })
     }
 
     /// Longest context that the model was trained for, in tokens.
     pub fn context_tokens_trained(&self) -> u32 {
         self.llama.n_ctx_train()
+    }
+
+    /// The earliest place that must be in memory for the token at this place to be computed rightly: 0 without a sliding window, whose
+    /// memory is either whole or of no use.
+    pub(super) fn first_in_window(&self, place: u32) -> i32 {
+        let first = self.window_tokens.map_or(0, |window| (place + 1).saturating_sub(window));
+        i32::try_from(first).unwrap_or(0)
     }
 
     /// The conversation as tokens, up to where the answer begins.
@@ -136,4 +146,11 @@ impl LoadedModel {
         self.llama.vocab().token_to_piece_into(token, buffer, false, None);
         Shown::Bytes(buffer)
     }
+}
+
+/// Where the file says nothing that is understood, nothing is taken to slide: a memory that lacks anything is then not used.
+fn window_tokens(llama: &LlamaModel) -> Option<u32> {
+    let architecture = llama.meta_val_str("general.architecture").ok()?;
+    let window = llama.meta_val_str(&format!("{architecture}.attention.sliding_window")).ok()?;
+    window.parse().ok().filter(|window| *window > 0)
 }
