@@ -27,6 +27,11 @@ use crate::store::{OpenError, RedbStore};
 const RUNTIME_THREADS: usize = 2;
 /// The rest of the machine's memory is for the daemon, the file cache and everything else.
 const WORKER_MEMORY_PERCENT: u64 = 80;
+/// Most memory for contexts that outlive their worker, unless it is set, in bytes: 22,000 tokens of the starter model, and as much of
+/// Gemma 4, which keeps of most layers only what its sliding window sees.
+const KEEPSAKE_AUTO_MAX: u64 = 512 << 20;
+/// And at most this part of what a worker itself may take, so that a small machine is not filled by it: one sixteenth.
+const KEEPSAKE_AUTO_PART: u64 = 16;
 /// The store's file in the data folder.
 pub(crate) const STORE_FILE: &str = "house.redb";
 /// How often, and how many times, a store that is in use is tried again: a second in all.
@@ -216,6 +221,7 @@ async fn start_house(
         // The file itself, not its path: an upgrade that replaces it must not mix two versions.
         program: PathBuf::from("/proc/self/exe"),
         limits: worker_limits(settings),
+        keepsakes: Arc::default(),
     };
     let pool = PoolSettings { queue_len_max: settings.house.queue_len_max, ..PoolSettings::default() };
     House::start(HouseArgs {
@@ -269,6 +275,10 @@ pub(crate) fn worker_limits(settings: &Settings) -> WorkerLimits {
         slots: worker.slots,
         context_tokens: contexts.max().unwrap_or(8192),
         memory_bytes_max: Some(memory_bytes_max),
+        keepsake_bytes: match worker.keepsake_max {
+            Amount::Fixed(bytes) => bytes.0,
+            Amount::Auto => KEEPSAKE_AUTO_MAX.min(memory_bytes_max / KEEPSAKE_AUTO_PART),
+        },
     }
 }
 

@@ -12,6 +12,7 @@ use archond_models::library::Library;
 use archond_models::worker::{self, Spawner, Worker, WorkerSpec};
 use async_trait::async_trait;
 
+use crate::keepsakes::Keepsakes;
 use crate::models_on_disk::ModelsOnDisk;
 use crate::settings::Amount;
 use crate::worker_fit::Need;
@@ -26,6 +27,8 @@ pub struct LlamaEngine {
     pub program: PathBuf,
     /// How each worker is run.
     pub limits: WorkerLimits,
+    /// What the workers leave to those after them.
+    pub keepsakes: Arc<Keepsakes>,
 }
 
 /// What a worker may use up.
@@ -39,12 +42,15 @@ pub struct WorkerLimits {
     pub context_tokens: u32,
     /// Private memory of the process, in bytes, the mapped model apart. Automatic slots leave room for the model in it, too.
     pub memory_bytes_max: Option<u64>,
+    /// Memory for contexts that outlive their worker, in bytes; 0 for none.
+    pub keepsake_bytes: u64,
 }
 
 impl LlamaEngine {
     /// What a worker of a model is to be. Reads the disk.
     fn plan(
         models: &ModelsOnDisk,
+        keepsakes: &Keepsakes,
         program: PathBuf,
         limits: WorkerLimits,
         model: &ModelId,
@@ -55,6 +61,7 @@ impl LlamaEngine {
         let model_path = library.path_of(model.as_str()).ok_or_else(not_on_disk)?;
         let file_bytes = std::fs::metadata(&model_path).ok().map(|file| file.len());
         let context_tokens = limits.context_tokens.min(entry.context_tokens);
+        let keepsake = keepsakes.of(&model_path, limits.keepsake_bytes);
         Ok(WorkerSpec {
             program,
             model_path,
@@ -63,6 +70,7 @@ impl LlamaEngine {
             context_tokens,
             threads: limits.threads,
             memory_bytes_max: limits.memory_bytes_max,
+            keepsake,
         })
     }
 }
@@ -146,9 +154,10 @@ impl Engine for LlamaEngine {
         events: Sink<WorkerEvent>,
     ) -> Result<Arc<dyn WorkerLink>, EngineError> {
         let failed = |detail: String| EngineError::Process { model: model.clone(), detail };
-        let (models, program, limits, id) =
-            (self.models.clone(), self.program.clone(), self.limits, model.clone());
-        let planned = tokio::task::spawn_blocking(move || Self::plan(&models, program, limits, &id));
+        let (models, keepsakes) = (self.models.clone(), Arc::clone(&self.keepsakes));
+        let (program, limits, id) = (self.program.clone(), self.limits, model.clone());
+        let planned =
+            tokio::task::spawn_blocking(move || Self::plan(&models, &keepsakes, program, limits, &id));
         let spec = planned.await.map_err(|error| failed(error.to_string()))??;
         let name = model.clone();
         let sink = Arc::new(move |event| events(pool_event(event, &name)));

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod daemon;
 pub mod doctor;
 pub mod engine;
+pub mod keepsakes;
 pub mod logging;
 pub mod models_on_disk;
 pub mod settings;

@@ -84,6 +84,7 @@ fn launch(spawner: &Spawner) -> (Worker, Receiver<Event>) {
         context_tokens: 2048,
         threads: 1,
         memory_bytes_max: None,
+        keepsake: None,
     };
     let hear = move |event| drop(sender.lock().unwrap().send(event));
     let launched = spawner.launch(spec, Arc::new(hear));

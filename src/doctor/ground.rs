@@ -83,7 +83,12 @@ fn defaults(paths: &Paths) -> HouseSettings {
         models_dir: paths.data.join("models"),
         socket: paths.socket(),
         log_level: LogLevel::Info,
-        worker: WorkerSettings { threads: Amount::Auto, slots: Amount::Auto, memory_max: Amount::Auto },
+        worker: WorkerSettings {
+            threads: Amount::Auto,
+            slots: Amount::Auto,
+            memory_max: Amount::Auto,
+            keepsake_max: Amount::Auto,
+        },
         queue_len_max: 0,
         autostart: Vec::new(),
         effective: Vec::new(),

@@ -51,6 +51,8 @@ pub struct WorkerSettings {
     /// Memory of each worker: `slots` are chosen to fit into it with the model, and the kernel gives no more private memory
     /// than this; `Auto` is by the machine's memory.
     pub memory_max: Amount<Bytes>,
+    /// Memory in which the contexts of a worker outlive it, beside `memory_max`; 0 for none. `Auto` is by `memory_max`.
+    pub keepsake_max: Amount<Bytes>,
 }
 
 /// Reads the house's settings. `archons` are the Archons that there are profiles for.
@@ -111,6 +113,10 @@ fn read_worker(mut group: Group<'_>) -> WorkerSettings {
         memory_max: group.value("memory_max", Amount::Auto, |memory| match memory {
             Amount::Auto => Ok(()),
             Amount::Fixed(memory) => within(Bytes(WORKER_MEMORY_MIN)..=Bytes(1 << 50), "")(memory),
+        }),
+        keepsake_max: group.value("keepsake_max", Amount::Auto, |keepsake| match keepsake {
+            Amount::Auto => Ok(()),
+            Amount::Fixed(keepsake) => within(Bytes(0)..=Bytes(1 << 50), "")(keepsake),
         }),
     };
     group.finish();

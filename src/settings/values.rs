@@ -92,7 +92,11 @@ impl FromStr for Bytes {
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = write_with_unit(self.0, &BYTE_UNITS, " ");
-        f.write_str(&shown.unwrap_or_else(|| format!("{} bytes", self.0)))
+        f.write_str(
+            &shown.unwrap_or_else(
+                || if self.0 == 0 { "0 KiB".to_owned() } else { format!("{} bytes", self.0) },
+            ),
+        )
     }
 }
 

@@ -89,6 +89,11 @@ impl Engine<'_> {
         true
     }
 
+    #[cfg(test)]
+    pub(super) fn keep_now(&mut self) {
+        self.changed().collect::<Vec<_>>().into_iter().for_each(|index| self.save(index));
+    }
+
     /// Slots that hold something else than what was saved of them last.
     fn changed(&self) -> impl Iterator<Item = usize> {
         let slots = self.slots.iter().enumerate();

@@ -15,6 +15,8 @@ use llama_cpp_2::llama_batch::BatchAddError;
 mod batch;
 mod job;
 mod keeping;
+#[cfg(test)]
+mod keeping_tests;
 mod keepsake;
 mod model;
 mod pace;

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::*;
 
-fn model() -> &'static LoadedModel {
+pub(super) fn model() -> &'static LoadedModel {
     static MODEL: OnceLock<LoadedModel> = OnceLock::new();
     MODEL.get_or_init(|| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tiny-gemma4-tools.gguf");
@@ -12,18 +12,18 @@ fn model() -> &'static LoadedModel {
     })
 }
 
-fn engine(slots: u32) -> Engine<'static> {
+pub(super) fn engine(slots: u32) -> Engine<'static> {
     Engine::new(model(), slots, 1024, 1).unwrap()
 }
 
-const SYSTEM: &str = "You are Ezra, a helpful assistant.";
+pub(super) const SYSTEM: &str = "You are Ezra, a helpful assistant.";
 
-fn turns(texts: &[&str]) -> Vec<(Role, String)> {
+pub(super) fn turns(texts: &[&str]) -> Vec<(Role, String)> {
     let roles = [Role::User, Role::Assistant].into_iter().cycle();
     roles.zip(texts.iter().map(|text| (*text).to_owned())).collect()
 }
 
-fn request(id: u64, said: &[&str]) -> Request {
+pub(super) fn request(id: u64, said: &[&str]) -> Request {
     Request {
         id,
         system: SYSTEM.to_owned(),
@@ -36,7 +36,7 @@ fn request(id: u64, said: &[&str]) -> Request {
 }
 
 /// Runs until nothing is left to do; returns the texts by request, and what each cost.
-fn run(engine: &mut Engine<'_>) -> Vec<(u64, String, Usage)> {
+pub(super) fn run(engine: &mut Engine<'_>) -> Vec<(u64, String, Usage)> {
     let (mut texts, mut done) = (std::collections::BTreeMap::<u64, String>::new(), Vec::new());
     while !engine.is_idle() {
         engine
@@ -52,7 +52,7 @@ fn run(engine: &mut Engine<'_>) -> Vec<(u64, String, Usage)> {
     done.into_iter().map(|(id, usage)| (id, texts.remove(&id).unwrap_or_default(), usage)).collect()
 }
 
-fn start(engine: &mut Engine<'_>, request: &Request) {
+pub(super) fn start(engine: &mut Engine<'_>, request: &Request) {
     let event = engine.start(request);
     assert!(matches!(event, EngineEvent::Prefill { .. }), "{event:?}");
 }

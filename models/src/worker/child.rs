@@ -4,23 +4,26 @@
 //! does the process, whatever it is doing.
 use std::cell::RefCell;
 use std::ffi::OsString;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::fd::{AsFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setrlimit,
 };
 
-use super::frame::{self, FrameError, FromWorker, Hello, LoadOrder, PROTOCOL, ToWorker};
+use super::frame::{self, BUILD, FrameError, FromWorker, Hello, LoadOrder, PROTOCOL, ToWorker};
 use super::log_lines::{LineSubscriber, memory_ran_short};
 use super::probe::run_sandbox_probe;
 use super::sandbox::{self, SandboxError};
-use crate::engine::{Engine, EngineError, EngineEvent, LoadedModel};
+use crate::engine::{Engine, EngineError, EngineEvent, Keepsake, LoadedModel};
 
 /// Requests that wait for the engine between two steps.
 const INBOX_LEN: usize = 64;
@@ -91,13 +94,13 @@ fn probe(permitted: &Path) -> ExitCode {
 }
 
 fn serve(parent: Pid) -> ExitCode {
-    let connected = settle(parent).and_then(|()| Connection::open());
-    let Ok(connection) = connected.inspect_err(|failure| complain(&failure.to_string())) else {
+    let connected = settle(parent).and_then(|output| Ok((output, Connection::open()?)));
+    let Ok((output, connection)) = connected.inspect_err(|failure| complain(&failure.to_string())) else {
         return ExitCode::FAILURE;
     };
     let Connection { from, to } = connection;
     let to = Rc::new(RefCell::new(to));
-    let Err(failure) = run(from, &to) else { return ExitCode::SUCCESS };
+    let Err(failure) = run(from, &to, output) else { return ExitCode::SUCCESS };
     tell(&to, &failed(&failure));
     ExitCode::FAILURE
 }
@@ -129,10 +132,18 @@ fn close_inherited() -> io::Result<()> {
     Ok(())
 }
 
-/// What concerns the process itself.
-fn settle(parent: Pid) -> Result<(), WorkerFailure> {
+/// Takes away what the daemon handed over as the standard output, where a careless library would write to.
+fn take_output() -> io::Result<File> {
+    let output = io::stdout().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
+    Ok(output.into())
+}
+
+/// What concerns the process itself. Returns what the daemon handed over.
+fn settle(parent: Pid) -> Result<File, WorkerFailure> {
     close_inherited()
         .map_err(|source| WorkerFailure::System { what: "the list of its open files", source })?;
+    let output = take_output().map_err(|source| WorkerFailure::System { what: "an empty output", source })?;
     let system = |what| move |error: rustix::io::Errno| WorkerFailure::System { what, source: error.into() };
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(system("a signal at the daemon's end"))?;
     if getppid() != Some(parent) {
@@ -144,7 +155,23 @@ fn settle(parent: Pid) -> Result<(), WorkerFailure> {
     if let Err(error) = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE) {
         complain(&format!("INFO the kernel may prefer to end the daemon when memory runs out: {error}"));
     }
-    Ok(())
+    Ok(output)
+}
+
+/// Opens the memory that the daemon handed over for contexts. A worker without it is as good as any, but for its death.
+fn open_keepsake(output: &File, order: &LoadOrder) -> Option<Keepsake> {
+    let opened = identity(order).and_then(|identity| Keepsake::open(output, identity));
+    opened.inspect_err(|error| complain(&format!("INFO no contexts can be kept: {error}"))).ok()
+}
+
+/// All that must be the same for a context to mean the same: the file, how it is run, and this program.
+fn identity(order: &LoadOrder) -> io::Result<u64> {
+    let file = std::fs::metadata(&order.model_path)?;
+    let mut hasher = DefaultHasher::new();
+    (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()).hash(&mut hasher);
+    (BUILD, &order.model_path, format!("{:?}", order.family), order.slots, order.context_tokens)
+        .hash(&mut hasher);
+    Ok(hasher.finish())
 }
 
 struct Connection {
@@ -173,7 +200,7 @@ fn put(to: &Out, message: &FromWorker) {
     let _told_by_the_listener = frame::write(&mut *to.borrow_mut(), message);
 }
 
-fn run(mut from: BufReader<UnixStream>, to: &Out) -> Result<(), WorkerFailure> {
+fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), WorkerFailure> {
     let (ToWorker::Hello(hello), ToWorker::Load(order)) = (frame::read(&mut from)?, frame::read(&mut from)?)
     else {
         return Err(WorkerFailure::Disorder);
@@ -189,6 +216,8 @@ fn run(mut from: BufReader<UnixStream>, to: &Out) -> Result<(), WorkerFailure> {
         };
         setrlimit(Resource::Data, limit).map_err(system)?;
     }
+    let keepsake = if order.has_keepsake { open_keepsake(&output, &order) } else { None };
+    drop(output);
     let landlock = sandbox::close(&order.model_path)?;
     tell(to, &FromWorker::Hello(Hello::own(), landlock));
     if tracing::subscriber::set_global_default(LineSubscriber).is_err() {
@@ -205,15 +234,35 @@ fn run(mut from: BufReader<UnixStream>, to: &Out) -> Result<(), WorkerFailure> {
         tell(&progress, &FromWorker::Loading { percent })
     })?;
     let mut engine = Engine::new(&model, slots, context_tokens, threads)?;
+    if let Some(keepsake) = keepsake {
+        let tokens = engine.keep_in(keepsake);
+        tracing::info!("{tokens} tokens of context were taken over from the worker before");
+    }
     tell(to, &FromWorker::Ready { slots, context_tokens: engine.context_tokens() });
-    generate(&mut engine, &inbox, to)
+    let ended = generate(&mut engine, &inbox, to);
+    if ended.is_err() {
+        engine.forget_kept(); // the next worker is not to come to the same end
+    }
+    ended
+}
+
+/// The next command, which an idle engine waits for. While nobody wants anything, it saves what is worth it.
+fn await_command(engine: &mut Engine<'_>, inbox: &Receiver<ToWorker>) -> Option<ToWorker> {
+    loop {
+        match inbox.try_recv() {
+            Ok(command) => return Some(command),
+            Err(TryRecvError::Empty) if engine.keep_idle() => {}
+            Err(TryRecvError::Empty) => return inbox.recv().ok(),
+            Err(TryRecvError::Disconnected) => return None,
+        }
+    }
 }
 
 /// The life of a ready worker: take what came in, compute a step, tell, again.
 fn generate(engine: &mut Engine<'_>, inbox: &Receiver<ToWorker>, to: &Out) -> Result<(), WorkerFailure> {
     loop {
         let awaited = if engine.is_idle() {
-            let Ok(command) = inbox.recv() else { return Ok(()) };
+            let Some(command) = await_command(engine, inbox) else { return Ok(()) };
             Some(command)
         } else {
             None
@@ -228,6 +277,7 @@ fn generate(engine: &mut Engine<'_>, inbox: &Receiver<ToWorker>, to: &Out) -> Re
         }
         engine.step(&mut |event| put(to, &event.into()))?;
         let _told_by_the_listener = to.borrow_mut().flush();
+        engine.keep();
     }
 }
 

@@ -13,7 +13,7 @@ use super::conduct::{Accepted, Conduct};
 use super::frame::{self, FromWorker, Hello, Landlock, LoadOrder, ToWorker};
 use super::last_words::LastWords;
 use super::spawner::{KeepsSpawner, Process, ProcessHandle};
-use super::{Event, Refusal, Request, WorkerSpec};
+use super::{Event, Keepsake, Refusal, Request, WorkerSpec};
 
 /// Frames that wait for the worker to read them. It reads while it computes, so more means that it stands still.
 const OUTBOX_FRAMES_MAX: usize = 256;
@@ -92,14 +92,12 @@ impl Worker {
         let listener = Builder::new()
             .name(format!("worker-{pid}-log"))
             .spawn(move || stderr.map(|pipe| LastWords::listen(pipe, pid)).unwrap_or_default())?;
-        let reader_link = Arc::clone(&link);
+        let (reader_link, keepsake) = (Arc::clone(&link), spec.keepsake.clone());
         Builder::new()
             .name(format!("worker-{pid}-read"))
-            .spawn(move || read_to_the_end(&reader_link, socket, process, listener))?;
+            .spawn(move || read_to_the_end(&reader_link, socket, process, listener, keepsake))?;
         let worker = Self { link, _spawner: spawner };
-        let WorkerSpec { program: _, model_path, family, slots, context_tokens, threads, memory_bytes_max } =
-            spec;
-        let order = LoadOrder { model_path, family, slots, context_tokens, threads, memory_bytes_max };
+        let order = order(spec);
         for message in [ToWorker::Hello(Hello::own()), ToWorker::Load(order)] {
             // If it has ended already, its end is told by the reader.
             let _told_by_the_reader = worker.link.send(&message);
@@ -150,6 +148,21 @@ impl Drop for Worker {
     }
 }
 
+fn order(spec: WorkerSpec) -> LoadOrder {
+    let WorkerSpec {
+        program: _,
+        model_path,
+        family,
+        slots,
+        context_tokens,
+        threads,
+        memory_bytes_max,
+        keepsake,
+    } = spec;
+    let has_keepsake = keepsake.is_some();
+    LoadOrder { model_path, family, slots, context_tokens, threads, memory_bytes_max, has_keepsake }
+}
+
 fn write_all(mut socket: UnixStream, frames: &Receiver<Vec<u8>>) {
     for frame in frames {
         if socket.write_all(&frame).is_err() {
@@ -165,9 +178,16 @@ struct Heard {
     breach: Option<String>,
 }
 
-fn read_to_the_end(link: &Link, socket: UnixStream, mut process: Process, listener: JoinHandle<LastWords>) {
+fn read_to_the_end(
+    link: &Link,
+    socket: UnixStream,
+    mut process: Process,
+    listener: JoinHandle<LastWords>,
+    keepsake: Option<Keepsake>,
+) {
     let heard = hear(link, socket);
     let ended = process.end();
+    drop(keepsake); // it is free for the next worker before that can be started
     link.gone.store(true, Ordering::Release);
     let words = listener.join().ok().and_then(|words| words.text());
     let killed = link.killed.load(Ordering::Acquire);

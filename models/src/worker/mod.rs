@@ -10,6 +10,7 @@ mod conduct;
 mod event;
 mod forbidden;
 mod frame;
+mod keepsake;
 mod last_words;
 mod link;
 mod log_lines;
@@ -19,6 +20,7 @@ mod spawner;
 
 pub use child::run_worker;
 pub use event::Event;
+pub use keepsake::Keepsake;
 pub use link::Worker;
 pub use probe::{SandboxAttempt, SandboxProbe, run_sandbox_probe};
 pub use spawner::Spawner;
@@ -27,7 +29,7 @@ pub use crate::chat::{ChatFamily, Role};
 pub use crate::engine::{Finish, Refusal, Request, SamplingParams, Usage};
 
 /// What to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct WorkerSpec {
     /// The daemon's own binary: `/proc/self/exe`.
     pub program: PathBuf,
@@ -44,6 +46,8 @@ pub struct WorkerSpec {
     /// Most private memory of the process, in bytes. The model file, which is mapped, does not count; the contexts do,
     /// and so do weights that llama.cpp rearranges for the processor (up to about the file's size again for Q4).
     pub memory_bytes_max: Option<u64>,
+    /// Where it keeps its contexts for the worker after it, if at all. Never give it to two workers at once.
+    pub keepsake: Option<Keepsake>,
 }
 
 /// Why a worker could not be started.

@@ -12,7 +12,7 @@ use std::process::Command;
 use nix::mqueue::{MQ_OFlag, mq_open};
 use nix::sched::CloneFlags;
 use nix::sys::{personality, stat::Mode};
-use rustix::fs::{Timespec, Timestamps, UTIME_NOW, XattrFlags, inotify};
+use rustix::fs::{SealFlags, Timespec, Timestamps, UTIME_NOW, XattrFlags, fcntl_add_seals, inotify};
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, getppid, getuid, kill_current_process_group, kill_process,
     pidfd_open, prlimit, setpriority_process, setrlimit,
@@ -20,8 +20,11 @@ use rustix::process::{
 use rustix::thread::{sched_getaffinity, sched_setaffinity, set_thread_uid};
 
 use super::frame::Landlock;
+use super::keepsake::Keepsake;
 use super::sandbox;
 
+/// One page on most machines.
+const KEEPSAKE_BYTES: u64 = 4096;
 const NO_LIMIT: Rlimit = Rlimit { current: None, maximum: None };
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
 
@@ -71,10 +74,18 @@ pub fn run_sandbox_probe(permitted: &Path) -> io::Result<SandboxProbe> {
     // Listeners that would answer if the worker could reach them: a refusal then comes from the sandbox, not from emptiness.
     let tcp = TcpListener::bind("127.0.0.1:0")?;
     let (tcp_address, own_program) = (tcp.local_addr()?, std::env::current_exe()?);
+    // As a worker has it only before its sandbox is closed.
+    let keepsake = File::from(Keepsake::new(KEEPSAKE_BYTES)?.descriptor()?);
     let landlock = sandbox::close(permitted).map_err(io::Error::other)?;
     let model = File::open(permitted);
     let model_readable = model.is_ok();
-    let by_filter = [sockets(tcp_address), neighbours(&own_program), machine(), files(permitted, &model?)];
+    let by_filter = [
+        sockets(tcp_address),
+        neighbours(&own_program),
+        machine(),
+        files(permitted, &model?),
+        sealed(&keepsake),
+    ];
     let by_landlock = vec![
         ("read /etc/passwd", File::open("/etc/passwd").map(drop)),
         ("list /", fs::read_dir("/").map(drop)),
@@ -164,6 +175,14 @@ fn files(permitted: &Path, model: &File) -> Vec<Tried> {
         ("make a symbolic link", std::os::unix::fs::symlink(permitted, &beside)),
         ("remove it", fs::remove_file(permitted)),
         ("make a folder", fs::create_dir("/tmp/archond-sandbox-probe-folder")),
+    ]
+}
+
+fn sealed(keepsake: &File) -> Vec<Tried> {
+    vec![
+        ("take more memory for what it leaves", keepsake.set_len(KEEPSAKE_BYTES * 2)),
+        ("pull that memory away", keepsake.set_len(0)),
+        ("seal that memory", fcntl_add_seals(keepsake, SealFlags::WRITE).map_err(io::Error::from)),
     ]
 }
 

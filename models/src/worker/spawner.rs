@@ -119,7 +119,7 @@ impl Spawner {
         let failed = |source| WorkerError::Start { program: program.clone(), source };
         let (own_end, its_end) = UnixStream::pair().map_err(failed)?;
         let (reply, answer) = oneshot::channel();
-        let order = Order { command: command(&spec, its_end), reply };
+        let order = Order { command: command(&spec, its_end).map_err(failed)?, reply };
         self.orders.send(order).map_err(|_| WorkerError::SpawnerGone)?;
         let process = answer.await.map_err(|_| WorkerError::SpawnerGone)?.map_err(failed)?;
         let events: Events = events;
@@ -127,7 +127,8 @@ impl Spawner {
     }
 }
 
-fn command(spec: &WorkerSpec, socket: UnixStream) -> Command {
+fn command(spec: &WorkerSpec, socket: UnixStream) -> io::Result<Command> {
+    let keepsake = spec.keepsake.as_ref().map(|keepsake| keepsake.descriptor()).transpose()?;
     let mut command = Command::new(&spec.program);
     command
         .arg("model-worker")
@@ -139,11 +140,12 @@ fn command(spec: &WorkerSpec, socket: UnixStream) -> Command {
         // On a failed assertion llama.cpp would start a debugger, which takes a second.
         .env("GGML_NO_BACKTRACE", "1")
         .current_dir("/")
-        // The connection is the worker's standard input: the one descriptor that is handed over without unsafe code.
+        // The standard streams are the descriptors that are handed over without unsafe code: the connection is the worker's input, and
+        // the memory for its contexts its output, until it has taken it from there.
         .stdin(OwnedFd::from(socket))
-        .stdout(Stdio::null())
+        .stdout(keepsake.map_or_else(Stdio::null, Stdio::from))
         .stderr(Stdio::piped())
         // Ctrl-C in the daemon's terminal is for the daemon, which ends its workers itself.
         .process_group(0);
-    command
+    Ok(command)
 }

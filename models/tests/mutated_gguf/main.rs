@@ -122,6 +122,7 @@ impl Place {
             context_tokens: 512,
             threads: 1,
             memory_bytes_max: Some(MEMORY_BYTES_MAX),
+            keepsake: None,
         };
         let (sender, events) = channel();
         let sender = Mutex::new(sender);

@@ -68,7 +68,7 @@ pub(crate) fn what_is_forbidden_is_refused() {
     let (tight, found, complaint) = by_hand(&["--probe-sandbox", file.path().to_str().unwrap()]);
     assert!(tight, "{found}{complaint}");
     assert!(found.contains("model readable: true"), "{found}");
-    assert_eq!(found.matches(": refused").count(), 36, "{found}");
+    assert_eq!(found.matches(": refused").count(), 39, "{found}");
     assert_eq!(found.matches("POSSIBLE").count(), 0, "{found}");
 }
 

@@ -11,6 +11,7 @@ use libtest_mimic::{Arguments, Trial, run};
 mod answers;
 mod bounds;
 mod deaths;
+mod keepsakes;
 mod rig;
 
 /// Lists a module's tests by name.
@@ -60,6 +61,12 @@ fn main() -> ExitCode {
             another_program_is_no_worker,
             a_worker_that_talks_nonsense_is_killed,
             an_absent_program_is_an_error;
+        keepsakes:
+            the_next_worker_goes_on_with_what_was_computed,
+            another_context_or_file_finds_nothing,
+            a_worker_holds_no_descriptor_of_it,
+            it_does_not_count_as_the_workers_memory,
+            memory_that_is_of_no_use_is_done_without;
     ];
     // Each test runs a worker or more that computes: more at once than cores would only wait for each other.
     let mut arguments = Arguments::from_args();

@@ -24,6 +24,7 @@ pub(crate) fn spec() -> WorkerSpec {
         context_tokens: 1024,
         threads: 1,
         memory_bytes_max: None,
+        keepsake: None,
     }
 }
 

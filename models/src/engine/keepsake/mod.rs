@@ -236,7 +236,8 @@ impl Keepsake {
         mut read: impl FnMut(&[LlamaToken], &[u8]) -> bool,
     ) -> Option<Restored> {
         let mut places = [slot * 2, slot * 2 + 1];
-        let generation = |place: usize| self.entries.get(place).copied().flatten().map(|entry| entry.generation);
+        let generation =
+            |place: usize| self.entries.get(place).copied().flatten().map(|entry| entry.generation);
         places.sort_unstable_by_key(|place| std::cmp::Reverse(generation(*place)));
         for place in places {
             let Some(entry) = self.entries.get(place).copied().flatten() else { continue };

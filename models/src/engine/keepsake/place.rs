@@ -5,7 +5,11 @@ use std::ops::Range;
 pub(super) const ALIGNMENT: usize = 64;
 
 /// The first gap of so many bytes between what is taken, within the room.
-pub(super) fn gap(room: Range<usize>, taken: impl Iterator<Item = Range<usize>>, bytes: usize) -> Option<usize> {
+pub(super) fn gap(
+    room: Range<usize>,
+    taken: impl Iterator<Item = Range<usize>>,
+    bytes: usize,
+) -> Option<usize> {
     let mut taken: Vec<_> = taken.collect();
     taken.sort_unstable_by_key(|range| range.start);
     let mut start = room.start;

@@ -1,5 +1,8 @@
 //! The unsafe part: shared memory as bytes, and llama.cpp's own reading and writing of them.
-#![expect(unsafe_code, reason = "mapping a file and llama.cpp's sequence states have no safe form without a copy")]
+#![expect(
+    unsafe_code,
+    reason = "mapping a file and llama.cpp's sequence states have no safe form without a copy"
+)]
 use std::fs::File;
 use std::io;
 

@@ -26,8 +26,7 @@ impl Thrift {
     pub(in crate::engine) fn saved(&mut self, tokens: usize, took: Duration) {
         let measured = took.as_secs_f64() / tokens.max(1) as f64;
         let known = self.seconds_per_token > 0.0;
-        self.seconds_per_token =
-            if known { (self.seconds_per_token + measured) / 2.0 } else { measured };
+        self.seconds_per_token = if known { (self.seconds_per_token + measured) / 2.0 } else { measured };
     }
 
     /// Everything is saved, or about to be.
