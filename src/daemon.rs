@@ -27,8 +27,8 @@ use crate::store::{OpenError, RedbStore};
 const RUNTIME_THREADS: usize = 2;
 /// The rest of the machine's memory is for the daemon, the file cache and everything else.
 const WORKER_MEMORY_PERCENT: u64 = 80;
-/// Most memory for contexts that outlive their worker, unless it is set, in bytes: 22,000 tokens of the starter model, and as much of
-/// Gemma 4, which keeps of most layers only what its sliding window sees.
+/// Most memory for contexts that outlive their worker, unless it is set, in bytes: 22,000 tokens of the starter model, and
+/// rather more of the small Gemmas, of whose sliding layers only the window is kept.
 const KEEPSAKE_AUTO_MAX: u64 = 512 << 20;
 /// And at most this part of what a worker itself may take, so that a small machine is not filled by it: one sixteenth.
 const KEEPSAKE_AUTO_PART: u64 = 16;

@@ -55,3 +55,46 @@ impl Keepsakes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES: u64 = 1 << 20;
+
+    /// Which memory it is.
+    fn of(keepsakes: &Keepsakes, path: &Path) -> Option<String> {
+        keepsakes.of(path, BYTES).map(|keepsake| format!("{keepsake:?}"))
+    }
+
+    #[test]
+    fn the_same_file_has_the_same_memory_and_a_new_one_has_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
+        std::fs::write(&one, "model").unwrap();
+        let keepsakes = Keepsakes::default();
+        let first = of(&keepsakes, &one);
+        assert!(first.is_some());
+        assert_eq!(of(&keepsakes, &one), first);
+        assert_eq!(of(&keepsakes, &other), None, "no file, no memory");
+        // Both exist at once, so that their descriptors differ.
+        std::fs::write(&other, "model").unwrap();
+        assert_ne!(of(&keepsakes, &other), first);
+        std::fs::write(&one, "another model").unwrap();
+        let held = keepsakes.of(&other, BYTES);
+        assert!(of(&keepsakes, &one).is_some() && keepsakes.0.lock().unwrap().len() == 2);
+        std::fs::remove_file(&one).unwrap();
+        assert_eq!(of(&keepsakes, &other), None, "two workers never have it at once");
+        assert_eq!(keepsakes.0.lock().unwrap().len(), 1, "what belongs to a file that is gone is given back");
+        drop(held);
+        assert!(of(&keepsakes, &other).is_some());
+    }
+
+    #[test]
+    fn no_budget_no_memory() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let keepsakes = Keepsakes::default();
+        assert!(keepsakes.of(file.path(), BYTES).is_some());
+        assert!(keepsakes.of(file.path(), 0).is_none());
+    }
+}

@@ -91,3 +91,41 @@ fn a_worker_that_hangs_is_replaced_and_its_answers_go_on() {
     let (answers, _) = four_answers(&mut client, "hung", 3, || worker.signal(Signal::STOP));
     assert_eq!(answers, undisturbed);
 }
+
+/// One long answer whose worker is killed in its middle; how many prompt tokens of all that ran were found in memory.
+fn found_after_a_death(house: &TestHouse) -> (String, u64) {
+    let _daemon = house.start(&["ezra"]);
+    let mut client = house.client();
+    let worker = Daemon::of(worker_pid(&mut client));
+    let op = Op::Chat { archon: "ezra".into(), text: request(TOLD[0]), key: "1".into(), thread: None };
+    client.send(op).unwrap();
+    let mut pieces = 0;
+    let answer = loop {
+        match client.receive().unwrap().reply {
+            Reply::Turn(TurnView::Text { .. }) => {
+                pieces += 1;
+                if pieces == 3 {
+                    worker.kill(); // its first step is kept by now
+                }
+            }
+            Reply::Turn(TurnView::Ended(answer)) => break answer.text,
+            Reply::Turn(_) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    let status = client.status();
+    let model = status.models.iter().find(|model| model.model == TINY_ID).unwrap();
+    assert_eq!(model.crashes, 1, "{model:?}");
+    (answer, model.cached_tokens)
+}
+
+#[test]
+fn what_a_killed_worker_had_read_is_not_read_again() {
+    let house = TestHouse::new();
+    let (answer, found) = found_after_a_death(&house);
+    assert!(found > 0);
+    let forgetful = TestHouse::new();
+    let settings = "(worker: (keepsake_max: \"0 MiB\"))";
+    std::fs::write(forgetful.path().join("config/archond.ron"), settings).unwrap();
+    assert_eq!(found_after_a_death(&forgetful), (answer, 0), "without, everything is");
+}

@@ -27,8 +27,8 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(taken: &[Range<usize>], bytes: usize, wanted: Option<usize>) {
-        assert_eq!(gap(128..1024, taken.iter().cloned(), bytes), wanted);
+    fn check(taken: &[(usize, usize)], bytes: usize, wanted: Option<usize>) {
+        assert_eq!(gap(128..1024, taken.iter().map(|(start, end)| *start..*end), bytes), wanted);
     }
 
     #[test]
@@ -36,19 +36,19 @@ mod tests {
         check(&[], 896, Some(128));
         check(&[], 897, None);
         check(&[], usize::MAX, None);
-        check(&[128..200], 100, Some(256));
-        check(&[256..300], 128, Some(128));
-        check(&[256..300], 129, Some(320));
-        check(&[512..600, 128..256], 256, Some(256));
-        check(&[512..600, 128..256], 257, Some(640));
-        check(&[512..600, 128..256], 384, Some(640));
-        check(&[512..600, 128..256], 385, None);
+        check(&[(128, 200)], 100, Some(256));
+        check(&[(256, 300)], 128, Some(128));
+        check(&[(256, 300)], 129, Some(320));
+        check(&[(512, 600), (128, 256)], 256, Some(256));
+        check(&[(512, 600), (128, 256)], 257, Some(640));
+        check(&[(512, 600), (128, 256)], 384, Some(640));
+        check(&[(512, 600), (128, 256)], 385, None);
     }
 
     #[test]
     fn records_that_overlap_or_lie_outside_leave_no_hole() {
-        check(&[128..600, 200..300], 100, Some(640));
-        check(&[0..64], 100, Some(128));
-        check(&[128..usize::MAX], 1, None);
+        check(&[(128, 600), (200, 300)], 100, Some(640));
+        check(&[(0, 64)], 100, Some(128));
+        check(&[(128, usize::MAX)], 1, None);
     }
 }
