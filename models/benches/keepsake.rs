@@ -19,7 +19,7 @@ use archond_models::engine::{Engine, Keepsake, LoadedModel, Request, Role, Sampl
 use archond_models::worker::ChatFamily;
 use rustix::fs::{MemfdFlags, memfd_create};
 
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 5;
 const ANSWERS: u64 = 4;
 const ANSWER_TOKENS: u32 = 150;
 const MEMORY_BYTES: u64 = 512 << 20;
