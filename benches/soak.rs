@@ -1,5 +1,8 @@
 //! An hour of work: four Archons in conversation, and each minute their worker is killed. Prints what grows.
 //!
+//! The house has a past that is larger than the store's cache, and people come back to it: otherwise the hour would show only
+//! how that cache is filled.
+//!
 //! `cargo bench --bench soak`; `ARCHOND_SOAK_MINUTES` changes the hour.
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +16,8 @@
 
 #[path = "../tests/it/kit.rs"]
 mod kit;
+#[path = "past/mod.rs"]
+mod past;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +25,10 @@ use std::time::{Duration, Instant};
 
 const MINUTES: u64 = 60;
 const ARCHONS: [&str; 4] = ["allegro", "bezalel", "electra", "ezra"];
-/// Conversations of each Archon; each grows until it is summarised, again and again.
+/// Conversations of each Archon that go on all the time; each grows until it is summarised, again and again.
 const THREADS: u64 = 10;
+/// Conversations of the past; every other message takes one up again.
+const STORED: u64 = 10_000;
 const SAMPLE_PERIOD: Duration = Duration::from_secs(10);
 const KILL_PERIOD: Duration = Duration::from_secs(60);
 /// Between an answer and the next message, once the first quarter has filled what has a bound, such as the store's cache.
@@ -39,6 +46,10 @@ struct Sample {
 fn main() {
     let minutes = std::env::var("ARCHOND_SOAK_MINUTES").map_or(MINUTES, |text| text.parse().unwrap());
     let house = kit::TestHouse::new();
+    for archon in ARCHONS {
+        house.write_profile(archon, "limits: (session_idle: \"1m\", answer_tokens_max: 64),");
+    }
+    past::write(&house, &ARCHONS, STORED);
     let _daemon = house.start(&ARCHONS);
     let (ended, quarter) = (AtomicBool::new(false), Instant::now() + Duration::from_secs(minutes * 15));
     let (samples, kills, answers) = std::thread::scope(|scope| {
@@ -67,7 +78,7 @@ fn write(house: &kit::TestHouse, archon: &str, quarter: Instant, ended: &AtomicB
     let (mut client, mut answers) = (house.client(), Answers::new());
     while !ended.load(Ordering::Relaxed) {
         let number = answers.len() as u64;
-        let (key, thread) = (format!("{archon}{number}"), format!("t{}", number % THREADS));
+        let (key, thread) = (format!("{archon}{number}"), thread(archon, number));
         let answer = client.chat(archon, &key, &thread, &format!("hello, this is message {number}"));
         assert_ne!(answer.kind, "failure", "{}", answer.text);
         client.ask(archond::admin::protocol::Op::Delivered { outbox: answer.outbox }).unwrap();
@@ -77,6 +88,16 @@ fn write(house: &kit::TestHouse, archon: &str, quarter: Instant, ended: &AtomicB
         }
     }
     answers
+}
+
+/// A conversation that goes on, or one of the past: each in turn, far from the one before.
+fn thread(archon: &str, number: u64) -> String {
+    let (count, step) = (ARCHONS.len() as u64, 617);
+    let own = ARCHONS.iter().position(|other| *other == archon).unwrap() as u64;
+    match number % 2 {
+        0 => format!("t{}", number / 2 % THREADS),
+        _ => format!("s{}", (number / 2 * step) % (STORED / count) * count + own),
+    }
 }
 
 /// Asks for some answers again: a message that was answered once has the same answer.

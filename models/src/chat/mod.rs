@@ -4,20 +4,15 @@
 //! which is tokenised so that it can never become a mark, whatever a user writes.
 use serde::{Deserialize, Serialize};
 
+mod conversation;
 mod output;
 #[cfg(test)]
 mod tests;
 
+pub use conversation::{
+    AnswerForm, AnswerPart, CallRule, Content, Conversation, Role, Shape, Tool, ToolCall, Turn,
+};
 pub use output::{OutputFilter, Shown};
-
-/// Who speaks in a conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Role {
-    /// The peer.
-    User,
-    /// The model.
-    Assistant,
-}
 
 /// How a model was taught to converse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
