@@ -5,7 +5,7 @@
 //! what is decided here is how much is summarised at a time.
 use std::sync::Arc;
 
-use crate::domain::{ChatRole, ChatTurn, ContextPolicy, Prompt, Summary, TurnRecord};
+use crate::domain::{ChatRole, ChatTurn, ContextPolicy, Conversation, Prompt, Summary, TurnRecord};
 
 /// Begins the part of the system prompt that holds the summary.
 const SUMMARY_HEADING: &str = "\n\nWhat was said before, in short:\n";
@@ -27,13 +27,13 @@ pub fn prompt(persona: &str, summary: Option<&Summary>, turns: &[TurnRecord], te
     };
     let mut chat = Vec::with_capacity(turns.len() * 2 + 1);
     for turn in turns {
-        chat.push(ChatTurn { role: ChatRole::User, text: turn.user.as_str().into() });
+        chat.push(ChatTurn::text(ChatRole::User, turn.user.as_str()));
         // A turn that was stopped before its first word has no answer; an empty utterance would confuse the model.
         let answer = if turn.answer.is_empty() { "…" } else { &turn.answer };
-        chat.push(ChatTurn { role: ChatRole::Assistant, text: answer.into() });
+        chat.push(ChatTurn::text(ChatRole::Assistant, answer));
     }
-    chat.push(ChatTurn { role: ChatRole::User, text: text.into() });
-    Prompt { system, turns: chat }
+    chat.push(ChatTurn::text(ChatRole::User, text));
+    Prompt::Chat(Conversation { system, turns: chat, ..Conversation::default() })
 }
 
 /// The prompt that asks for a summary of these turns, on top of a former summary.
@@ -45,7 +45,8 @@ pub fn summary_prompt(persona: &str, former: Option<&Summary>, turns: &[TurnReco
     let lines: Vec<String> =
         turns.iter().map(|turn| format!("user: {}\nassistant: {}", turn.user, turn.answer)).collect();
     text.push_str(&lines.join("\n"));
-    Prompt { system: persona.into(), turns: vec![ChatTurn { role: ChatRole::User, text: text.into() }] }
+    let turns = vec![ChatTurn::text(ChatRole::User, text)];
+    Prompt::Chat(Conversation { system: persona.into(), turns, ..Conversation::default() })
 }
 
 /// Stands in where the model could not summarise: the beginning of each thing the peer said, newest last.
@@ -124,16 +125,16 @@ mod tests {
         let turns = [turn("a", "b"), turn("c", "d")];
         let first = prompt("P", None, &turns[..1], "c");
         let second = prompt("P", None, &turns, "e");
-        assert_eq!(first.system, second.system);
-        assert_eq!(second.turns[..first.turns.len()], first.turns[..]);
+        assert_eq!(first.system(), second.system());
+        assert_eq!(second.turns()[..first.turns().len()], *first.turns());
     }
 
     #[test]
     fn a_summary_stands_behind_the_persona() {
         let summary = Summary { text: "S".into(), turns: 4 };
         let prompt = prompt("P", Some(&summary), &[], "hello");
-        assert_eq!(&*prompt.system, "P\n\nWhat was said before, in short:\nS");
-        assert_eq!(prompt.turns.len(), 1);
+        assert_eq!(prompt.system(), "P\n\nWhat was said before, in short:\nS");
+        assert_eq!(prompt.turns().len(), 1);
     }
 
     #[test]
@@ -141,7 +142,7 @@ mod tests {
         let former = Summary { text: "F".into(), turns: 1 };
         let prompt = summary_prompt("P", Some(&former), &[turn("a", "b"), turn("c", "d")]);
         assert_eq!(
-            &*prompt.turns[0].text,
+            prompt.turns()[0].words(),
             "Summarise this conversation:\n\nsummary so far: F\nuser: a\nassistant: b\nuser: c\nassistant: d"
         );
     }

@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, FinishReason, GenerationId, GenerationRequest, InboundMessage, InboxEntry,
-    InboxId, ModelId, OutboxEntry, OutboxId, PeerId, Refusal, SessionHead, SessionKey, SessionSnapshot,
-    Summary, Token, TurnEnd, TurnRecord, Usage,
+    Accepted, ArchonId, ChannelId, Chosen, FinishReason, GenerationId, GenerationRequest, InboundMessage,
+    InboxEntry, InboxId, ModelId, OutboxEntry, OutboxId, PeerId, Refusal, SessionHead, SessionKey,
+    SessionSnapshot, Summary, Token, TurnEnd, TurnRecord, Usage,
 };
 
 /// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.
@@ -225,8 +225,8 @@ pub enum WorkerEvent {
         id: GenerationId,
         /// The token, needed to go on elsewhere.
         token: Token,
-        /// What may now be shown: complete characters, without the format's own marks. Often empty.
-        text: String,
+        /// What became of it.
+        chosen: Chosen,
     },
     /// An answer ended.
     Finished {

@@ -10,7 +10,8 @@ mod frame;
 
 pub use event::Event;
 
-use crate::engine::{Finish, Refusal, Request, SamplingParams, Usage};
+use crate::chat::AnswerForm;
+use crate::engine::{Finish, Prompt, Refusal, Request, SamplingParams, Usage};
 use conduct::{Accepted, Conduct};
 use frame::{FrameError, FromWorker, Hello, Landlock, ToWorker};
 
@@ -115,8 +116,8 @@ impl Judge {
         let [answer_tokens_max, context_tokens_max] = if id == 2 { [u32::MAX; 2] } else { [8, 32] };
         let request = Request {
             id,
-            system: String::new(),
-            turns: Vec::new(),
+            prompt: Prompt::Text(String::new()),
+            form: AnswerForm::default(),
             sampling: SamplingParams::GREEDY,
             resume: if id == 1 { vec![1, 2, 3] } else { Vec::new() },
             answer_tokens_max,
@@ -167,7 +168,7 @@ impl Judge {
                 assert!(done <= total && total <= room && heard.total.unwrap_or(total) == total);
                 heard.total = Some(total);
             }
-            Event::Token { id, token, text } => self.token(id, token, &text),
+            Event::Token { id, token, chosen } => self.token(id, token, &chosen.words()),
             Event::Finished { id, reason: _, usage } => self.finished(id, usage),
             Event::Refused { id, refusal } => {
                 self.running(id).0.ended = true;

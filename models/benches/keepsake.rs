@@ -15,8 +15,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use archond_models::engine::{Engine, Keepsake, LoadedModel, Request, Role, SamplingParams};
-use archond_models::worker::ChatFamily;
+use archond_models::engine::{Engine, Keepsake, LoadedModel, Prompt, Request, SamplingParams};
+use archond_models::worker::{AnswerForm, ChatFamily, Conversation};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 const ROUNDS: usize = 5;
@@ -70,11 +70,11 @@ fn answer(engine: &mut Engine<'_>, sentences: usize, round: usize) -> (Duration,
     for id in 0..ANSWERS {
         engine.start(&Request {
             id,
-            system: format!("{round}{id} You are Ezra, a helpful assistant."),
-            turns: vec![(
-                Role::User,
-                "You know many things about rivers and stones and birds. ".repeat(sentences),
-            )],
+            prompt: Prompt::Chat(Conversation::of_texts(
+                &format!("{round}{id} You are Ezra, a helpful assistant."),
+                ["You know many things about rivers and stones and birds. ".repeat(sentences).as_str()],
+            )),
+            form: AnswerForm::default(),
             sampling: SamplingParams { frequency_penalty: -50.0, ..SamplingParams::GREEDY },
             resume: Vec::new(),
             answer_tokens_max: ANSWER_TOKENS,

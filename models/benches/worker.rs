@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use archond_models::engine::{Engine, LoadedModel};
 use archond_models::worker::{
-    ChatFamily, Event, Request, Role, SamplingParams, Spawner, Worker, WorkerSpec, run_worker,
+    AnswerForm, ChatFamily, Conversation, Event, Prompt, Request, SamplingParams, Spawner, Worker,
+    WorkerSpec, run_worker,
 };
 use criterion::{BenchmarkId, Criterion, Throughput};
 
@@ -24,8 +25,8 @@ fn model_path() -> PathBuf {
 fn request(id: u64, said: &str, answer_tokens_max: u32) -> Request {
     Request {
         id,
-        system: "You are Ezra, a helpful assistant.".to_owned(),
-        turns: vec![(Role::User, said.to_owned())],
+        prompt: Prompt::Chat(Conversation::of_texts("You are Ezra, a helpful assistant.", [said])),
+        form: AnswerForm::default(),
         sampling: SamplingParams { frequency_penalty: -50.0, ..SamplingParams::GREEDY },
         resume: Vec::new(),
         answer_tokens_max,
@@ -64,8 +65,7 @@ fn engine(criterion: &mut Criterion) {
     group.bench_function("about 400 tokens", |bencher| {
         bencher.iter(|| {
             round += 1; // another beginning each time: nothing is cached
-            let mut asked = request(0, &long, 1);
-            asked.system = format!("{round} {}", asked.system);
+            let asked = request(0, &format!("{round} {long}"), 1);
             engine.start(&asked);
             run(&mut engine);
         });

@@ -7,31 +7,223 @@ use super::ids::GenerationId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token(pub i32);
 
-/// Who speaks in a prompt.
+/// Who speaks in a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChatRole {
+    /// Whoever set the model up, in the middle of the conversation. What stands at its beginning is [`Conversation::system`].
+    System,
     /// The peer.
     User,
     /// The Archon.
     Assistant,
+    /// A tool, with the result of a call.
+    Tool,
 }
 
-/// One utterance of a prompt.
+/// A piece of an utterance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Words.
+    Text(Arc<str>),
+    /// A picture, as the bytes of its file.
+    Image(Arc<[u8]>),
+    /// A recording, as the bytes of its file.
+    Audio(Arc<[u8]>),
+}
+
+/// One utterance of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatTurn {
     /// Who speaks.
     pub role: ChatRole,
-    /// What is said. Untrusted: the chat format must not let it speak as the format itself.
-    pub text: Arc<str>,
+    /// What is said, in order. Untrusted: the chat format must not let it speak as the format itself.
+    pub content: Vec<Content>,
+    /// What the Archon thought before it spoke; empty for nothing.
+    pub thought: Arc<str>,
+    /// The tools that the Archon called.
+    pub calls: Vec<ToolCall>,
+    /// The [`ToolCall::id`] that a tool's turn answers; empty in other turns.
+    pub answers: Arc<str>,
+}
+
+impl ChatTurn {
+    /// A turn of text alone.
+    pub fn text(role: ChatRole, text: impl Into<Arc<str>>) -> Self {
+        let content = vec![Content::Text(text.into())];
+        Self { role, content, thought: "".into(), calls: Vec::new(), answers: "".into() }
+    }
+
+    /// Its words, media left out.
+    pub fn words(&self) -> String {
+        let words = self.content.iter().map(|content| match content {
+            Content::Text(text) => &**text,
+            Content::Image(_) | Content::Audio(_) => "",
+        });
+        words.collect()
+    }
+}
+
+/// A tool as it is declared to the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tool {
+    /// Its name: letters, digits, `_`, `-`, `.`.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: String,
+    /// The JSON schema of its arguments, an object, as JSON text.
+    pub parameters: String,
+}
+
+/// A call of a tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolCall {
+    /// Tells apart the calls of a conversation.
+    pub id: String,
+    /// Which tool.
+    pub name: String,
+    /// Its arguments: a JSON object, as JSON text.
+    pub arguments: String,
 }
 
 /// A conversation to be continued by the model. The chat format is the engine's affair.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prompt {
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Conversation {
     /// The persona and the standing instructions: byte-stable from turn to turn.
     pub system: Arc<str>,
-    /// The conversation. The last one is the peer's.
+    /// What was said. The last turn is mostly the peer's or a tool's; where it is the Archon's, the answer goes on with it.
     pub turns: Vec<ChatTurn>,
+    /// The tools that the model may call: in the same order from turn to turn.
+    pub tools: Arc<[Tool]>,
+    /// Whether the model may think before it answers, where it can.
+    pub thinking: bool,
+}
+
+/// What the model is to go on with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompt {
+    /// A conversation, in the model's own chat format.
+    Chat(Conversation),
+    /// Bare text, without any format.
+    Text(Arc<str>),
+}
+
+impl Prompt {
+    /// The turns of a conversation; none of bare text.
+    pub fn turns(&self) -> &[ChatTurn] {
+        match self {
+            Self::Chat(conversation) => &conversation.turns,
+            Self::Text(_) => &[],
+        }
+    }
+
+    /// The standing instructions of a conversation; nothing of bare text.
+    pub fn system(&self) -> &str {
+        match self {
+            Self::Chat(conversation) => &conversation.system,
+            Self::Text(_) => "",
+        }
+    }
+}
+
+/// Which tools an answer may or must call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CallRule {
+    /// As the model likes.
+    #[default]
+    Free,
+    /// None, though tools are declared.
+    Never,
+    /// At least one.
+    Required,
+    /// This one.
+    Named(String),
+}
+
+/// What shape the words of an answer have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// Any.
+    #[default]
+    Free,
+    /// One JSON object.
+    JsonObject,
+    /// JSON that a schema, given as JSON text, allows.
+    JsonSchema(String),
+    /// What a grammar in llama.cpp's GBNF allows.
+    Grammar(String),
+}
+
+/// What an answer must be like.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AnswerForm {
+    /// Calls of tools.
+    pub calls: CallRule,
+    /// Whether several calls may follow each other in one answer.
+    pub parallel_calls: bool,
+    /// The words.
+    pub shape: Shape,
+    /// Texts before which the answer ends.
+    pub stop: Vec<String>,
+    /// Tell the probability of each token, with so many of the likeliest others.
+    pub logprobs: Option<u8>,
+    /// The model may not end the answer by itself.
+    pub ignores_end: bool,
+    /// Added to the logits of single tokens; negative infinity forbids one.
+    pub bias: Vec<(Token, f32)>,
+}
+
+/// A part of an answer, in the order in which the model speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnswerPart {
+    /// Words for the reader: complete characters, without the format's own marks.
+    Text(String),
+    /// Words of a thought.
+    Thought(String),
+    /// A whole call of a tool.
+    Call(ToolCall),
+    /// Something that was meant as a call and is none.
+    BadCall {
+        /// What the model wrote, with the format's marks as text.
+        written: String,
+        /// What is wrong with it, for the model and for people.
+        fault: String,
+    },
+}
+
+/// How likely a token was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprob {
+    /// Which token.
+    pub token: Token,
+    /// Its text, perhaps a part of a character.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of its probability, at temperature 1 and before anything was left out.
+    pub logprob: f32,
+}
+
+/// What became of one token.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Chosen {
+    /// What may now be shown. Often nothing.
+    pub parts: Vec<AnswerPart>,
+    /// The token and the likeliest ones, the likeliest first, where that was asked for.
+    pub logprobs: Option<(TokenLogprob, Vec<TokenLogprob>)>,
+}
+
+impl Chosen {
+    /// Words and nothing else.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { parts: vec![AnswerPart::Text(text.into())], logprobs: None }
+    }
+
+    /// The words among the parts.
+    pub fn words(&self) -> String {
+        let words = self.parts.iter().map(|part| match part {
+            AnswerPart::Text(text) => text.as_str(),
+            AnswerPart::Thought(_) | AnswerPart::Call(_) | AnswerPart::BadCall { .. } => "",
+        });
+        words.collect()
+    }
 }
 
 /// How the next token is chosen. The order of the chain is: penalties, top-k, top-p, min-p, temperature, draw.
@@ -60,8 +252,10 @@ pub struct Sampling {
 pub struct GenerationRequest {
     /// Chosen by the caller, named in every event.
     pub id: GenerationId,
-    /// The conversation.
+    /// What to go on with.
     pub prompt: Arc<Prompt>,
+    /// What the answer must be like.
+    pub form: Arc<AnswerForm>,
     /// How tokens are chosen.
     pub sampling: Sampling,
     /// Tokens that were already given to the reader by a worker that died: the answer continues behind them.
@@ -77,6 +271,8 @@ pub struct GenerationRequest {
 pub enum FinishReason {
     /// The model ended its turn.
     EndOfTurn,
+    /// One of the texts came before which it was to end.
+    StopText,
     /// `answer_tokens_max` or the context was reached.
     Length,
     /// Someone asked for it to stop.

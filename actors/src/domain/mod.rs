@@ -9,7 +9,8 @@ pub mod spec;
 pub mod status;
 
 pub use generation::{
-    ChatRole, ChatTurn, FinishReason, GenerationRequest, Prompt, Refusal, Sampling, Token, Usage,
+    AnswerForm, AnswerPart, CallRule, ChatRole, ChatTurn, Chosen, Content, Conversation, FinishReason,
+    GenerationRequest, Prompt, Refusal, Sampling, Shape, Token, TokenLogprob, Tool, ToolCall, Usage,
 };
 pub use ids::{
     ArchonId, ChannelId, GenerationId, IdError, InboxId, ModelId, OutboxId, PeerId, SessionKey, ThreadId,

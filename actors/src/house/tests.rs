@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use ractor::ActorRef;
 
 use super::*;
-use crate::domain::{AnswerKind, ModelId, NewAnswer, OutboxEntry, TurnEnd, TurnEvent};
+use crate::domain::{AnswerKind, ChatTurn, ModelId, NewAnswer, OutboxEntry, TurnEnd, TurnEvent};
 use crate::harness::HarnessMsg;
 use crate::hermes::HermesMsg;
 use crate::link::Envelope;
@@ -105,7 +105,7 @@ async fn a_session_leaves_memory_and_comes_back_whole() {
     assert_eq!(world.house.sessions(&id("ezra")).await.unwrap().len(), 0);
     assert_eq!(world.say("ezra", "p", "2", "two").await.text, "echo: two");
     let prompt = world.engine.requests().last().unwrap().prompt.clone();
-    let said: Vec<&str> = prompt.turns.iter().map(|turn| &*turn.text).collect();
+    let said: Vec<String> = prompt.turns().iter().map(ChatTurn::words).collect();
     assert_eq!(said, ["one", "echo: one", "two"]);
 }
 
@@ -117,7 +117,7 @@ async fn peers_and_archons_share_nothing() {
     world.say("ezra", "p", "1", "a secret").await;
     for (archon, peer, key) in [("ezra", "q", "2"), ("electra", "p", "3")] {
         world.say(archon, peer, key, "hello").await;
-        assert_eq!(world.engine.requests().last().unwrap().prompt.turns.len(), 1, "{archon} {peer}");
+        assert_eq!(world.engine.requests().last().unwrap().prompt.turns().len(), 1, "{archon} {peer}");
     }
 }
 
@@ -215,7 +215,7 @@ async fn a_session_that_is_removed_is_forgotten_in_memory_too() {
     world.house.remove_session(key.clone()).await.unwrap();
     assert_eq!(world.house.memory().session(&key).await.unwrap(), None);
     world.say("ezra", "p", "2", "hello").await;
-    assert_eq!(world.engine.requests().last().unwrap().prompt.turns.len(), 1);
+    assert_eq!(world.engine.requests().last().unwrap().prompt.turns().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,7 +260,7 @@ async fn a_message_that_kills_the_worker_is_given_up_and_the_next_is_answered() 
     assert!(answer.text.starts_with("I could not answer that"), "{}", answer.text);
     assert_eq!(world.say("ezra", "p", "2", "tea").await.text, "echo: tea");
     let prompt = world.engine.requests().last().unwrap().prompt.clone();
-    assert_eq!(prompt.turns.len(), 1, "what failed is no part of the conversation");
+    assert_eq!(prompt.turns().len(), 1, "what failed is no part of the conversation");
 }
 
 #[tokio::test(start_paused = true)]

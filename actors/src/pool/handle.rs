@@ -9,7 +9,8 @@ use ractor::{Actor, ActorCell, RpcReplyPort, SpawnErr};
 use super::actor::{PoolActor, PoolMsg, Question};
 use super::settings::PoolSettings;
 use crate::domain::{
-    ArchonId, FinishReason, GenerationId, ModelId, PoolStatus, Priority, Prompt, Sampling, SessionKey, Usage,
+    AnswerForm, ArchonId, Chosen, FinishReason, GenerationId, ModelId, PoolStatus, Priority, Prompt,
+    Sampling, SessionKey, Usage,
 };
 use crate::insight::{Roster, Vitals};
 use crate::link::{Link, LinkError};
@@ -31,8 +32,10 @@ pub struct GenerationOrder {
     pub priority: Priority,
     /// In the order of preference: the first usable one answers.
     pub models: Vec<ModelId>,
-    /// The conversation.
+    /// What to go on with.
     pub prompt: Arc<Prompt>,
+    /// What the answer must be like.
+    pub form: Arc<AnswerForm>,
     /// How tokens are chosen.
     pub sampling: Sampling,
     /// The answer ends here at the latest.
@@ -63,10 +66,10 @@ pub enum GenerationEvent {
         /// Tokens to read.
         total: u32,
     },
-    /// The next piece of the answer. Empty now and then: a sign of progress while there is nothing to show.
-    Text {
-        /// Complete characters, in order.
-        text: String,
+    /// The next token of the answer. Without parts now and then: a sign of progress while there is nothing to show.
+    Token {
+        /// What became of it.
+        chosen: Chosen,
     },
     /// The worker died; the answer goes on in its successor where it stopped.
     WorkerReplaced,
@@ -145,7 +148,7 @@ impl GenerationEvent {
             Self::Queued { .. } => "queued",
             Self::Loading { .. } => "loading",
             Self::Reading { .. } => "reading",
-            Self::Text { .. } => "text",
+            Self::Token { .. } => "token",
             Self::WorkerReplaced => "worker-replaced",
             Self::Finished { .. } => "finished",
             Self::Failed { .. } => "failed",

@@ -1,7 +1,9 @@
 //! One order in the pool, with all that is needed to go on with it in another worker.
 use std::cell::Cell;
 
-use crate::domain::{FinishReason, GenerationId, GenerationRequest, ModelId, QueuedRequest, Token, Usage};
+use crate::domain::{
+    Chosen, FinishReason, GenerationId, GenerationRequest, ModelId, QueuedRequest, Token, Usage,
+};
 use crate::link::LinkError;
 use crate::ports::Sink;
 
@@ -73,6 +75,7 @@ impl Request {
         GenerationRequest {
             id: self.id,
             prompt: self.order.prompt.clone(),
+            form: self.order.form.clone(),
             sampling: self.order.sampling,
             resume: self.tokens.clone(),
             answer_tokens_max: self.order.answer_tokens_max,
@@ -135,10 +138,10 @@ impl Request {
         self.told.set(None);
     }
 
-    pub(super) fn token(&mut self, token: Token, text: String) {
+    pub(super) fn token(&mut self, token: Token, chosen: Chosen) {
         self.tokens.push(token);
         self.forget_place();
-        self.reader.tell(GenerationEvent::Text { text });
+        self.reader.tell(GenerationEvent::Token { chosen });
     }
 
     pub(super) fn finish(mut self, model: ModelId, reason: FinishReason, usage: Usage) {

@@ -14,7 +14,7 @@ use super::lane::{Killed, Lane, LaneWorker};
 use super::request::{Place, Request};
 use super::watchdog::Fault;
 use super::worker::{WorkerArgs, WorkerId, spawn_worker};
-use crate::domain::{ActorState, FinishReason, GenerationId, ModelId, Refusal, Token, Usage};
+use crate::domain::{ActorState, Chosen, FinishReason, GenerationId, ModelId, Refusal, Token, Usage};
 use crate::link::Link;
 use crate::ports::{EngineError, WorkerEvent, WorkerLink};
 
@@ -38,7 +38,7 @@ impl PoolState {
                 self.on_ready(&worker.model, slots, context_tokens)
             }
             WorkerEvent::Prefill { id, done, total } => self.on_prefill(&worker.model, id, done, total),
-            WorkerEvent::Token { id, token, text } => self.on_token(&worker.model, id, token, text),
+            WorkerEvent::Token { id, token, chosen } => self.on_token(&worker.model, id, token, chosen),
             WorkerEvent::Finished { id, reason, usage } => self.on_finished(&worker.model, id, reason, usage),
             WorkerEvent::Refused { id, refusal } => self.on_refused(&worker.model, id, refusal),
             WorkerEvent::Exited { error } => self.on_worker_exited(&worker.model, &error),
@@ -92,11 +92,11 @@ impl PoolState {
         }
     }
 
-    fn on_token(&mut self, model: &ModelId, id: GenerationId, token: Token, text: String) {
+    fn on_token(&mut self, model: &ModelId, id: GenerationId, token: Token, chosen: Chosen) {
         let now = self.now();
         let Some(lane) = self.lanes.get_mut(model) else { return };
         if let Some(request) = lane.running.get_mut(&id) {
-            request.token(token, text);
+            request.token(token, chosen);
             lane.tokens += 1;
             lane.watchdog.progressed(now);
         }

@@ -304,6 +304,7 @@ impl SessionState {
             priority: Priority::Direct,
             models: routing::models_for(&spec.route, input),
             prompt: Arc::new(prompt),
+            form: Arc::default(),
             sampling: spec.sampling,
             answer_tokens_max,
             context_tokens_max: spec.context.tokens_max,

@@ -152,11 +152,11 @@ impl Turn {
             }
             (_, GenerationEvent::Reading { done, total }) => publish(TurnEvent::Reading { done, total }),
             (_, GenerationEvent::WorkerReplaced) => publish(TurnEvent::WorkerReplaced),
-            (Phase::Compacting { text, .. }, GenerationEvent::Text { text: more }) => {
-                text.push_str(&more);
+            (Phase::Compacting { text, .. }, GenerationEvent::Token { chosen }) => {
+                text.push_str(&chosen.words());
                 vec![]
             }
-            (Phase::Answering, GenerationEvent::Text { text }) => self.on_text(&text),
+            (Phase::Answering, GenerationEvent::Token { chosen }) => self.on_text(&chosen.words()),
             (Phase::Compacting { turns, text }, GenerationEvent::Finished { .. }) => {
                 let (turns, text) = (*turns, text.trim().to_owned());
                 if self.stopping {

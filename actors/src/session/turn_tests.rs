@@ -2,6 +2,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::Chosen;
 
 const POLICY: ContextPolicy = ContextPolicy { tokens_max: 1000, compact_at_percent: 75, keep_turns: 2 };
 
@@ -14,7 +15,7 @@ fn model() -> ModelId {
 }
 
 fn text(text: &str) -> GenerationEvent {
-    GenerationEvent::Text { text: text.into() }
+    GenerationEvent::Token { chosen: Chosen::text(text) }
 }
 
 fn finished(reason: FinishReason) -> GenerationEvent {

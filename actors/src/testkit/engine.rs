@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::time::{Instant, timeout_at};
 
-use crate::domain::{FinishReason, GenerationId, GenerationRequest, ModelId, Refusal, Token, Usage};
+use crate::domain::{
+    ChatTurn, Chosen, FinishReason, GenerationId, GenerationRequest, ModelId, Refusal, Token, Usage,
+};
 use crate::ports::{Engine, EngineError, Sink, WorkerEvent, WorkerLink};
 
 /// How a worker of a model comes up.
@@ -352,7 +354,7 @@ impl Process {
         let id = request.id;
         let mut script = self.engine.script();
         script.requests.push(request.clone());
-        let text = request.prompt.turns.last().map(|turn| turn.text.to_string()).unwrap_or_default();
+        let text = request.prompt.turns().last().map(ChatTurn::words).unwrap_or_default();
         let words = FakeEngine::answer_to(&text, script.answer_tokens);
         let refuses = |fault: &FakeFault| matches!(fault, FakeFault::Refuses(_));
         let tokens = prompt_tokens(&request);
@@ -417,7 +419,7 @@ impl Process {
         answer.len += 1;
         self.said += 1;
         let id = answer.request.id;
-        (self.events)(WorkerEvent::Token { id, token, text });
+        (self.events)(WorkerEvent::Token { id, token, chosen: Chosen::text(text) });
     }
 
     fn finish(&mut self, index: usize, reason: FinishReason) {
@@ -437,8 +439,8 @@ impl Process {
 
 /// The length of a prompt: its words.
 fn prompt_tokens(request: &GenerationRequest) -> u32 {
-    let turns = request.prompt.turns.iter().map(|turn| &turn.text);
-    let words: usize = std::iter::once(&request.prompt.system)
+    let turns = request.prompt.turns().iter().map(ChatTurn::words);
+    let words: usize = std::iter::once(request.prompt.system().to_owned())
         .chain(turns)
         .map(|text| text.split_whitespace().count())
         .sum();

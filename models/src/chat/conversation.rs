@@ -27,6 +27,15 @@ pub struct Conversation {
     pub thinking: bool,
 }
 
+impl Conversation {
+    /// A conversation of texts alone; the turns are the user's and the model's by turns.
+    pub fn of_texts<'t>(system: &str, said: impl IntoIterator<Item = &'t str>) -> Self {
+        let roles = [Role::User, Role::Assistant].into_iter().cycle();
+        let turns = roles.zip(said).map(|(role, text)| Turn::text(role, text)).collect();
+        Self { system: system.to_owned(), turns, ..Self::default() }
+    }
+}
+
 /// One utterance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
@@ -47,6 +56,15 @@ impl Turn {
     pub fn text(role: Role, text: impl Into<String>) -> Self {
         let content = vec![Content::Text(text.into())];
         Self { role, content, thought: String::new(), calls: Vec::new(), answers: String::new() }
+    }
+
+    /// Its words, media left out.
+    pub fn words(&self) -> String {
+        let words = self.content.iter().map(|content| match content {
+            Content::Text(text) => text.as_str(),
+            Content::Image(_) | Content::Audio(_) => "",
+        });
+        words.collect()
     }
 }
 

@@ -139,7 +139,7 @@ impl<'m> Engine<'m> {
             return Err(refuse("a token to resume is not one of this model's"));
         }
         let began = now();
-        let mut tokens = self.model.prompt(&request.system, &request.turns);
+        let mut tokens = self.model.prompt(&request.prompt);
         let tokens_max = request.context_tokens_max.min(self.context_tokens);
         // Does not depend on what is resumed: what was begun once is not refused when it is to go on.
         let prompt_tokens_max =

@@ -5,8 +5,8 @@ use llama_cpp_2::token::LlamaToken;
 
 use super::model::LoadedModel;
 use super::sampler::Chooser;
-use super::{EngineEvent, Finish, Usage};
-use crate::chat::OutputFilter;
+use super::{Chosen, EngineEvent, Finish, Usage};
+use crate::chat::{AnswerPart, OutputFilter};
 
 /// Milliseconds between two moments.
 fn milliseconds(from: Instant, to: Instant) -> u32 {
@@ -95,7 +95,8 @@ impl Job {
     pub(super) fn token(&mut self, model: &LoadedModel, token: LlamaToken) -> EngineEvent {
         let mut buffer = Vec::new();
         let text = self.filter.push(model.shown(token, &mut buffer));
-        EngineEvent::Token { id: self.id, token: token.0, text }
+        let parts = if text.is_empty() { Vec::new() } else { vec![AnswerPart::Text(text)] };
+        EngineEvent::Token { id: self.id, token: token.0, chosen: Chosen { parts, logprobs: None } }
     }
 
     /// The event of the end, when prompt and answer have this many tokens.

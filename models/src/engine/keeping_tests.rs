@@ -4,7 +4,7 @@ use std::fs::File;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::tests::{SYSTEM, engine, model, request, run, start};
+use super::tests::{SYSTEM, engine, instruct, model, request, run, start};
 use super::*;
 
 const MEMORY_BYTES: u64 = 64 << 20;
@@ -35,7 +35,7 @@ fn summary(id: u64) -> Request {
 fn long(mut asked: Request) -> Request {
     let wisdom =
         "you are patient and kind and you know many things about rivers and stones and birds and rain. ";
-    asked.system = format!("{SYSTEM} {}", wisdom.repeat(8));
+    instruct(&mut asked, format!("{SYSTEM} {}", wisdom.repeat(8)));
     asked
 }
 
@@ -112,7 +112,7 @@ fn answers_go_on_where_they_were_saved() {
         assert_eq!(tokens, undisturbed(&asked));
         assert!(usages.iter().all(|usage| usage.cached_tokens == usage.prompt_tokens), "{usages:?}");
         for request in &asked {
-            let prompt = model().prompt(&request.system, &request.turns).len();
+            let prompt = model().prompt(&request.prompt).len();
             // What was spoken last was not in memory yet.
             let held = prompt + saved[&request.id] - 1;
             let own = places.iter().filter(|(id, _)| *id == request.id);

@@ -29,7 +29,7 @@ mod tests;
 pub use batch::Engine;
 pub use keepsake::Keepsake;
 pub use model::LoadedModel;
-pub use request::{Finish, Refusal, Request, Role, SamplingParams, Usage};
+pub use request::{Chosen, Finish, Prompt, Refusal, Request, SamplingParams, TokenLogprob, Usage};
 
 use crate::chat::ChatFamily;
 
@@ -51,8 +51,8 @@ pub enum EngineEvent {
         id: u64,
         /// The token.
         token: i32,
-        /// What may now be shown.
-        text: String,
+        /// What became of it.
+        chosen: Chosen,
     },
     /// An answer ended.
     Finished {

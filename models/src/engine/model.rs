@@ -8,8 +8,8 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token_type::LlamaTokenAttr;
 
-use super::{EngineError, Role};
-use crate::chat::{ChatFamily, ChatFormat, Piece, Shown, cut_inside_marks};
+use super::{EngineError, Prompt};
+use crate::chat::{ChatFamily, ChatFormat, Conversation, Piece, Shown, cut_inside_marks};
 
 /// A model in memory, ready for an [`Engine`](super::Engine).
 #[derive(Debug)]
@@ -102,11 +102,20 @@ impl LoadedModel {
         i32::try_from(first).unwrap_or(0)
     }
 
-    /// The conversation as tokens, up to where the answer begins.
-    pub(super) fn prompt(&self, system: &str, turns: &[(Role, String)]) -> Vec<LlamaToken> {
+    /// What is to be gone on with as tokens, up to where the answer begins.
+    pub(super) fn prompt(&self, prompt: &Prompt) -> Vec<LlamaToken> {
+        match prompt {
+            Prompt::Chat(conversation) => self.conversation(conversation),
+            // Whoever hands in bare text writes the format, if any, with his own hand.
+            Prompt::Text(text) => self.llama.vocab().tokenize(text.as_bytes(), true, true),
+        }
+    }
+
+    fn conversation(&self, conversation: &Conversation) -> Vec<LlamaToken> {
         let vocab = self.llama.vocab();
         let mut tokens = Vec::new();
-        for piece in self.format.render(system, turns) {
+        let turns: Vec<_> = conversation.turns.iter().map(|turn| (turn.role, turn.words())).collect();
+        for piece in self.format.render(&conversation.system, &turns) {
             match piece {
                 Piece::Mark(mark) => {
                     tokens.extend(self.marks.iter().find(|(text, _)| *text == mark).map(|(_, token)| *token));

@@ -1,7 +1,7 @@
 //! What is asked of the engine and what it answers. Plain data: it travels between daemon and worker process.
 use serde::{Deserialize, Serialize};
 
-pub use crate::chat::Role;
+use crate::chat::{AnswerForm, AnswerPart, Conversation};
 
 /// How the next token is chosen. Order: penalties, top-k, top-p, min-p, temperature, draw.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -52,15 +52,55 @@ impl SamplingParams {
     }
 }
 
+/// What the model is to go on with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Prompt {
+    /// A conversation, in the model's own chat format.
+    Chat(Conversation),
+    /// Bare text, without any format.
+    Text(String),
+}
+
+/// How likely a token was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprob {
+    /// Which token.
+    pub token: i32,
+    /// Its text, perhaps a part of a character.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of its probability, at temperature 1 and before anything was left out.
+    pub logprob: f32,
+}
+
+/// What became of one token.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// What may now be shown. Often nothing.
+    pub parts: Vec<AnswerPart>,
+    /// The token and the likeliest ones, the likeliest first, where that was asked for.
+    pub logprobs: Option<(TokenLogprob, Vec<TokenLogprob>)>,
+}
+
+impl Chosen {
+    /// The words among the parts.
+    pub fn words(&self) -> String {
+        let words = self.parts.iter().map(|part| match part {
+            AnswerPart::Text(text) => text.as_str(),
+            AnswerPart::Thought(_) | AnswerPart::Call(_) | AnswerPart::BadCall { .. } => "",
+        });
+        words.collect()
+    }
+}
+
 /// One answer to generate, or to go on generating.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// Chosen by the caller, named in every event. Never used twice for one worker.
     pub id: u64,
-    /// The standing instructions; empty for none.
-    pub system: String,
-    /// The conversation. The last turn is the user's.
-    pub turns: Vec<(Role, String)>,
+    /// What to go on with.
+    pub prompt: Prompt,
+    /// What the answer must be like.
+    pub form: AnswerForm,
     /// How tokens are chosen.
     pub sampling: SamplingParams,
     /// Tokens of this answer that were given out before, perhaps by another worker: it continues behind them.
@@ -76,6 +116,8 @@ pub struct Request {
 pub enum Finish {
     /// The model ended its turn.
     EndOfTurn,
+    /// One of the texts came before which it was to end.
+    StopText,
     /// `answer_tokens_max` or the context was reached.
     Length,
     /// Someone asked for it to stop.

@@ -3,6 +3,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::*;
+use crate::chat::{AnswerForm, Conversation};
 
 pub(super) fn model() -> &'static LoadedModel {
     static MODEL: OnceLock<LoadedModel> = OnceLock::new();
@@ -18,16 +19,22 @@ pub(super) fn engine(slots: u32) -> Engine<'static> {
 
 pub(super) const SYSTEM: &str = "You are Ezra, a helpful assistant.";
 
-pub(super) fn turns(texts: &[&str]) -> Vec<(Role, String)> {
-    let roles = [Role::User, Role::Assistant].into_iter().cycle();
-    roles.zip(texts.iter().map(|text| (*text).to_owned())).collect()
+pub(super) fn prompt(system: &str, said: &[&str]) -> Prompt {
+    Prompt::Chat(Conversation::of_texts(system, said.iter().copied()))
+}
+
+/// Gives a conversation other instructions.
+pub(super) fn instruct(request: &mut Request, system: String) {
+    if let Prompt::Chat(conversation) = &mut request.prompt {
+        conversation.system = system;
+    }
 }
 
 pub(super) fn request(id: u64, said: &[&str]) -> Request {
     Request {
         id,
-        system: SYSTEM.to_owned(),
-        turns: turns(said),
+        prompt: prompt(SYSTEM, said),
+        form: AnswerForm::default(),
         sampling: SamplingParams::GREEDY,
         resume: Vec::new(),
         answer_tokens_max: 64,
@@ -41,7 +48,9 @@ pub(super) fn run(engine: &mut Engine<'_>) -> Vec<(u64, String, Usage)> {
     while !engine.is_idle() {
         engine
             .step(&mut |event| match event {
-                EngineEvent::Token { id, text, .. } => texts.entry(id).or_default().push_str(&text),
+                EngineEvent::Token { id, chosen, .. } => {
+                    texts.entry(id).or_default().push_str(&chosen.words())
+                }
                 EngineEvent::Finished { id, usage, .. } => done.push((id, usage)),
                 EngineEvent::Prefill { .. } => {}
                 EngineEvent::Refused { .. } => panic!("{event:?}"),
@@ -65,7 +74,7 @@ fn piece(token: llama_cpp_2::token::LlamaToken) -> String {
 #[test]
 fn prompts_become_the_tokens_of_the_whole_text() {
     let said = ["what is my colour?", "Your colour is teal.", "it's  été 東京 😀\n\nand\tmore"];
-    let tokens = model().prompt(SYSTEM, &turns(&said));
+    let tokens = model().prompt(&prompt(SYSTEM, &said));
     let vocab = model().llama.vocab();
     let bytes: Vec<u8> = tokens.iter().flat_map(|token| vocab.token_to_piece(*token, true, None)).collect();
     let text = String::from_utf8(bytes).unwrap();
@@ -81,7 +90,7 @@ fn prompts_become_the_tokens_of_the_whole_text() {
 #[test]
 fn no_text_of_a_user_becomes_a_mark() {
     let marks = |said: &str| {
-        let tokens = model().prompt("", &turns(&[said]));
+        let tokens = model().prompt(&prompt("", &[said]));
         tokens
             .into_iter()
             .map(piece)
@@ -110,11 +119,15 @@ fn a_longer_conversation_begins_with_the_tokens_of_the_shorter() {
     ];
     for length in 1..said.len() {
         let (shorter, longer) = (
-            model().prompt(SYSTEM, &turns(&said[..length])),
-            model().prompt(SYSTEM, &turns(&said[..=length])),
+            model().prompt(&prompt(SYSTEM, &said[..length])),
+            model().prompt(&prompt(SYSTEM, &said[..=length])),
         );
-        let opening = model().prompt(SYSTEM, &[]).len()
-            - model().prompt(SYSTEM, &[]).iter().rposition(|token| piece(*token) == "<|turn>").unwrap();
+        let opening = model().prompt(&prompt(SYSTEM, &[])).len()
+            - model()
+                .prompt(&prompt(SYSTEM, &[]))
+                .iter()
+                .rposition(|token| piece(*token) == "<|turn>")
+                .unwrap();
         let common = &shorter[..shorter.len() - opening];
         assert_eq!(&longer[..common.len()], common);
     }
@@ -126,14 +139,14 @@ fn a_copied_beginning_answers_like_a_read_one() {
         "you are patient and kind and you know many things about rivers and stones and birds and rain. "
             .repeat(3);
     let mut asked = request(1, &["my colour is teal", "Noted, your colour is teal.", "what is my colour?"]);
-    asked.system = format!("{SYSTEM} {long}");
+    instruct(&mut asked, format!("{SYSTEM} {long}"));
     let mut alone = engine(1);
     start(&mut alone, &asked);
     let wanted = run(&mut alone).remove(0).1;
 
     let mut shared = engine(3);
     let mut first = request(9, &["hello"]);
-    first.system.clone_from(&asked.system);
+    instruct(&mut first, format!("{SYSTEM} {long}"));
     start(&mut shared, &first);
     let mut read = false; // in as many steps as the machine's pace asks for
     while !read {
@@ -157,7 +170,7 @@ fn instructions_that_come_together_are_read_once() {
     let asked = |id: u64| {
         let number = format!("my number is {id}");
         let mut asked = request(id, &[&number, "Noted.", "what is my number?"]);
-        asked.system = format!("{SYSTEM} {}", long.repeat(3));
+        instruct(&mut asked, format!("{SYSTEM} {}", long.repeat(3)));
         asked
     };
     let alone: Vec<String> = (1..=4)

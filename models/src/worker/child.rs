@@ -305,7 +305,7 @@ impl From<EngineEvent> for FromWorker {
     fn from(event: EngineEvent) -> Self {
         match event {
             EngineEvent::Prefill { id, done, total } => Self::Prefill { id, done, total },
-            EngineEvent::Token { id, token, text } => Self::Token { id, token, text },
+            EngineEvent::Token { id, token, chosen } => Self::Token { id, token, chosen },
             EngineEvent::Finished { id, reason, usage } => Self::Finished { id, reason, usage },
             EngineEvent::Refused { id, refusal } => Self::Refused { id, refusal },
         }

@@ -2,10 +2,10 @@
 use std::collections::HashMap;
 
 use super::frame::{FromWorker, Hello, Landlock};
-use super::{Event, Finish, Refusal, Request, Usage};
+use super::{AnswerPart, Chosen, Event, Finish, Refusal, Request, ToolCall, Usage};
 
-/// Longest text of one token, in bytes. The longest of the shipped models has fewer than 100.
-const TOKEN_BYTES_MAX: usize = 4 << 10;
+/// Longest text of one token, on the average of an answer, in bytes. The longest of the shipped models has fewer than 100.
+const TOKEN_BYTES_MAX: u64 = 4 << 10;
 /// Longest reason, in bytes, that is passed on: the rest would only fill logs.
 const DETAIL_BYTES_MAX: usize = 2 << 10;
 /// Longest name of another build, in bytes, that is passed on: ours has about 20.
@@ -67,6 +67,8 @@ struct Running {
     /// It fell back behind what it had read: once is possible, when llama.cpp does not take over what a neighbour read.
     fell_back: bool,
     told: u32,
+    /// What all its tokens said so far.
+    bytes_told: u64,
 }
 
 impl Running {
@@ -83,10 +85,16 @@ impl Running {
         Ok(())
     }
 
-    fn token(&mut self, token: i32, text: &str) -> Result<(), Breach> {
+    fn token(&mut self, token: i32, chosen: &Chosen) -> Result<(), Breach> {
         let nonsense = |kept, detail| sensible(kept, "token", detail);
         nonsense(token >= 0, "a negative token")?;
-        nonsense(text.len() <= TOKEN_BYTES_MAX, "more text than a token has")?;
+        self.bytes_told = self.bytes_told.saturating_add(bytes_of(chosen));
+        // A call is told as a whole, with its last token.
+        let tokens = self.resumed + u64::from(self.told) + 1;
+        nonsense(
+            self.bytes_told <= TOKEN_BYTES_MAX.saturating_mul(tokens),
+            "more text than its tokens have",
+        )?;
         nonsense(self.answer_tokens_left > 0, "more tokens than were asked for")?;
         let whole = self.read.filter(|(done, total)| done == total);
         nonsense(whole.is_some(), "it comes before the prompt was read")?;
@@ -140,6 +148,7 @@ impl Conduct {
                 read: None,
                 fell_back: false,
                 told: 0,
+                bytes_told: 0,
             };
             self.running.insert(request.id, running);
         }
@@ -161,9 +170,9 @@ impl Conduct {
                 self.running("prefill", id)?.prefill(done, total)?;
                 Ok(Accepted::Event(Event::Prefill { id, done, total }))
             }
-            FromWorker::Token { id, token, text } => {
-                self.running("token", id)?.token(token, &text)?;
-                Ok(Accepted::Event(Event::Token { id, token, text }))
+            FromWorker::Token { id, token, chosen } => {
+                self.running("token", id)?.token(token, &chosen)?;
+                Ok(Accepted::Event(Event::Token { id, token, chosen }))
             }
             FromWorker::Finished { id, reason, usage } => self.finished(id, reason, usage),
             FromWorker::Refused { id, refusal } => {
@@ -227,6 +236,18 @@ impl Conduct {
         self.require(Phase::Ready, message)?;
         self.running.get_mut(&id).ok_or(Breach::UnknownRequest { message, id })
     }
+}
+
+/// How much of an event a peer's memory must hold.
+fn bytes_of(chosen: &Chosen) -> u64 {
+    let parts = chosen.parts.iter().map(|part| match part {
+        AnswerPart::Text(text) | AnswerPart::Thought(text) => text.len(),
+        AnswerPart::Call(ToolCall { id, name, arguments }) => id.len() + name.len() + arguments.len(),
+        AnswerPart::BadCall { written, fault } => written.len() + fault.len(),
+    });
+    let logprobs = chosen.logprobs.iter().flat_map(|(own, others)| std::iter::once(own).chain(others));
+    let bytes = parts.sum::<usize>() + logprobs.map(|logprob| logprob.bytes.len()).sum::<usize>();
+    bytes as u64
 }
 
 fn sensible(kept: bool, message: &'static str, detail: &'static str) -> Result<(), Breach> {

@@ -1,6 +1,7 @@
 //! What is accepted of a worker, and what is not.
 use super::*;
-use crate::engine::SamplingParams;
+use crate::chat::AnswerForm;
+use crate::engine::{Prompt, SamplingParams};
 
 fn ready() -> Conduct {
     let mut conduct = Conduct::new(2, 512);
@@ -13,8 +14,8 @@ fn ready() -> Conduct {
 fn request(id: u64, answer_tokens_max: u32) -> Request {
     Request {
         id,
-        system: String::new(),
-        turns: Vec::new(),
+        prompt: Prompt::Text(String::new()),
+        form: AnswerForm::default(),
         sampling: SamplingParams::GREEDY,
         resume: Vec::new(),
         answer_tokens_max,
@@ -30,12 +31,16 @@ fn answering(request: &Request) -> Conduct {
     conduct
 }
 
+fn said(text: String) -> Chosen {
+    Chosen { parts: vec![AnswerPart::Text(text)], logprobs: None }
+}
+
 fn prefill(id: u64, done: u32, total: u32) -> FromWorker {
     FromWorker::Prefill { id, done, total }
 }
 
 fn token(id: u64) -> FromWorker {
-    FromWorker::Token { id, token: 1, text: String::new() }
+    FromWorker::Token { id, token: 1, chosen: Chosen::default() }
 }
 
 fn finished(id: u64, prompt_tokens: u32, cached_tokens: u32, answer_tokens: u32) -> FromWorker {
@@ -161,8 +166,8 @@ fn an_answer_keeps_its_bounds() {
         full.judge(token(1)).unwrap();
     }
     check(full, token(1), "its token makes no sense: more tokens than the context holds");
-    let long = FromWorker::Token { id: 1, token: 1, text: "x".repeat(TOKEN_BYTES_MAX + 1) };
-    check(answering(&request(1, 9)), long, "its token makes no sense: more text than a token has");
+    let long = FromWorker::Token { id: 1, token: 1, chosen: said("x".repeat(TOKEN_BYTES_MAX as usize + 1)) };
+    check(answering(&request(1, 9)), long, "its token makes no sense: more text than its tokens have");
     for (prompt, cached, answer, wanted) in [
         (3, 4, 0, "more cached than the prompt has"),
         (3, 0, 1, "a longer answer than was told"),

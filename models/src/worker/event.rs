@@ -1,5 +1,5 @@
 //! What the daemon hears of a worker.
-use super::{Finish, Refusal, Usage};
+use super::{Chosen, Finish, Refusal, Usage};
 
 /// What a worker says. Events of one worker come in order, from one thread; [`Event::Exited`] always comes, last.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,8 +31,8 @@ pub enum Event {
         id: u64,
         /// The token, needed to resume elsewhere.
         token: i32,
-        /// What may now be shown: complete characters without the format's own marks. Often empty.
-        text: String,
+        /// What became of it.
+        chosen: Chosen,
     },
     /// An answer ended.
     Finished {

@@ -10,12 +10,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::ChatFamily;
-use crate::engine::{Finish, Refusal, Request, Usage};
+use crate::engine::{Chosen, Finish, Refusal, Request, Usage};
 
 /// Longest frame. A prompt of a long context is about 1 MiB of text.
 pub(super) const FRAME_BYTES_MAX: usize = 8 << 20;
 /// Raised with every change of the messages.
-pub(super) const PROTOCOL: u32 = 2;
+pub(super) const PROTOCOL: u32 = 3;
 /// Both ends must be of the same build.
 pub(super) const BUILD: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
 
@@ -53,7 +53,7 @@ pub(super) enum ToWorker {
     /// Second.
     Load(LoadOrder),
     /// Then any number of these.
-    Generate(Request),
+    Generate(Box<Request>),
     /// End this answer.
     Cancel { id: u64 },
 }
@@ -89,7 +89,7 @@ pub(super) enum FromWorker {
     Token {
         id: u64,
         token: i32,
-        text: String,
+        chosen: Chosen,
     },
     Finished {
         id: u64,
@@ -172,6 +172,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::chat::AnswerPart;
 
     /// Yields its bytes, and remembers how many were asked for at once.
     struct Source<'b> {
@@ -186,11 +187,15 @@ mod tests {
         }
     }
 
+    fn said(text: &str) -> Chosen {
+        Chosen { parts: vec![AnswerPart::Text(text.to_owned())], logprobs: None }
+    }
+
     fn samples() -> Vec<FromWorker> {
         vec![
             FromWorker::Hello(Hello::own(), Landlock::Full),
             FromWorker::Loading { percent: 100 },
-            FromWorker::Token { id: 7, token: 9, text: "é".repeat(50) },
+            FromWorker::Token { id: 7, token: 9, chosen: said(&"é".repeat(50)) },
             FromWorker::Finished { id: 7, reason: Finish::Length, usage: Usage::default() },
             FromWorker::Refused { id: 8, refusal: Refusal::PromptTooLong { tokens: 9, tokens_max: 8 } },
             FromWorker::Failed { detail: "x".to_owned(), unusable: true },

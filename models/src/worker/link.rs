@@ -112,7 +112,7 @@ impl Worker {
             tracing::error!(pid = self.link.pid, "request {id} runs already");
             return false;
         }
-        let Err(unsent) = self.link.send(&ToWorker::Generate(request)) else { return true };
+        let Err(unsent) = self.link.send(&ToWorker::Generate(Box::new(request))) else { return true };
         self.link.conduct().forget(id);
         match unsent {
             Unsent::TooLong(detail) => {

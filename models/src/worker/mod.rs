@@ -25,8 +25,10 @@ pub use link::Worker;
 pub use probe::{SandboxAttempt, SandboxProbe, run_sandbox_probe};
 pub use spawner::Spawner;
 
-pub use crate::chat::{ChatFamily, Role};
-pub use crate::engine::{Finish, Refusal, Request, SamplingParams, Usage};
+pub use crate::chat::{
+    AnswerForm, AnswerPart, CallRule, ChatFamily, Content, Conversation, Role, Shape, Tool, ToolCall, Turn,
+};
+pub use crate::engine::{Chosen, Finish, Prompt, Refusal, Request, SamplingParams, TokenLogprob, Usage};
 
 /// What to run.
 #[derive(Debug, Clone)]

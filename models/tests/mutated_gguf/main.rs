@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use archond_models::catalogue::{Catalogue, Family};
 use archond_models::library::{Library, LibraryError, Placement};
 use archond_models::worker::{
-    ChatFamily, Event, Request, Role, SamplingParams, Spawner, Worker, WorkerSpec, run_worker,
+    AnswerForm, ChatFamily, Conversation, Event, Prompt, Request, SamplingParams, Spawner, Worker,
+    WorkerSpec, run_worker,
 };
 use libtest_mimic::{Arguments, Trial, run};
 use tempfile::TempDir;
@@ -200,8 +201,8 @@ fn ending(detail: &str, unusable: bool, ready: bool) -> String {
 fn request() -> Request {
     Request {
         id: 1,
-        system: "You are Ezra.".to_owned(),
-        turns: vec![(Role::User, "hello".to_owned())],
+        prompt: Prompt::Chat(Conversation::of_texts("You are Ezra.", ["hello"])),
+        form: AnswerForm::default(),
         sampling: SamplingParams::GREEDY,
         resume: Vec::new(),
         answer_tokens_max: 8,

@@ -1,7 +1,7 @@
 //! What a worker answers.
 use std::collections::HashMap;
 
-use archond_models::worker::{Event, Finish, Refusal, SamplingParams, WorkerSpec};
+use archond_models::worker::{Conversation, Event, Finish, Prompt, Refusal, SamplingParams, WorkerSpec};
 
 use crate::rig::{Answer, Rig, endless, request, spec};
 
@@ -220,7 +220,7 @@ pub(crate) fn nonsense_is_refused() {
     let huge = "x".repeat(9 << 20);
     assert!(refused(request(5, &[&huge])).contains("longer than"), "too long for a frame");
     let mut empty = request(6, &[]);
-    empty.system.clear();
+    empty.prompt = Prompt::Chat(Conversation::default());
     assert!(rig.ask(empty).finish.is_some(), "an empty conversation is strange, but no error");
 }
 

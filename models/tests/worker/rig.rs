@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use archond_models::worker::{
-    ChatFamily, Event, Finish, Request, Role, SamplingParams, Spawner, Usage, Worker, WorkerError, WorkerSpec,
+    AnswerForm, ChatFamily, Conversation, Event, Finish, Prompt, Request, SamplingParams, Spawner, Usage,
+    Worker, WorkerError, WorkerSpec,
 };
 
 /// Longer than anything here takes, on a crowded machine too. Only a fault waits this long.
@@ -123,9 +124,9 @@ impl Answer {
     pub(crate) fn take(&mut self, event: Event) -> bool {
         match event {
             Event::Prefill { done, total, .. } => self.prefill.push((done, total)),
-            Event::Token { token, text, .. } => {
+            Event::Token { token, chosen, .. } => {
                 self.tokens.push(token);
-                self.text.push_str(&text);
+                self.text.push_str(&chosen.words());
             }
             Event::Finished { reason, usage, .. } => {
                 (self.finish, self.usage) = (Some(reason), usage);
@@ -139,11 +140,13 @@ impl Answer {
 
 /// A request for the tiny model, greedy; the turns are the user's and the model's by turns.
 pub(crate) fn request(id: u64, turns: &[&str]) -> Request {
-    let roles = [Role::User, Role::Assistant].into_iter().cycle();
     Request {
         id,
-        system: "You are Ezra, a helpful assistant.".to_owned(),
-        turns: roles.zip(turns).map(|(role, text)| (role, (*text).to_owned())).collect(),
+        prompt: Prompt::Chat(Conversation::of_texts(
+            "You are Ezra, a helpful assistant.",
+            turns.iter().copied(),
+        )),
+        form: AnswerForm::default(),
         sampling: SamplingParams::GREEDY,
         resume: Vec::new(),
         answer_tokens_max: 128,

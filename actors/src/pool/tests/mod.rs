@@ -12,7 +12,8 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::domain::{
-    ChatRole, ChatTurn, FinishReason, GenerationId, ModelId, ModelStatus, Priority, Prompt, Sampling,
+    ChatRole, ChatTurn, Conversation, FinishReason, GenerationId, ModelId, ModelStatus, Priority, Prompt,
+    Sampling,
 };
 use crate::insight::Roster;
 use crate::ports::{Engine, EngineError, Sink, WorkerEvent, WorkerLink};
@@ -72,13 +73,18 @@ fn small() -> ModelId {
 }
 
 fn order(archon: &str, text: &str) -> GenerationOrder {
-    let turns = vec![ChatTurn { role: ChatRole::User, text: text.into() }];
+    let turns = vec![ChatTurn::text(ChatRole::User, text)];
     GenerationOrder {
         archon: archon.parse().unwrap(),
         session: format!("{archon}/cli/uid0/main").parse().unwrap(),
         priority: Priority::Direct,
         models: vec![large()],
-        prompt: Arc::new(Prompt { system: "be kind".into(), turns }),
+        prompt: Arc::new(Prompt::Chat(Conversation {
+            system: "be kind".into(),
+            turns,
+            ..Conversation::default()
+        })),
+        form: Arc::default(),
         sampling: Sampling {
             temperature: 0.0,
             top_k: 0,
@@ -130,7 +136,7 @@ impl Reading {
     async fn end(mut self) -> Answer {
         while self.next().await.is_some() {}
         let text = |event: &GenerationEvent| match event {
-            GenerationEvent::Text { text } => Some(text.clone()),
+            GenerationEvent::Token { chosen } => Some(chosen.words()),
             _ => None,
         };
         let is_end = |event: &GenerationEvent| {
@@ -172,7 +178,7 @@ impl Answer {
 }
 
 fn is_text(event: &GenerationEvent) -> bool {
-    matches!(event, GenerationEvent::Text { .. })
+    matches!(event, GenerationEvent::Token { .. })
 }
 
 fn queued_at(position: u32) -> impl Fn(&GenerationEvent) -> bool {

@@ -38,7 +38,7 @@ async fn by_priority_then_in_turns_then_first_come_first_served() {
         reading.end().await;
     }
     let served: Vec<String> =
-        engine.requests().iter().skip(1).map(|request| request.prompt.turns[0].text.to_string()).collect();
+        engine.requests().iter().skip(1).map(|request| request.prompt.turns()[0].words()).collect();
     assert_eq!(served, ["one", "four", "two", "three", "hook", "tick", "tidy"]);
 }
 

@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use archond_actors::domain::{
-    ChatRole, FinishReason, GenerationId, GenerationRequest, ModelId, Refusal, Token, Usage,
-};
+use archond_actors::domain::{GenerationId, GenerationRequest, ModelId};
 use archond_actors::ports::{Engine, EngineError, Sink, WorkerEvent, WorkerLink};
 use archond_models::catalogue::{Family, Model};
 use archond_models::library::Library;
@@ -16,6 +14,8 @@ use crate::keepsakes::Keepsakes;
 use crate::models_on_disk::ModelsOnDisk;
 use crate::settings::Amount;
 use crate::worker_fit::Need;
+
+mod translate;
 
 /// Runs models in worker processes of this program.
 pub struct LlamaEngine {
@@ -119,7 +119,7 @@ struct LlamaLink(Worker);
 
 impl WorkerLink for LlamaLink {
     fn generate(&self, request: GenerationRequest) -> bool {
-        self.0.send(worker_request(&request))
+        self.0.send(translate::request(&request))
     }
 
     fn cancel(&self, id: GenerationId) {
@@ -160,7 +160,7 @@ impl Engine for LlamaEngine {
             tokio::task::spawn_blocking(move || Self::plan(&models, &keepsakes, program, limits, &id));
         let spec = planned.await.map_err(|error| failed(error.to_string()))??;
         let name = model.clone();
-        let sink = Arc::new(move |event| events(pool_event(event, &name)));
+        let sink = Arc::new(move |event| events(translate::event(event, &name)));
         match self.spawner.launch(spec, sink).await {
             Ok(worker) => Ok(Arc::new(LlamaLink(worker))),
             Err(error) => Err(failed(error.to_string())),
@@ -172,77 +172,5 @@ fn family(family: Family) -> worker::ChatFamily {
     match family {
         Family::Gemma4 => worker::ChatFamily::Gemma4,
         Family::ChatMl => worker::ChatFamily::ChatMl,
-    }
-}
-
-fn worker_request(request: &GenerationRequest) -> worker::Request {
-    let role = |role: ChatRole| match role {
-        ChatRole::User => worker::Role::User,
-        ChatRole::Assistant => worker::Role::Assistant,
-    };
-    let sampling = request.sampling;
-    worker::Request {
-        id: request.id.0,
-        system: request.prompt.system.to_string(),
-        turns: request.prompt.turns.iter().map(|turn| (role(turn.role), turn.text.to_string())).collect(),
-        sampling: worker::SamplingParams {
-            temperature: sampling.temperature,
-            top_k: sampling.top_k,
-            top_p: sampling.top_p,
-            min_p: sampling.min_p,
-            repeat_penalty: sampling.repeat_penalty,
-            presence_penalty: sampling.presence_penalty,
-            frequency_penalty: sampling.frequency_penalty,
-            seed: sampling.seed,
-        },
-        resume: request.resume.iter().map(|token| token.0).collect(),
-        answer_tokens_max: request.answer_tokens_max,
-        context_tokens_max: request.context_tokens_max,
-    }
-}
-
-fn pool_event(event: worker::Event, model: &ModelId) -> WorkerEvent {
-    let id = GenerationId;
-    match event {
-        worker::Event::Loading { percent } => WorkerEvent::Loading { percent },
-        worker::Event::Ready { slots, context_tokens } => WorkerEvent::Ready { slots, context_tokens },
-        worker::Event::Prefill { id: request, done, total } => {
-            WorkerEvent::Prefill { id: id(request), done, total }
-        }
-        worker::Event::Token { id: request, token, text } => {
-            WorkerEvent::Token { id: id(request), token: Token(token), text }
-        }
-        worker::Event::Finished { id: request, reason, usage } => WorkerEvent::Finished {
-            id: id(request),
-            reason: match reason {
-                worker::Finish::EndOfTurn => FinishReason::EndOfTurn,
-                worker::Finish::Length => FinishReason::Length,
-                worker::Finish::Cancelled => FinishReason::Cancelled,
-            },
-            usage: Usage {
-                prompt_tokens: usage.prompt_tokens,
-                cached_tokens: usage.cached_tokens,
-                answer_tokens: usage.answer_tokens,
-                prefill_ms: usage.prefill_ms,
-                decode_ms: usage.decode_ms,
-            },
-        },
-        worker::Event::Refused { id: request, refusal } => WorkerEvent::Refused {
-            id: id(request),
-            refusal: match refusal {
-                worker::Refusal::PromptTooLong { tokens, tokens_max } => {
-                    Refusal::PromptTooLong { tokens, tokens_max }
-                }
-                worker::Refusal::NoFreeSlot => Refusal::NoFreeSlot,
-                worker::Refusal::Engine { detail } => Refusal::Engine { detail },
-            },
-        },
-        worker::Event::Exited { detail, unusable } => WorkerEvent::Exited {
-            error: if unusable {
-                EngineError::Unusable { model: model.clone(), detail }
-            } else {
-                EngineError::Exited { model: model.clone(), detail }
-            },
-        },
     }
 }

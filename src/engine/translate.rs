@@ -1,0 +1,169 @@
+//! Each type of the pool's engine port as the workers know it, and back. Nothing is decided here.
+use archond_actors::domain::{
+    AnswerForm, AnswerPart, CallRule, ChatRole, ChatTurn, Chosen, Content, Conversation, FinishReason,
+    GenerationId, GenerationRequest, ModelId, Prompt, Refusal, Shape, Token, TokenLogprob, Tool, ToolCall,
+    Usage,
+};
+use archond_actors::ports::{EngineError, WorkerEvent};
+use archond_models::worker;
+
+/// An order of the pool, for a worker.
+pub(super) fn request(request: &GenerationRequest) -> worker::Request {
+    let sampling = request.sampling;
+    worker::Request {
+        id: request.id.0,
+        prompt: prompt(&request.prompt),
+        form: form(&request.form),
+        sampling: worker::SamplingParams {
+            temperature: sampling.temperature,
+            top_k: sampling.top_k,
+            top_p: sampling.top_p,
+            min_p: sampling.min_p,
+            repeat_penalty: sampling.repeat_penalty,
+            presence_penalty: sampling.presence_penalty,
+            frequency_penalty: sampling.frequency_penalty,
+            seed: sampling.seed,
+        },
+        resume: request.resume.iter().map(|token| token.0).collect(),
+        answer_tokens_max: request.answer_tokens_max,
+        context_tokens_max: request.context_tokens_max,
+    }
+}
+
+/// What a worker said, for the pool.
+pub(super) fn event(event: worker::Event, model: &ModelId) -> WorkerEvent {
+    let id = GenerationId;
+    match event {
+        worker::Event::Loading { percent } => WorkerEvent::Loading { percent },
+        worker::Event::Ready { slots, context_tokens } => WorkerEvent::Ready { slots, context_tokens },
+        worker::Event::Prefill { id: request, done, total } => {
+            WorkerEvent::Prefill { id: id(request), done, total }
+        }
+        worker::Event::Token { id: request, token, chosen } => {
+            WorkerEvent::Token { id: id(request), token: Token(token), chosen: self::chosen(chosen) }
+        }
+        worker::Event::Finished { id: request, reason, usage } => WorkerEvent::Finished {
+            id: id(request),
+            reason: match reason {
+                worker::Finish::EndOfTurn => FinishReason::EndOfTurn,
+                worker::Finish::StopText => FinishReason::StopText,
+                worker::Finish::Length => FinishReason::Length,
+                worker::Finish::Cancelled => FinishReason::Cancelled,
+            },
+            usage: Usage {
+                prompt_tokens: usage.prompt_tokens,
+                cached_tokens: usage.cached_tokens,
+                answer_tokens: usage.answer_tokens,
+                prefill_ms: usage.prefill_ms,
+                decode_ms: usage.decode_ms,
+            },
+        },
+        worker::Event::Refused { id: request, refusal } => WorkerEvent::Refused {
+            id: id(request),
+            refusal: match refusal {
+                worker::Refusal::PromptTooLong { tokens, tokens_max } => {
+                    Refusal::PromptTooLong { tokens, tokens_max }
+                }
+                worker::Refusal::NoFreeSlot => Refusal::NoFreeSlot,
+                worker::Refusal::Engine { detail } => Refusal::Engine { detail },
+            },
+        },
+        worker::Event::Exited { detail, unusable } => WorkerEvent::Exited {
+            error: if unusable {
+                EngineError::Unusable { model: model.clone(), detail }
+            } else {
+                EngineError::Exited { model: model.clone(), detail }
+            },
+        },
+    }
+}
+
+fn prompt(prompt: &Prompt) -> worker::Prompt {
+    match prompt {
+        Prompt::Chat(conversation) => worker::Prompt::Chat(self::conversation(conversation)),
+        Prompt::Text(text) => worker::Prompt::Text(text.to_string()),
+    }
+}
+
+fn conversation(conversation: &Conversation) -> worker::Conversation {
+    let tool = |tool: &Tool| worker::Tool {
+        name: tool.name.clone(),
+        description: tool.description.clone(),
+        parameters: tool.parameters.clone(),
+    };
+    worker::Conversation {
+        system: conversation.system.to_string(),
+        turns: conversation.turns.iter().map(turn).collect(),
+        tools: conversation.tools.iter().map(tool).collect(),
+        thinking: conversation.thinking,
+    }
+}
+
+fn turn(turn: &ChatTurn) -> worker::Turn {
+    let call = |call: &ToolCall| worker::ToolCall {
+        id: call.id.clone(),
+        name: call.name.clone(),
+        arguments: call.arguments.clone(),
+    };
+    let content = |content: &Content| match content {
+        Content::Text(text) => worker::Content::Text(text.to_string()),
+        Content::Image(bytes) => worker::Content::Image(bytes.to_vec()),
+        Content::Audio(bytes) => worker::Content::Audio(bytes.to_vec()),
+    };
+    worker::Turn {
+        role: match turn.role {
+            ChatRole::System => worker::Role::System,
+            ChatRole::User => worker::Role::User,
+            ChatRole::Assistant => worker::Role::Assistant,
+            ChatRole::Tool => worker::Role::Tool,
+        },
+        content: turn.content.iter().map(content).collect(),
+        thought: turn.thought.to_string(),
+        calls: turn.calls.iter().map(call).collect(),
+        answers: turn.answers.to_string(),
+    }
+}
+
+fn form(form: &AnswerForm) -> worker::AnswerForm {
+    worker::AnswerForm {
+        calls: match &form.calls {
+            CallRule::Free => worker::CallRule::Free,
+            CallRule::Never => worker::CallRule::Never,
+            CallRule::Required => worker::CallRule::Required,
+            CallRule::Named(name) => worker::CallRule::Named(name.clone()),
+        },
+        parallel_calls: form.parallel_calls,
+        shape: match &form.shape {
+            Shape::Free => worker::Shape::Free,
+            Shape::JsonObject => worker::Shape::JsonObject,
+            Shape::JsonSchema(schema) => worker::Shape::JsonSchema(schema.clone()),
+            Shape::Grammar(grammar) => worker::Shape::Grammar(grammar.clone()),
+        },
+        stop: form.stop.clone(),
+        logprobs: form.logprobs,
+        ignores_end: form.ignores_end,
+        bias: form.bias.iter().map(|(token, bias)| (token.0, *bias)).collect(),
+    }
+}
+
+fn chosen(chosen: worker::Chosen) -> Chosen {
+    let part = |part| match part {
+        worker::AnswerPart::Text(text) => AnswerPart::Text(text),
+        worker::AnswerPart::Thought(text) => AnswerPart::Thought(text),
+        worker::AnswerPart::Call(worker::ToolCall { id, name, arguments }) => {
+            AnswerPart::Call(ToolCall { id, name, arguments })
+        }
+        worker::AnswerPart::BadCall { written, fault } => AnswerPart::BadCall { written, fault },
+    };
+    let logprob = |logprob: worker::TokenLogprob| TokenLogprob {
+        token: Token(logprob.token),
+        bytes: logprob.bytes,
+        logprob: logprob.logprob,
+    };
+    Chosen {
+        parts: chosen.parts.into_iter().map(part).collect(),
+        logprobs: chosen
+            .logprobs
+            .map(|(own, others)| (logprob(own), others.into_iter().map(logprob).collect())),
+    }
+}
