@@ -2,4 +2,4 @@
 #[path = "../../models/src/engine/request.rs"]
 mod request;
 
-pub use request::{Finish, Refusal, Request, Role, SamplingParams, Usage};
+pub use request::{Chosen, Finish, Prompt, Refusal, Request, SamplingParams, TokenLogprob, Usage};

@@ -10,8 +10,8 @@ mod frame;
 
 pub use event::Event;
 
-use crate::chat::AnswerForm;
-use crate::engine::{Finish, Prompt, Refusal, Request, SamplingParams, Usage};
+use crate::chat::{AnswerForm, AnswerPart, ToolCall};
+use crate::engine::{Chosen, Finish, Prompt, Refusal, Request, SamplingParams, Usage};
 use conduct::{Accepted, Conduct};
 use frame::{FrameError, FromWorker, Hello, Landlock, ToWorker};
 
