@@ -21,6 +21,7 @@ use crate::engine::{LlamaEngine, WorkerLimits};
 use crate::logging::{self, LogLevels, LoggingError};
 use crate::models_on_disk::{self, ModelsError, ModelsOnDisk};
 use crate::settings::{self, Amount, PathsError, Settings, SettingsFaults, Sources};
+use crate::shelves::Shelves;
 use crate::store::{OpenError, RedbStore};
 
 /// Threads of the runtime: the daemon waits most of the time; computing is the workers' affair.
@@ -222,6 +223,13 @@ async fn start_house(
         program: PathBuf::from("/proc/self/exe"),
         limits: worker_limits(settings),
         keepsakes: Arc::default(),
+        shelves: Shelves::new(
+            settings.house.data_dir.join("contexts"),
+            match settings.house.worker.disk_max {
+                Amount::Fixed(bytes) => Amount::Fixed(bytes.0),
+                Amount::Auto => Amount::Auto,
+            },
+        ),
     };
     let pool = PoolSettings { queue_len_max: settings.house.queue_len_max, ..PoolSettings::default() };
     House::start(HouseArgs {

@@ -11,5 +11,6 @@ pub mod keepsakes;
 pub mod logging;
 pub mod models_on_disk;
 pub mod settings;
+pub mod shelves;
 pub mod store;
 pub mod worker_fit;

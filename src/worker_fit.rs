@@ -74,18 +74,17 @@ mod tests {
         check("smollm2-135m-instruct", 8192, 2, 8);
         check("gemma-4-e2b", 8192, 4, 0);
         check("gemma-4-e2b", 8192, 8, 8);
-        check("gemma-4-e4b", 8192, 8, 1);
-        check("gemma-4-e4b", 8192, 10, 5);
+        check("gemma-4-e4b", 8192, 8, 5);
+        check("gemma-4-e4b", 8192, 10, 8);
         check("gemma-4-e4b", 8192, 16, 8);
         check("gemma-4-26b-a4b", 8192, 16, 0);
-        check("gemma-4-26b-a4b", 8192, 24, 1);
-        check("gemma-4-26b-a4b", 4096, 24, 3);
-        check("gemma-4-26b-a4b", 8192, 32, 5);
+        check("gemma-4-26b-a4b", 8192, 24, 6);
+        check("gemma-4-26b-a4b", 4096, 24, 8);
+        check("gemma-4-26b-a4b", 8192, 32, 8);
         check("gemma-4-26b-a4b", 8192, 64, 8);
         check("gemma-4-31b", 8192, 24, 0);
-        check("gemma-4-31b", 8192, 32, 1);
-        check("gemma-4-31b", 8192, 64, 4);
-        check("gemma-4-31b", 8192, 96, 8);
+        check("gemma-4-31b", 8192, 32, 4);
+        check("gemma-4-31b", 8192, 64, 8);
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn end(inbox: InboxId) -> Write {
         answer: text.clone(),
         stopped: false,
         model: ModelId::new(kit::TINY_ID).unwrap(),
-        usage: Usage { prompt_tokens: 40, cached_tokens: 0, answer_tokens: 60, prefill_ms: 1, decode_ms: 1 },
+        usage: Usage { prompt_tokens: 40, answer_tokens: 60, ..Usage::default() },
     };
     let answer = NewAnswer { kind: AnswerKind::Answer, text };
     Write::EndTurn(TurnEnd { inbox, turn: Some(turn), answer, ended_unix_ms: 1_700_000_001_000 })

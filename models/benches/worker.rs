@@ -85,6 +85,7 @@ fn launch(spawner: &Spawner) -> (Worker, Receiver<Event>) {
         threads: 1,
         memory_bytes_max: None,
         keepsake: None,
+        shelf: None,
     };
     let hear = move |event| drop(sender.lock().unwrap().send(event));
     let launched = spawner.launch(spec, Arc::new(hear));

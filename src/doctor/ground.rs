@@ -88,6 +88,7 @@ fn defaults(paths: &Paths) -> HouseSettings {
             slots: Amount::Auto,
             memory_max: Amount::Auto,
             keepsake_max: Amount::Auto,
+            disk_max: Amount::Auto,
         },
         queue_len_max: 0,
         autostart: Vec::new(),

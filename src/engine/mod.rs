@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use crate::keepsakes::Keepsakes;
 use crate::models_on_disk::ModelsOnDisk;
 use crate::settings::Amount;
+use crate::shelves::Shelves;
 use crate::worker_fit::Need;
 
 mod translate;
@@ -29,6 +30,8 @@ pub struct LlamaEngine {
     pub limits: WorkerLimits,
     /// What the workers leave to those after them.
     pub keepsakes: Arc<Keepsakes>,
+    /// Where contexts rest.
+    pub shelves: Shelves,
 }
 
 /// What a worker may use up.
@@ -51,6 +54,7 @@ impl LlamaEngine {
     fn plan(
         models: &ModelsOnDisk,
         keepsakes: &Keepsakes,
+        shelves: &Shelves,
         program: PathBuf,
         limits: WorkerLimits,
         model: &ModelId,
@@ -71,6 +75,7 @@ impl LlamaEngine {
             threads: limits.threads,
             memory_bytes_max: limits.memory_bytes_max,
             keepsake,
+            shelf: shelves.of(model),
         })
     }
 }
@@ -155,9 +160,11 @@ impl Engine for LlamaEngine {
     ) -> Result<Arc<dyn WorkerLink>, EngineError> {
         let failed = |detail: String| EngineError::Process { model: model.clone(), detail };
         let (models, keepsakes) = (self.models.clone(), Arc::clone(&self.keepsakes));
+        let shelves = self.shelves.clone();
         let (program, limits, id) = (self.program.clone(), self.limits, model.clone());
-        let planned =
-            tokio::task::spawn_blocking(move || Self::plan(&models, &keepsakes, program, limits, &id));
+        let planned = tokio::task::spawn_blocking(move || {
+            Self::plan(&models, &keepsakes, &shelves, program, limits, &id)
+        });
         let spec = planned.await.map_err(|error| failed(error.to_string()))??;
         let name = model.clone();
         let sink = Arc::new(move |event| events(translate::event(event, &name)));

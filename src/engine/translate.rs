@@ -53,6 +53,7 @@ pub(super) fn event(event: worker::Event, model: &ModelId) -> WorkerEvent {
             usage: Usage {
                 prompt_tokens: usage.prompt_tokens,
                 cached_tokens: usage.cached_tokens,
+                restored_tokens: usage.restored_tokens,
                 answer_tokens: usage.answer_tokens,
                 prefill_ms: usage.prefill_ms,
                 decode_ms: usage.decode_ms,

@@ -53,6 +53,8 @@ pub struct WorkerSettings {
     pub memory_max: Amount<Bytes>,
     /// Memory in which the contexts of a worker outlive it, beside `memory_max`; 0 for none. `Auto` is by `memory_max`.
     pub keepsake_max: Amount<Bytes>,
+    /// Disk on which the contexts of all models rest that are in no worker's memory; 0 for none. `Auto` is by the disk's free room.
+    pub disk_max: Amount<Bytes>,
 }
 
 /// Reads the house's settings. `archons` are the Archons that there are profiles for.
@@ -117,6 +119,10 @@ fn read_worker(mut group: Group<'_>) -> WorkerSettings {
         keepsake_max: group.value("keepsake_max", Amount::Auto, |keepsake| match keepsake {
             Amount::Auto => Ok(()),
             Amount::Fixed(keepsake) => within(Bytes(0)..=Bytes(1 << 50), "")(keepsake),
+        }),
+        disk_max: group.value("disk_max", Amount::Auto, |disk| match disk {
+            Amount::Auto => Ok(()),
+            Amount::Fixed(disk) => within(Bytes(0)..=Bytes(1 << 50), "")(disk),
         }),
     };
     group.finish();

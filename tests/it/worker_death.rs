@@ -125,7 +125,26 @@ fn what_a_killed_worker_had_read_is_not_read_again() {
     let (answer, found) = found_after_a_death(&house);
     assert!(found > 0);
     let forgetful = TestHouse::new();
-    let settings = "(worker: (keepsake_max: \"0 MiB\"))";
+    let settings = "(worker: (keepsake_max: \"0 MiB\", disk_max: \"0 MiB\"))";
     std::fs::write(forgetful.path().join("config/archond.ron"), settings).unwrap();
     assert_eq!(found_after_a_death(&forgetful), (answer, 0), "without, everything is");
+}
+
+#[test]
+fn a_restarted_house_does_not_read_its_instructions_again() {
+    let house = TestHouse::new();
+    let profile = house.path().join("config/archons/ezra.ron");
+    let persona = format!("a helpful assistant. {}", "You are patient and kind. ".repeat(20));
+    let text = std::fs::read_to_string(&profile).unwrap().replace("a helpful assistant.", &persona);
+    std::fs::write(&profile, text).unwrap();
+    let first = {
+        let _daemon = house.start(&["ezra"]);
+        house.client().chat("ezra", "1", "one", "hello").text
+    };
+    let _daemon = house.start(&["ezra"]);
+    let mut client = house.client();
+    assert_eq!(client.chat("ezra", "2", "two", "hello").text, first);
+    let status = client.status();
+    let model = status.models.iter().find(|model| model.model == TINY_ID).unwrap();
+    assert!(model.cached_tokens > 64, "{model:?}");
 }

@@ -303,8 +303,10 @@ pub enum Refusal {
 pub struct Usage {
     /// Length of the prompt.
     pub prompt_tokens: u32,
-    /// How many of them were still in the slot from before.
+    /// How many of them were not computed, because they were known from before.
     pub cached_tokens: u32,
+    /// How many of those came from the disk.
+    pub restored_tokens: u32,
     /// Length of the answer.
     pub answer_tokens: u32,
     /// Time from the start of reading to the first token, in milliseconds.

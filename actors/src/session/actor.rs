@@ -465,6 +465,7 @@ impl SessionState {
             ("context tokens", usage.context_tokens().into()),
             ("context tokens at most", self.args.spec.context.tokens_max.into()),
             ("prompt tokens cached", usage.cached_tokens.into()),
+            ("prompt tokens from disk", usage.restored_tokens.into()),
         ]);
         if let Some(model) = &self.last.model {
             facts.push(("model", model.to_string().into()));

@@ -11,7 +11,7 @@ mod model;
 
 pub use faults::{CatalogueError, Fault, UnknownModel};
 pub use model::{Artifact, Bytes, Drafter, Family, KvBytes, Model, Role, Source};
-pub(crate) use model::{is_id, is_sha256};
+pub(crate) use model::{READ_STEP_TOKENS, is_id, is_sha256};
 
 /// Largest catalogue file, in bytes: the shipped ones have 3 KiB, so more is a mistake (a GGUF in the wrong directory).
 const FILE_BYTES_MAX: u64 = 64 * 1024;

@@ -7,6 +7,8 @@ use super::Fault;
 
 /// The engine's context of one sequence is rounded up to a multiple of this, as llama.cpp wants it.
 const CONTEXT_STEP_TOKENS: u64 = 256;
+/// Most tokens that the engine reads in one step: sliding-window layers have cells for these beside the window.
+pub(crate) const READ_STEP_TOKENS: u64 = 512;
 
 /// One model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,18 +148,20 @@ pub struct Drafter {
 pub struct KvBytes {
     /// In the layers that see everything, for each token.
     pub full_bytes_per_token: u64,
-    /// In the sliding-window layers, for each cell. The engine has a cell for each token there, too.
+    /// In the sliding-window layers, for each cell. There are cells for the window and for what one step of the engine reads.
     pub window_bytes_per_cell: u64,
-    /// The sliding window's length; 0 when there is none. It bounds what a layer looks at, not what the engine keeps.
+    /// The sliding window's length; 0 when there is none.
     pub window_tokens: u64,
 }
 
 impl KvBytes {
-    /// Memory that the engine takes for one sequence of this length, all of it when the worker starts. Every layer has a cell
-    /// for every token, those with a sliding window too (`swa_full`): a conversation goes on without being read again.
+    /// Memory that the engine takes for one sequence of this length, all of it when the worker starts.
     pub fn sequence_bytes(&self, context_tokens: u64) -> u64 {
-        let cells = context_tokens.checked_next_multiple_of(CONTEXT_STEP_TOKENS).unwrap_or(u64::MAX);
-        self.full_bytes_per_token.saturating_add(self.window_bytes_per_cell).saturating_mul(cells)
+        let round = |cells: u64| cells.checked_next_multiple_of(CONTEXT_STEP_TOKENS).unwrap_or(u64::MAX);
+        let cells = round(context_tokens);
+        let window_cells = cells.min(round(self.window_tokens.saturating_add(READ_STEP_TOKENS)));
+        let full = self.full_bytes_per_token.saturating_mul(cells);
+        full.saturating_add(self.window_bytes_per_cell.saturating_mul(window_cells))
     }
 }
 

@@ -9,10 +9,11 @@ use llama_cpp_2::token::LlamaToken;
 
 use super::job::{Job, Slot, count};
 use super::keeping::Keeping;
-use super::model::LoadedModel;
+use super::model::{LoadedModel, PromptTokens};
 use super::pace::{Pace, STEP_TOKENS_MAX};
 use super::sampler::Chooser;
-use super::slots::{Choice, Neighbour, Reading, SlotState, choose, reading};
+use super::shelf::Shelf;
+use super::slots::{COPY_TOKENS_MIN, Choice, Neighbour, Reading, SlotState, choose, reading, usable};
 use super::{EngineError, EngineEvent, Finish, Refusal, Request};
 
 /// `LLAMA_MAX_SEQ` of llama.cpp: it ends the process on more.
@@ -40,6 +41,7 @@ pub struct Engine<'m> {
     pub(super) clock: u64,
     pace: Pace,
     pub(super) keeping: Option<Keeping>,
+    pub(super) shelf: Option<Shelf>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "measures computation; nothing waits for this time to pass")]
@@ -73,7 +75,7 @@ impl<'m> Engine<'m> {
             .with_n_threads(threads)
             .with_n_threads_batch(threads)
             .with_kv_unified(false)
-            .with_swa_full(true)
+            .with_swa_full(false)
             .with_no_perf(true);
         let context =
             model.llama.new_context(&model.backend, params).map_err(|error| no_room(&error.to_string()))?;
@@ -88,6 +90,7 @@ impl<'m> Engine<'m> {
             clock: 0,
             pace: Pace::new(0, std::time::Duration::from_secs(1)),
             keeping: None,
+            shelf: None,
         };
         engine.warm_up()?;
         Ok(engine)
@@ -139,7 +142,7 @@ impl<'m> Engine<'m> {
             return Err(refuse("a token to resume is not one of this model's"));
         }
         let began = now();
-        let mut tokens = self.model.prompt(&request.prompt);
+        let PromptTokens { mut tokens, instructions, lasting } = self.model.prompt(&request.prompt);
         let tokens_max = request.context_tokens_max.min(self.context_tokens);
         // Does not depend on what is resumed: what was begun once is not refused when it is to go on.
         let prompt_tokens_max =
@@ -153,12 +156,14 @@ impl<'m> Engine<'m> {
         let prompt_tokens = tokens.len();
         tokens.extend(&resumed);
         tokens.truncate(tokens_max as usize);
-        let states = self.slots.iter().map(|slot| SlotState {
+        let states = self.slots.iter().enumerate().map(|(index, slot)| SlotState {
             held: slot.tokens.get(..slot.held).unwrap_or_default(),
+            oldest: self.oldest(index),
             idle: slot.job.is_none(),
             last_used: slot.last_used,
         });
-        let choice = choose(&tokens, &states.collect::<Vec<_>>()).ok_or(Refusal::NoFreeSlot)?;
+        let choice = choose(&tokens, &states.collect::<Vec<_>>(), self.model.window_tokens());
+        let choice = choice.ok_or(Refusal::NoFreeSlot)?;
         self.clock += 1;
         let mut job = Job {
             id: request.id,
@@ -168,6 +173,9 @@ impl<'m> Engine<'m> {
             answer_tokens_max: request.answer_tokens_max as usize,
             prompt_tokens,
             cached_tokens: 0,
+            restored_tokens: 0,
+            instructions: None,
+            checkpoint: None,
             has_taken: false,
             speaks_again: false,
             arrived: self.clock,
@@ -178,14 +186,49 @@ impl<'m> Engine<'m> {
         if job.is_full(tokens.len()) {
             return Ok(job.finished(Finish::Length, tokens.len(), now()));
         }
-        let held = self.prepare(choice);
-        job.cached_tokens = held.min(prompt_tokens);
-        job.speaks_again = held >= prompt_tokens && tokens.len() - held <= SPOKEN_AGAIN_MAX;
+        Ok(self.settle(choice, job, PromptTokens { tokens, instructions, lasting }))
+    }
+
+    /// Puts a request into its slot, behind as much of its prompt as is known.
+    fn settle(&mut self, choice: Choice, mut job: Job, prompt: PromptTokens) -> EngineEvent {
+        let PromptTokens { tokens, instructions, lasting } = prompt;
+        let found = self.on_shelf(&tokens, choice.keep);
+        let goes_on = found.is_none() && choice.copy_from.is_none() && choice.keep > 0;
+        // It is another's conversation if much of what would last of it is lost.
+        let is_own = |slot: &&Slot| choice.keep + COPY_TOKENS_MIN >= slot.lasting.min(slot.held);
+        let own = self.slots.get(choice.slot).filter(|_| goes_on).filter(is_own);
+        let mut shelved = own.and_then(|slot| slot.shelved);
+        if own.is_none() {
+            self.shelve(choice.slot);
+        }
+        let held = match found {
+            None => self.prepare(choice),
+            Some(found) => {
+                shelved = self.fetch(choice.slot, found).filter(|_| found.is_of_one(instructions));
+                self.prepare(Choice { slot: choice.slot, copy_from: None, keep: found.keep })
+            }
+        };
+        job.cached_tokens = held.min(job.prompt_tokens);
+        job.restored_tokens = if found.is_some() { job.cached_tokens } else { 0 };
+        job.speaks_again = held >= job.prompt_tokens && tokens.len() - held <= SPOKEN_AGAIN_MAX;
+        let is_new = held < instructions && self.lacks(tokens.get(..instructions).unwrap_or_default());
+        job.instructions = is_new.then_some(instructions);
+        let behind = job.prompt_tokens.saturating_sub(lasting).saturating_add(job.answer_tokens_max);
+        let slides_on = lasting < job.prompt_tokens && behind > self.window_spare();
+        job.checkpoint = (held < lasting && slides_on).then_some(lasting);
         let event = EngineEvent::Prefill { id: job.id, done: count(held), total: count(tokens.len()) };
         if let Some(slot) = self.slots.get_mut(choice.slot) {
-            *slot = Slot { tokens, held, kept: 0, last_used: self.clock, job: Some(job) };
+            let last_used = self.clock;
+            let job = Some(job);
+            *slot = Slot { tokens, held, kept: 0, lasting, shelved, is_unfit: false, last_used, job };
         }
-        Ok(event)
+        event
+    }
+
+    /// The place of the earliest token of a slot that all layers still have.
+    pub(super) fn oldest(&self, slot: usize) -> usize {
+        // Below zero: it is empty, and nothing is needed.
+        usize::try_from(self.context.kv_cache_seq_pos_min(slot as i32)).unwrap_or(0)
     }
 
     /// Brings the slot's memory to the chosen beginning; returns how much of it is really there.
@@ -198,12 +241,11 @@ impl<'m> Engine<'m> {
                 return self.empty(slot);
             }
         }
-        // The next token must find all that it looks at, or its logits would be wrong: a sequence that was restored lacks what had
-        // slid out of the window when it was saved.
-        let first_needed = self.model.first_in_window(keep);
-        let whole = (0..=first_needed).contains(&self.context.kv_cache_seq_pos_min(choice.slot as i32));
+        // Asked again where it matters: what llama.cpp keeps of a window is its own affair.
+        let present = self.context.kv_cache_seq_pos_max(choice.slot as i32) + 1 >= keep as i32;
+        let whole = usable(choice.keep, self.oldest(choice.slot), self.model.window_tokens()) > 0;
         let cut =
-            whole && keep > 0 && self.context.clear_kv_cache_seq(Some(slot), Some(keep), None) == Ok(true);
+            present && whole && self.context.clear_kv_cache_seq(Some(slot), Some(keep), None) == Ok(true);
         if cut { choice.keep } else { self.empty(slot) }
     }
 
@@ -258,6 +300,7 @@ impl<'m> Engine<'m> {
             return Ok(());
         }
         self.compute()?;
+        self.shelve_marked();
         for &index in &advanced {
             if let Some(Slot { tokens, held, job: Some(job), .. }) = self.slots.get(index) {
                 events(EngineEvent::Prefill { id: job.id, done: count(*held), total: count(tokens.len()) });
@@ -287,10 +330,11 @@ impl<'m> Engine<'m> {
                 .map(|(number, other)| {
                     let reads = other.job.as_ref().filter(|job| !job.writes());
                     let reads_first = reads.is_some_and(|job| job.arrived < arrived);
-                    (number, Neighbour { tokens: &other.tokens, held: other.held, reads_first })
+                    let (tokens, oldest) = (&other.tokens, self.oldest(number));
+                    (number, Neighbour { tokens, held: other.held, oldest, reads_first })
                 })
                 .unzip();
-            match reading(&slot.tokens, slot.held, &neighbours) {
+            match reading(&slot.tokens, slot.held, &neighbours, self.model.window_tokens()) {
                 Reading::Own => {}
                 Reading::Wait => waiting.push(index),
                 Reading::Take { neighbour, keep } => {
@@ -302,6 +346,8 @@ impl<'m> Engine<'m> {
                     if let Some(Slot { held: there, kept, job: Some(job), .. }) = self.slots.get_mut(index) {
                         (*there, *kept) = (held, 0);
                         job.cached_tokens = held.min(job.prompt_tokens);
+                        (job.restored_tokens, job.instructions) = (0, None);
+                        job.checkpoint = job.checkpoint.filter(|place| *place > held);
                         job.has_taken = true;
                     }
                 }
@@ -323,7 +369,11 @@ impl<'m> Engine<'m> {
     /// Puts up to `most` unread tokens of a slot into the batch.
     fn read(&mut self, index: usize, most: usize, rows: &mut Vec<(usize, i32)>) -> Result<(), EngineError> {
         let Some(slot) = self.slots.get_mut(index) else { return Ok(()) };
-        let taken = slot.unread().len().min(most);
+        let mut taken = slot.unread().len().min(most);
+        let ends = slot.job.as_ref().map_or([None; 2], |job| [job.instructions, job.checkpoint]);
+        for end in ends.into_iter().flatten().filter(|end| *end > slot.held) {
+            taken = taken.min(end - slot.held); // to be saved before anything is read behind them
+        }
         for _ in 0..taken {
             let last = slot.held + 1 == slot.tokens.len();
             if let Some(token) = slot.tokens.get(slot.held) {

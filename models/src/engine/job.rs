@@ -5,6 +5,7 @@ use llama_cpp_2::token::LlamaToken;
 
 use super::model::LoadedModel;
 use super::sampler::Chooser;
+use super::shelf::Shelved;
 use super::{Chosen, EngineEvent, Finish, Usage};
 use crate::chat::{AnswerPart, OutputFilter};
 
@@ -27,6 +28,12 @@ pub(super) struct Slot {
     pub(super) held: usize,
     /// How many of them were in its memory when it was saved last; 0 if these were others.
     pub(super) kept: usize,
+    /// How many of its tokens the next turn begins with, whatever the answer becomes.
+    pub(super) lasting: usize,
+    /// What the shelf has of it.
+    pub(super) shelved: Option<Shelved>,
+    /// The shelf had no room for what it holds now.
+    pub(super) is_unfit: bool,
     /// Greater: used later.
     pub(super) last_used: u64,
     /// The answer that runs in it.
@@ -56,6 +63,12 @@ pub(super) struct Job {
     pub(super) answer_tokens_max: usize,
     pub(super) prompt_tokens: usize,
     pub(super) cached_tokens: usize,
+    /// How many of these came from the shelf.
+    pub(super) restored_tokens: usize,
+    /// So many tokens are instructions that are to go to the shelf once they are read.
+    pub(super) instructions: Option<usize>,
+    /// So many tokens are to go to the shelf once they are read, because the window will slide on from there.
+    pub(super) checkpoint: Option<usize>,
     /// It took over what a neighbour had read. Once: what cannot be taken is read.
     pub(super) has_taken: bool,
     /// The prompt is in memory, and what is missing of the answer goes the way that it went the first time: token by token.
@@ -105,6 +118,7 @@ impl Job {
         let usage = Usage {
             prompt_tokens: count(self.prompt_tokens),
             cached_tokens: count(self.cached_tokens),
+            restored_tokens: count(self.restored_tokens),
             answer_tokens: count(self.answer_tokens(tokens)),
             prefill_ms: milliseconds(self.began, first_token),
             decode_ms: milliseconds(first_token, now),

@@ -25,7 +25,7 @@ impl Engine<'_> {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             let (context, model) = (&mut self.context, self.model);
             let most = self.context_tokens as usize;
-            let restored = keepsake.restore(index, |tokens, state| {
+            let restored = keepsake.restore(index as u64, |tokens, state| {
                 let sane = (1..=most).contains(&tokens.len()) && tokens.iter().all(|token| model.has(*token));
                 let whole = sane
                     && read_state(context, index as i32, state)
@@ -39,6 +39,7 @@ impl Engine<'_> {
             });
             if let Some(restored) = restored {
                 slot.held = restored.tokens.len();
+                slot.lasting = usize::MAX;
                 slot.kept = slot.held;
                 slot.tokens = restored.tokens;
                 slot.last_used = restored.generation;
@@ -52,7 +53,7 @@ impl Engine<'_> {
     /// Forgets all that is kept: what it led to must not come again.
     pub fn forget_kept(&mut self) {
         if let Some(keeping) = &mut self.keeping {
-            (0..self.slots.len()).for_each(|index| keeping.keepsake.forget(index));
+            (0..self.slots.len()).for_each(|index| keeping.keepsake.forget(index as u64));
         }
     }
 
@@ -108,8 +109,8 @@ impl Engine<'_> {
         let began = now();
         let held = slot.tokens.get(..slot.held).unwrap_or_default();
         let bytes = state_bytes(&self.context, index as i32);
-        let context = &self.context;
-        keeping.keepsake.save(index, held, bytes, &idle, |to| write_state(context, index as i32, to));
+        let (context, idle) = (&self.context, idle.into_iter().map(|other| other as u64).collect::<Vec<_>>());
+        keeping.keepsake.save(index as u64, held, bytes, &idle, |to| write_state(context, index as i32, to));
         keeping.thrift.saved(held.len(), now() - began);
         // Also when there was no room: nothing has changed about that before the slot changes.
         slot.kept = slot.held;

@@ -6,11 +6,12 @@
 //! requests come together, as they do after the death of a worker.
 //!
 //! Memory: every slot has its own part of the context ("not unified"), so one answer can neither crowd out nor see
-//! another, and `context_tokens` holds exactly for each. The sliding-window layers keep the whole context ("swa_full"),
-//! so a slot can be rolled back to any point of its past, which makes the reuse of prompts right at every length.
+//! another, and `context_tokens` holds exactly for each. The layers with a sliding window keep that window and one step more: a slot
+//! can be rolled back so far, or to a context on the [`shelf`], which is whole where it ends.
 use std::path::PathBuf;
 
 use llama_cpp_2::llama_batch::BatchAddError;
+use llama_cpp_2::token::LlamaToken;
 
 mod batch;
 mod job;
@@ -22,6 +23,9 @@ mod model;
 mod pace;
 mod request;
 mod sampler;
+mod shelf;
+#[cfg(test)]
+mod shelf_tests;
 mod slots;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,9 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token_type::LlamaTokenAttr;
 
+use super::slots::common_prefix;
 use super::{EngineError, Prompt};
-use crate::chat::{ChatFamily, ChatFormat, Conversation, Piece, Shown, cut_inside_marks};
+use crate::chat::{ChatFamily, ChatFormat, Conversation, Piece, Role, Shown, Turn, cut_inside_marks};
 
 /// A model in memory, ready for an [`Engine`](super::Engine).
 #[derive(Debug)]
@@ -95,39 +96,55 @@ impl LoadedModel {
         self.llama.n_ctx_train()
     }
 
-    /// The earliest place that must be in memory for the token at this place to be computed rightly: 0 without a sliding window, whose
-    /// memory is either whole or of no use.
-    pub(super) fn first_in_window(&self, place: u32) -> i32 {
-        let first = self.window_tokens.map_or(0, |window| (place + 1).saturating_sub(window));
-        i32::try_from(first).unwrap_or(0)
+    /// How many tokens back the layers with a sliding window look, the present one included; `None` if there are no such layers.
+    pub(super) fn window_tokens(&self) -> Option<u32> {
+        self.window_tokens
     }
 
     /// What is to be gone on with as tokens, up to where the answer begins.
-    pub(super) fn prompt(&self, prompt: &Prompt) -> Vec<LlamaToken> {
+    pub(super) fn prompt(&self, prompt: &Prompt) -> PromptTokens {
         match prompt {
             Prompt::Chat(conversation) => self.conversation(conversation),
             // Whoever hands in bare text writes the format, if any, with his own hand.
-            Prompt::Text(text) => self.llama.vocab().tokenize(text.as_bytes(), true, true),
+            Prompt::Text(text) => {
+                let tokens = self.llama.vocab().tokenize(text.as_bytes(), true, true);
+                PromptTokens { instructions: 0, lasting: usize::MAX, tokens }
+            }
         }
     }
 
-    fn conversation(&self, conversation: &Conversation) -> Vec<LlamaToken> {
-        let vocab = self.llama.vocab();
+    fn conversation(&self, conversation: &Conversation) -> PromptTokens {
+        let pieces = self.pieces(conversation);
         let mut tokens = Vec::new();
-        let turns: Vec<_> = conversation.turns.iter().map(|turn| (turn.role, turn.words())).collect();
-        for piece in self.format.render(&conversation.system, &turns) {
+        let mut ends = Vec::new();
+        for piece in &pieces {
             match piece {
                 Piece::Mark(mark) => {
-                    tokens.extend(self.marks.iter().find(|(text, _)| *text == mark).map(|(_, token)| *token));
+                    tokens.extend(self.marks.iter().find(|(text, _)| text == mark).map(|(_, token)| *token));
                 }
                 Piece::Text(text) => {
-                    for part in cut_inside_marks(&text, &self.dangerous) {
-                        tokens.extend(vocab.tokenize(part.as_bytes(), false, false));
+                    for part in cut_inside_marks(text, &self.dangerous) {
+                        tokens.extend(self.llama.vocab().tokenize(part.as_bytes(), false, false));
                     }
                 }
             }
+            ends.push(tokens.len());
         }
-        tokens
+        // Pieces become tokens one by one: what has the same pieces has the same tokens.
+        let shared = |other: &Conversation| {
+            let common = common_prefix(&pieces, &self.pieces(other));
+            common.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or(0)
+        };
+        let instructions = shared(&Conversation { turns: Vec::new(), ..conversation.clone() });
+        let mut later = conversation.clone();
+        later.turns.extend([Role::Assistant, Role::User].map(|role| Turn::text(role, "...")));
+        let lasting = Some(shared(&later)).filter(|lasting| *lasting < tokens.len()).unwrap_or(usize::MAX);
+        PromptTokens { instructions, lasting, tokens }
+    }
+
+    fn pieces(&self, conversation: &Conversation) -> Vec<Piece> {
+        let turns: Vec<_> = conversation.turns.iter().map(|turn| (turn.role, turn.words())).collect();
+        self.format.render(&conversation.system, &turns)
     }
 
     /// Whether the model ends its turn with this token.
@@ -155,6 +172,17 @@ impl LoadedModel {
         self.llama.vocab().token_to_piece_into(token, buffer, false, None);
         Shown::Bytes(buffer)
     }
+}
+
+/// A prompt as tokens.
+#[derive(Debug)]
+pub(super) struct PromptTokens {
+    pub(super) tokens: Vec<LlamaToken>,
+    /// How many of the first are instructions: what every conversation of the same Archon begins with.
+    pub(super) instructions: usize,
+    /// How many of the first the next turn's prompt begins with, whatever the answer is: fewer than all in formats that open an answer
+    /// otherwise than they show a past one. Greater than all: the next prompt goes on behind the answer, as far as is known.
+    pub(super) lasting: usize,
 }
 
 /// Where the file says nothing that is understood, nothing is taken to slide: a memory that lacks anything is then not used.

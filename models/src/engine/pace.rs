@@ -4,8 +4,10 @@
 //! still for, and how often progress can be told. Machines and models differ by a factor of a thousand: measured.
 use std::time::Duration;
 
+use crate::catalogue::READ_STEP_TOKENS;
+
 /// Most tokens of one step when nothing but reading is to be done: llama.cpp's own batch of computation.
-pub(super) const STEP_TOKENS_MAX: usize = 512;
+pub(super) const STEP_TOKENS_MAX: usize = READ_STEP_TOKENS as usize;
 /// Most prompt tokens of one step while other answers are being written.
 const SHARED_TOKENS_MAX: usize = 128;
 /// Fewest: below, the cost of touching all weights once per step outweighs the tokens.

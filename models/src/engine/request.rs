@@ -148,8 +148,10 @@ pub enum Refusal {
 pub struct Usage {
     /// Length of the prompt.
     pub prompt_tokens: u32,
-    /// How many of them were still in memory from before.
+    /// How many of them were not computed, because they were known from before.
     pub cached_tokens: u32,
+    /// How many of those came from the disk, where contexts rest that are in no slot.
+    pub restored_tokens: u32,
     /// Length of the answer, resumed tokens included.
     pub answer_tokens: u32,
     /// From the start of reading to the first token, in milliseconds.

@@ -7,6 +7,8 @@ pub(super) const COPY_TOKENS_MIN: usize = 32;
 pub(super) struct SlotState<'t, T> {
     /// The tokens that the slot's memory holds.
     pub(super) held: &'t [T],
+    /// The place of the earliest token that all layers still have.
+    pub(super) oldest: usize,
     /// No answer runs in it.
     pub(super) idle: bool,
     /// Greater: used later.
@@ -29,14 +31,28 @@ pub(super) fn common_prefix<T: PartialEq>(one: &[T], other: &[T]) -> usize {
     one.iter().zip(other).take_while(|(a, b)| a == b).count()
 }
 
+/// How many of the first tokens can be gone on from, if so many are wanted and `oldest` is the earliest that all layers still have: all
+/// or none. The next token must find all that it looks at, or it would come out wrong.
+///
+/// The rule of a sliding window is llama.cpp's: a layer looks at this many tokens, the present one included.
+pub(super) fn usable(wanted: usize, oldest: usize, window: Option<u32>) -> usize {
+    let needed = window.map_or(0, |window| (wanted + 1).saturating_sub(window as usize));
+    if oldest <= needed { wanted } else { 0 }
+}
+
 /// Chooses an idle slot; `None` if there is none.
 ///
 /// A slot that holds mostly this prompt's beginning is this conversation's own and goes on in place. Otherwise the slot
 /// that was idle longest is given up, and the common beginning, for instance the same instructions, is copied there from
 /// the slot that holds most of it, busy or not. At least the prompt's last token is read again: it gives the first answer token.
-pub(super) fn choose<T: PartialEq>(prompt: &[T], slots: &[SlotState<'_, T>]) -> Option<Choice> {
+pub(super) fn choose<T: PartialEq>(
+    prompt: &[T],
+    slots: &[SlotState<'_, T>],
+    window: Option<u32>,
+) -> Option<Choice> {
     let readable = prompt.len().saturating_sub(1);
-    let common = |slot: &SlotState<'_, T>| common_prefix(prompt, slot.held).min(readable);
+    let common =
+        |slot: &SlotState<'_, T>| usable(common_prefix(prompt, slot.held).min(readable), slot.oldest, window);
     let idle = || slots.iter().enumerate().filter(|(_, slot)| slot.idle);
     let (own, own_slot) = idle().max_by_key(|(_, slot)| (common(slot), slot.last_used))?;
     let own_keep = common(own_slot);
@@ -58,6 +74,8 @@ pub(super) struct Neighbour<'t, T> {
     pub(super) tokens: &'t [T],
     /// How many of them its memory holds.
     pub(super) held: usize,
+    /// The place of the earliest token that all layers still have.
+    pub(super) oldest: usize,
     /// Its prompt is being read, too, and has the right of way.
     pub(super) reads_first: bool,
 }
@@ -76,13 +94,25 @@ pub(super) enum Reading {
 /// Requests that come together mostly begin with the same instructions, which then are read once.
 ///
 /// Only who has the right of way is waited for, so that the first of all always reads.
-pub(super) fn reading<T: PartialEq>(prompt: &[T], held: usize, neighbours: &[Neighbour<'_, T>]) -> Reading {
+pub(super) fn reading<T: PartialEq>(
+    prompt: &[T],
+    held: usize,
+    neighbours: &[Neighbour<'_, T>],
+    window: Option<u32>,
+) -> Reading {
     let readable = prompt.len().saturating_sub(1);
     let common: Vec<usize> =
         neighbours.iter().map(|other| common_prefix(prompt, other.tokens).min(readable)).collect();
-    let coming = neighbours.iter().zip(&common).filter(|(other, _)| other.reads_first);
+    // Who has read on so far that it slid out of the window cannot give it any more.
+    let gives = |other: &Neighbour<'_, T>, common| {
+        other.held < common || usable(common, other.oldest, window) == common
+    };
+    let coming = neighbours.iter().zip(&common);
+    let coming = coming.filter(|(other, common)| other.reads_first && gives(other, **common));
     let coming = coming.map(|(_, common)| *common).max().unwrap_or(0);
-    let there = neighbours.iter().zip(&common).map(|(other, common)| other.held.min(*common)).enumerate();
+    let there = neighbours.iter().zip(&common);
+    let there =
+        there.map(|(other, common)| usable(other.held.min(*common), other.oldest, window)).enumerate();
     let (neighbour, keep) = there.max_by_key(|(_, there)| *there).unwrap_or((0, 0));
     if coming.max(keep) < held + COPY_TOKENS_MIN {
         Reading::Own
@@ -104,9 +134,9 @@ mod tests {
         let rows: Vec<Vec<u8>> =
             neighbours.iter().map(|(common, _, _)| [vec![1; *common], vec![2; 9]].concat()).collect();
         let neighbours: Vec<_> = std::iter::zip(&rows, neighbours)
-            .map(|(tokens, &(_, held, reads_first))| Neighbour { tokens, held, reads_first })
+            .map(|(tokens, &(_, held, reads_first))| Neighbour { tokens, held, oldest: 0, reads_first })
             .collect();
-        assert_eq!(reading(&prompt, held, &neighbours), wanted);
+        assert_eq!(reading(&prompt, held, &neighbours, None), wanted);
     }
 
     #[test]
@@ -137,10 +167,12 @@ mod tests {
 
     #[track_caller]
     fn check(prompt: &[u8], states: &[State<'_>], wanted: Option<(usize, Option<usize>, usize)>) {
-        let slots: Vec<_> =
-            states.iter().map(|&(held, idle, last_used)| SlotState { held, idle, last_used }).collect();
+        let slots: Vec<_> = states
+            .iter()
+            .map(|&(held, idle, last_used)| SlotState { held, oldest: 0, idle, last_used })
+            .collect();
         let wanted = wanted.map(|(slot, copy_from, keep)| Choice { slot, copy_from, keep });
-        assert_eq!(choose(prompt, &slots), wanted);
+        assert_eq!(choose(prompt, &slots, None), wanted);
     }
 
     #[test]
@@ -172,5 +204,33 @@ mod tests {
         check(&prompt, &[(&other, true, 5), (b"busy", false, 6)], Some((0, None, shared.len())));
         let short = [&shared[..8], b"mine"].concat();
         check(&short, &[(&other, false, 5), (b"", true, 0)], Some((1, None, 0)));
+    }
+
+    #[test]
+    fn what_slid_out_of_the_window_is_not_gone_on_from() {
+        // A layer that looks at 4 tokens, the present one included, needs the 3 before.
+        assert_eq!([0, 7, 8, 9].map(|oldest| usable(10, oldest, Some(4))), [10, 10, 0, 0]);
+        assert_eq!(usable(10, 1, None), 0, "memory without a window is whole or of no use");
+        assert_eq!(usable(3, 0, Some(100)), 3);
+
+        let shared = [7; COPY_TOKENS_MIN + 1];
+        let prompt = [&shared[..], b"mine"].concat();
+        let other = [&shared[..], &[9; 200]].concat();
+        let states = |oldest| {
+            [
+                SlotState { held: &other[..], oldest, idle: false, last_used: 5 },
+                SlotState { held: &[], oldest: 0, idle: true, last_used: 0 },
+            ]
+        };
+        let copied = Choice { slot: 1, copy_from: Some(0), keep: shared.len() };
+        assert_eq!(choose(&prompt, &states(shared.len() - 9), Some(10)), Some(copied));
+        let read = Choice { slot: 1, copy_from: None, keep: 0 };
+        assert_eq!(choose(&prompt, &states(shared.len() - 8), Some(10)), Some(read));
+
+        let neighbour = |held, oldest| [Neighbour { tokens: &other[..], held, oldest, reads_first: true }];
+        assert_eq!(reading(&prompt, 0, &neighbour(20, 11), Some(10)), Reading::Wait);
+        let taken = Reading::Take { neighbour: 0, keep: shared.len() };
+        assert_eq!(reading(&prompt, 0, &neighbour(40, shared.len() - 9), Some(10)), taken);
+        assert_eq!(reading(&prompt, 0, &neighbour(40, shared.len()), Some(10)), Reading::Own);
     }
 }

@@ -74,7 +74,7 @@ fn piece(token: llama_cpp_2::token::LlamaToken) -> String {
 #[test]
 fn prompts_become_the_tokens_of_the_whole_text() {
     let said = ["what is my colour?", "Your colour is teal.", "it's  été 東京 😀\n\nand\tmore"];
-    let tokens = model().prompt(&prompt(SYSTEM, &said));
+    let tokens = model().prompt(&prompt(SYSTEM, &said)).tokens;
     let vocab = model().llama.vocab();
     let bytes: Vec<u8> = tokens.iter().flat_map(|token| vocab.token_to_piece(*token, true, None)).collect();
     let text = String::from_utf8(bytes).unwrap();
@@ -90,7 +90,7 @@ fn prompts_become_the_tokens_of_the_whole_text() {
 #[test]
 fn no_text_of_a_user_becomes_a_mark() {
     let marks = |said: &str| {
-        let tokens = model().prompt(&prompt("", &[said]));
+        let tokens = model().prompt(&prompt("", &[said])).tokens;
         tokens
             .into_iter()
             .map(piece)
@@ -119,12 +119,13 @@ fn a_longer_conversation_begins_with_the_tokens_of_the_shorter() {
     ];
     for length in 1..said.len() {
         let (shorter, longer) = (
-            model().prompt(&prompt(SYSTEM, &said[..length])),
-            model().prompt(&prompt(SYSTEM, &said[..=length])),
+            model().prompt(&prompt(SYSTEM, &said[..length])).tokens,
+            model().prompt(&prompt(SYSTEM, &said[..=length])).tokens,
         );
-        let opening = model().prompt(&prompt(SYSTEM, &[])).len()
+        let opening = model().prompt(&prompt(SYSTEM, &[])).tokens.len()
             - model()
                 .prompt(&prompt(SYSTEM, &[]))
+                .tokens
                 .iter()
                 .rposition(|token| piece(*token) == "<|turn>")
                 .unwrap();

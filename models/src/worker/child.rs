@@ -8,13 +8,15 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::os::fd::{AsFd, RawFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setrlimit,
 };
@@ -29,6 +31,11 @@ use crate::engine::{Engine, EngineError, EngineEvent, Keepsake, LoadedModel};
 const INBOX_LEN: usize = 64;
 /// Says to the kernel, when memory runs out: take this process, not the daemon, which can start it again. Of 1000.
 const OOM_SCORE: &str = "900";
+/// Conversations go to the disk when nobody has wanted anything for so long: who talks on at once would have them written each time.
+const REST_AFTER: Duration = Duration::from_secs(3);
+/// How often, and how long apart, the lock on the file of contexts is asked for.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PERIOD: Duration = Duration::from_millis(50);
 /// Exit code for a wrong command line (EX_USAGE).
 const USAGE: u8 = 64;
 
@@ -164,6 +171,32 @@ fn open_keepsake(output: &File, order: &LoadOrder) -> Option<Keepsake> {
     opened.inspect_err(|error| complain(&format!("INFO no contexts can be kept: {error}"))).ok()
 }
 
+/// Opens the file where contexts rest. A worker without it is as good as any, but has to read more.
+fn open_shelf(order: &LoadOrder) -> Option<Keepsake> {
+    let (path, bytes_max) = order.shelf.as_ref()?;
+    let open = || {
+        let mut options = File::options();
+        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        // The worker of a daemon that was killed may still be about to end.
+        for _ in 0..LOCK_TRIES {
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                break;
+            }
+            std::thread::sleep(LOCK_PERIOD);
+        }
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        if file.metadata()?.len() != *bytes_max {
+            file.set_len(*bytes_max)?;
+        }
+        Keepsake::open_on_disk(&file, identity(order)?)
+    };
+    open()
+        .inspect_err(|error: &io::Error| {
+            complain(&format!("INFO no contexts can rest in {}: {error}", path.display()))
+        })
+        .ok()
+}
+
 /// All that must be the same for a context to mean the same: the file, how it is run, and this program.
 fn identity(order: &LoadOrder) -> io::Result<u64> {
     let file = std::fs::metadata(&order.model_path)?;
@@ -218,6 +251,7 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
     }
     let keepsake = if order.has_keepsake { open_keepsake(&output, &order) } else { None };
     drop(output);
+    let shelf = open_shelf(&order);
     let landlock = sandbox::close(&order.model_path)?;
     tell(to, &FromWorker::Hello(Hello::own(), landlock));
     if tracing::subscriber::set_global_default(LineSubscriber).is_err() {
@@ -238,6 +272,9 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
         let tokens = engine.keep_in(keepsake);
         tracing::info!("{tokens} tokens of context were taken over from the worker before");
     }
+    if let Some(records) = shelf {
+        engine.shelve_in(records);
+    }
     tell(to, &FromWorker::Ready { slots, context_tokens: engine.context_tokens() });
     let ended = generate(&mut engine, &inbox, to);
     if ended.is_err() {
@@ -248,10 +285,17 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
 
 /// The next command, which an idle engine waits for. While nobody wants anything, it saves what is worth it.
 fn await_command(engine: &mut Engine<'_>, inbox: &Receiver<ToWorker>) -> Option<ToWorker> {
+    let mut rests = false;
     loop {
         match inbox.try_recv() {
             Ok(command) => return Some(command),
             Err(TryRecvError::Empty) if engine.keep_idle() => {}
+            Err(TryRecvError::Empty) if !rests => match inbox.recv_timeout(REST_AFTER) {
+                Ok(command) => return Some(command),
+                Err(RecvTimeoutError::Timeout) => rests = true,
+                Err(RecvTimeoutError::Disconnected) => return None,
+            },
+            Err(TryRecvError::Empty) if engine.shelve_resting() => {}
             Err(TryRecvError::Empty) => return inbox.recv().ok(),
             Err(TryRecvError::Disconnected) => return None,
         }

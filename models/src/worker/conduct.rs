@@ -107,9 +107,17 @@ impl Running {
 
     fn finished(&self, usage: &Usage) -> Result<(), Breach> {
         let nonsense = |kept, detail| sensible(kept, "finished", detail);
-        let Usage { prompt_tokens, cached_tokens, answer_tokens, prefill_ms: _, decode_ms: _ } = *usage;
+        let Usage {
+            prompt_tokens,
+            cached_tokens,
+            restored_tokens,
+            answer_tokens,
+            prefill_ms: _,
+            decode_ms: _,
+        } = *usage;
         let (prompt, answer) = (u64::from(prompt_tokens), u64::from(answer_tokens));
         nonsense(cached_tokens <= prompt_tokens, "more cached than the prompt has")?;
+        nonsense(restored_tokens <= cached_tokens, "more restored than cached")?;
         nonsense(answer <= self.resumed + u64::from(self.told), "a longer answer than was told")?;
         nonsense(prompt + answer <= u64::from(self.tokens_max), "more tokens than the context holds")
     }

@@ -158,9 +158,11 @@ fn order(spec: WorkerSpec) -> LoadOrder {
         threads,
         memory_bytes_max,
         keepsake,
+        shelf,
     } = spec;
     let has_keepsake = keepsake.is_some();
-    LoadOrder { model_path, family, slots, context_tokens, threads, memory_bytes_max, has_keepsake }
+    let shelf = shelf.map(|shelf| (shelf.path, shelf.bytes_max));
+    LoadOrder { model_path, family, slots, context_tokens, threads, memory_bytes_max, has_keepsake, shelf }
 }
 
 fn write_all(mut socket: UnixStream, frames: &Receiver<Vec<u8>>) {

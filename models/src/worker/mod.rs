@@ -50,6 +50,17 @@ pub struct WorkerSpec {
     pub memory_bytes_max: Option<u64>,
     /// Where it keeps its contexts for the worker after it, if at all. Never give it to two workers at once.
     pub keepsake: Option<Keepsake>,
+    /// The file where contexts rest that are in no slot, if anywhere. It may be missing; its folder may not.
+    pub shelf: Option<Shelf>,
+}
+
+/// A file of contexts, for one model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shelf {
+    /// Readable and writable for the user alone: what lies there is what was said.
+    pub path: PathBuf,
+    /// What it may take up, in bytes.
+    pub bytes_max: u64,
 }
 
 /// Why a worker could not be started.

@@ -124,6 +124,7 @@ impl Place {
             threads: 1,
             memory_bytes_max: Some(MEMORY_BYTES_MAX),
             keepsake: None,
+            shelf: None,
         };
         let (sender, events) = channel();
         let sender = Mutex::new(sender);

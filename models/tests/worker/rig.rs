@@ -26,6 +26,7 @@ pub(crate) fn spec() -> WorkerSpec {
         threads: 1,
         memory_bytes_max: None,
         keepsake: None,
+        shelf: None,
     }
 }
 

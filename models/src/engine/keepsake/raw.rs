@@ -12,8 +12,9 @@ use memmap2::MmapMut;
 
 /// The file as memory. Nobody else may write to it while the mapping lives, nor make it shorter.
 pub(super) fn map(file: &File) -> io::Result<MmapMut> {
-    // SAFETY: the file is the daemon's anonymous memory, whose size is sealed. The daemon neither reads nor writes it, and hands it
-    // to a worker only after the one before was reaped: this process alone changes it, and through this mapping alone.
+    // SAFETY: the file is the daemon's anonymous memory, whose size is sealed, or a file of the daemon's own folder, which is locked for
+    // this process. The daemon neither reads nor writes it, and hands it to a worker only after the one before was reaped: this process
+    // alone changes it, and through this mapping alone. Whoever else has the user's rights and shortens the file ends the worker.
     unsafe { MmapMut::map_mut(file) }
 }
 

@@ -22,7 +22,7 @@ fn tokens(first: i32, count: usize) -> Vec<LlamaToken> {
 }
 
 /// Saves tokens with a state that can be told from theirs.
-fn save(keepsake: &mut Keepsake, slot: usize, first: i32, bytes: usize) -> bool {
+fn save(keepsake: &mut Keepsake, slot: u64, first: i32, bytes: usize) -> bool {
     keepsake.save(slot, &tokens(first, 3), bytes, &[], |state| {
         state.fill(first as u8);
         true
@@ -30,7 +30,7 @@ fn save(keepsake: &mut Keepsake, slot: usize, first: i32, bytes: usize) -> bool 
 }
 
 /// The first token and the state that are found, from a worker that starts.
-fn find(file: &File, slot: usize) -> Option<(i32, Vec<u8>)> {
+fn find(file: &File, slot: u64) -> Option<(i32, Vec<u8>)> {
     let mut found = Vec::new();
     let restored = open(file).restore(slot, |_, state| {
         found = state.to_vec();
