@@ -37,6 +37,12 @@ pub(super) enum CliError {
     /// Nobody takes what is written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
+    /// Nothing was measured.
+    #[error("{message}")]
+    Bench {
+        /// Why.
+        message: String,
+    },
     /// The arguments do not go together.
     #[error("{message}")]
     Usage {
@@ -181,6 +187,7 @@ impl CliError {
             Self::Daemon(error) => super::run::exit_code(error),
             Self::Paths(error) => exit_code_of_paths(error),
             Self::Usage { .. } => ExitCode::Usage,
+            Self::Bench { .. } => ExitCode::Failed,
             Self::Interrupted => ExitCode::Interrupted,
             Self::StillAway { .. } | Self::NotListening { .. } => ExitCode::Unavailable,
             Self::BadInput { .. } => ExitCode::BadInput,

@@ -6,6 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 pub mod archon;
+mod bench;
 mod chat;
 mod client;
 pub mod config;
@@ -77,6 +78,7 @@ enum Command {
     /// Show what the daemon wrote into its log
     Logs(logs::LogsArgs),
     Doctor(doctor::DoctorArgs),
+    Bench(bench::BenchArgs),
     /// Profiles: what an Archon is
     #[command(alias = "archons")]
     Archon {
@@ -161,6 +163,7 @@ fn perform(console: &mut Console, command: Command) -> Result<ExitCode, CliError
         Command::Top(args) => top::run(console, &args),
         Command::Logs(args) => logs::run(console, &args),
         Command::Doctor(args) => doctor::run(console, &args),
+        Command::Bench(args) => bench::run(console, &args),
         Command::Archon { command, json } => {
             about_settings(console, |sources, out| archon::run(&command, sources, json, out))
         }

@@ -50,11 +50,23 @@ pub struct WorkerLimits {
 }
 
 impl LlamaEngine {
-    /// What a worker of a model is to be. Reads the disk.
+    /// What a worker of a model is to be in the house. Reads the disk.
     fn plan(
         models: &ModelsOnDisk,
         keepsakes: &Keepsakes,
         shelves: &Shelves,
+        program: PathBuf,
+        limits: WorkerLimits,
+        model: &ModelId,
+    ) -> Result<WorkerSpec, EngineError> {
+        let spec = Self::spec(models, program, limits, model)?;
+        let keepsake = keepsakes.of(&spec.model_path, limits.keepsake_bytes);
+        Ok(WorkerSpec { keepsake, shelf: shelves.of(model), ..spec })
+    }
+
+    /// What a worker of a model is to be that nothing is left to and that leaves nothing.
+    pub(crate) fn spec(
+        models: &ModelsOnDisk,
         program: PathBuf,
         limits: WorkerLimits,
         model: &ModelId,
@@ -65,7 +77,6 @@ impl LlamaEngine {
         let model_path = library.path_of(model.as_str()).ok_or_else(not_on_disk)?;
         let file_bytes = std::fs::metadata(&model_path).ok().map(|file| file.len());
         let context_tokens = limits.context_tokens.min(entry.context_tokens);
-        let keepsake = keepsakes.of(&model_path, limits.keepsake_bytes);
         Ok(WorkerSpec {
             program,
             model_path,
@@ -74,8 +85,8 @@ impl LlamaEngine {
             context_tokens,
             threads: limits.threads,
             memory_bytes_max: limits.memory_bytes_max,
-            keepsake,
-            shelf: shelves.of(model),
+            keepsake: None,
+            shelf: None,
         })
     }
 }
