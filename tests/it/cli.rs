@@ -130,6 +130,7 @@ fn help_lists_commands_and_exit_codes() {
       top          Watch the running house: actors, models, tokens per second, queue
       logs         Show what the daemon wrote into its log
       doctor       Look the house over, and say what to do where something is wrong
+      bench        Measure how fast a model reads and writes on this machine
       archon       Profiles: what an Archon is
       model        Models: what an Archon thinks with
       config       The settings of the house
