@@ -231,7 +231,11 @@ async fn start_house(
             },
         ),
     };
-    let pool = PoolSettings { queue_len_max: settings.house.queue_len_max, ..PoolSettings::default() };
+    let pool = PoolSettings {
+        queue_len_max: settings.house.queue_len_max,
+        memory_bytes_max: worker_limits(settings).memory_bytes_max,
+        ..PoolSettings::default()
+    };
     House::start(HouseArgs {
         store: Arc::new(store),
         engine: Arc::new(engine),

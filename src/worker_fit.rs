@@ -37,11 +37,30 @@ impl Need {
         Fit { slots, room }
     }
 
+    /// A small file has a small vocabulary: its scratch is of the file's own order (the starter: 98 MB and 115 MB).
+    fn scratch_bytes(&self) -> u64 {
+        SCRATCH_BYTES_MAX.min(self.weights_bytes)
+    }
+
+    /// What a worker with so many slots takes up.
+    pub fn bytes(&self, slots: u32) -> u64 {
+        let sequences = self.sequence_bytes.saturating_mul(slots.into());
+        self.weights_bytes.saturating_add(self.scratch_bytes()).saturating_add(sequences)
+    }
+
+    /// How that comes about, for people.
+    pub fn arithmetic(&self, slots: u32) -> String {
+        let gb = |bytes: u64| bytes as f64 / 1e9;
+        let (weights, scratch) = (gb(self.weights_bytes), gb(self.scratch_bytes()));
+        format!(
+            "{weights:.1} GB of weights + {scratch:.1} GB to compute in + {slots} x {:.2} GB of conversation",
+            gb(self.sequence_bytes)
+        )
+    }
+
     fn room(&self, memory_bytes_max: Option<u64>) -> u32 {
         let Some(memory) = memory_bytes_max else { return u32::MAX };
-        // A small file has a small vocabulary: its scratch is of the file's own order (the starter: 98 MB and 115 MB).
-        let scratch = SCRATCH_BYTES_MAX.min(self.weights_bytes);
-        let free = memory.saturating_sub(self.weights_bytes).saturating_sub(scratch);
+        let free = memory.saturating_sub(self.weights_bytes).saturating_sub(self.scratch_bytes());
         free.checked_div(self.sequence_bytes).map_or(u32::MAX, |room| u32::try_from(room).unwrap_or(u32::MAX))
     }
 }

@@ -278,13 +278,24 @@ pub trait WorkerLink: Send + Sync + 'static {
     fn pid(&self) -> u32;
 }
 
+/// What a model takes up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Footprint {
+    /// Size of its file, in bytes. Bounds the time that loading may take.
+    pub file_bytes: u64,
+    /// Memory of its worker, the mapped file included, in bytes.
+    pub memory_bytes: u64,
+    /// How that sum comes about, for people.
+    pub arithmetic: String,
+}
+
 /// Runs models.
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
     /// The catalogue's models that are complete on disk now.
     fn on_disk(&self) -> Vec<ModelId>;
-    /// Size of a model's file in bytes, if it is on disk. Bounds the time that loading may take.
-    fn size_bytes(&self, model: &ModelId) -> Option<u64>;
+    /// What a model takes up, if it is on disk.
+    fn footprint(&self, model: &ModelId) -> Option<Footprint>;
     /// Starts a worker process and returns at once; loading is told by events.
     async fn launch(
         &self,

@@ -118,6 +118,8 @@ pub(super) fn model_view(model: &ModelStatus) -> ModelView {
         ModelState::Idle => ("idle", None),
         ModelState::Loading { percent } => ("loading", Some(percent)),
         ModelState::Ready => ("ready", None),
+        ModelState::Resting => ("resting", None),
+        ModelState::AwaitingMemory => ("waits for memory", None),
         ModelState::Restarting { .. } => ("restarting", None),
         ModelState::Failed { .. } => ("failed", None),
     };

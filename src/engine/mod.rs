@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use archond_actors::domain::{GenerationId, GenerationRequest, ModelId};
-use archond_actors::ports::{Engine, EngineError, Sink, WorkerEvent, WorkerLink};
+use archond_actors::ports::{Engine, EngineError, Footprint, Sink, WorkerEvent, WorkerLink};
 use archond_models::catalogue::{Family, Model};
 use archond_models::library::Library;
 use archond_models::worker::{self, Spawner, Worker, WorkerSpec};
@@ -103,12 +103,14 @@ fn library(models: &ModelsOnDisk) -> Option<Library> {
 }
 
 impl WorkerLimits {
+    fn need_of(&self, model: &Model, weights_bytes: u64) -> Need {
+        let context_tokens = self.context_tokens.min(model.context_tokens);
+        Need { weights_bytes, sequence_bytes: model.kv.sequence_bytes(context_tokens.into()) }
+    }
+
     /// How many slots the worker of a model gets. Says in the log when they may be too many for the memory.
     fn slots_of(&self, model: &Model, file_bytes: Option<u64>, context_tokens: u32) -> u32 {
-        let need = Need {
-            weights_bytes: file_bytes.unwrap_or_else(|| model.weights.bytes.count()),
-            sequence_bytes: model.kv.sequence_bytes(context_tokens.into()),
-        };
+        let need = self.need_of(model, file_bytes.unwrap_or_else(|| model.weights.bytes.count()));
         let fit = need.fit(self.slots, self.memory_bytes_max);
         if fit.room < fit.slots {
             let remedy = if fit.room == 0 {
@@ -159,9 +161,13 @@ impl Engine for LlamaEngine {
         complete.filter_map(|entry| ModelId::new(&entry.model.id).ok()).collect()
     }
 
-    fn size_bytes(&self, model: &ModelId) -> Option<u64> {
-        let path = library(&self.models)?.path_of(model.as_str())?;
-        std::fs::metadata(path).ok().map(|file| file.len())
+    fn footprint(&self, model: &ModelId) -> Option<Footprint> {
+        let library = library(&self.models)?;
+        let entry = library.catalogue().get(model.as_str())?;
+        let file_bytes = std::fs::metadata(library.path_of(model.as_str())?).ok()?.len();
+        let need = self.limits.need_of(entry, file_bytes);
+        let slots = need.fit(self.limits.slots, self.limits.memory_bytes_max).slots;
+        Some(Footprint { file_bytes, memory_bytes: need.bytes(slots), arithmetic: need.arithmetic(slots) })
     }
 
     async fn launch(

@@ -110,6 +110,10 @@ pub enum ModelState {
     },
     /// It answers.
     Ready,
+    /// It left its memory to another model, and is loaded again when it is wanted.
+    Resting,
+    /// It is wanted, and waits for memory that another model has.
+    AwaitingMemory,
     /// Its worker died; it is started again after a delay.
     Restarting {
         /// Until the next try.

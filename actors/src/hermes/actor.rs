@@ -298,6 +298,7 @@ fn try_end(failure: &TurnFailure) -> TryEnd {
         TurnFailure::Pool(error) => match error {
             PoolError::QueueFull { .. } | PoolError::Link(_) | PoolError::Engine { .. } => TryEnd::Transient,
             PoolError::NoModel { .. }
+            | PoolError::TooLarge { .. }
             | PoolError::PromptTooLong { .. }
             | PoolError::ModelFailed { .. }
             | PoolError::RequestCrashed { .. } => TryEnd::Final,

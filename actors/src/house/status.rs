@@ -21,7 +21,7 @@ pub(super) fn status_of(
     let counters = &archon.counters;
     let state = match (supervised, loaded.map(|status| &status.state)) {
         (ActorState::Ready, Some(ModelState::Ready)) if counters.in_flight() > 0 => ActorState::Running,
-        (ActorState::Ready, Some(ModelState::Ready)) => ActorState::Ready,
+        (ActorState::Ready, Some(ModelState::Ready | ModelState::Resting)) => ActorState::Ready,
         (ActorState::Ready, Some(ModelState::Failed { .. }) | None) => ActorState::Failed,
         (ActorState::Ready, Some(_)) => ActorState::Starting,
         (other, _) => other,

@@ -325,10 +325,14 @@ impl PoolState {
             return Err(PoolError::Engine { detail: "the order names no model".into() });
         };
         let now = self.now();
-        let (mut on_trial, mut failure) = (None, None);
+        let (mut on_trial, mut failure, mut too_large) = (None, None, None);
         for model in models {
             let lane = self.lanes.get(model);
             if !self.shelf.on_disk().contains_key(model) && !lane.is_some_and(Lane::is_ready) {
+                continue;
+            }
+            if let Some(error) = self.too_large(model) {
+                too_large.get_or_insert(error);
                 continue;
             }
             match lane.map_or(Standing::Usable, |lane| lane.ladder.standing(now)) {
@@ -343,8 +347,20 @@ impl PoolState {
         }
         match on_trial {
             Some(model) => Ok(model.clone()),
-            None => Err(failure.unwrap_or_else(|| PoolError::NoModel { wanted: wanted.clone() })),
+            None => {
+                Err(failure.or(too_large).unwrap_or_else(|| PoolError::NoModel { wanted: wanted.clone() }))
+            }
         }
+    }
+
+    fn too_large(&self, model: &ModelId) -> Option<PoolError> {
+        let (found, allowed) = (self.shelf.on_disk().get(model)?, self.settings.memory_bytes_max?);
+        (found.memory_bytes > allowed).then(|| PoolError::TooLarge {
+            model: model.clone(),
+            needed_bytes: found.memory_bytes,
+            arithmetic: found.arithmetic.clone(),
+            allowed_bytes: allowed,
+        })
     }
 
     fn status(&self) -> PoolStatus {

@@ -104,6 +104,22 @@ pub enum PoolError {
         /// The one that is wanted most.
         wanted: ModelId,
     },
+    /// None of the wanted models fits into the memory.
+    #[error(
+        "{model} needs {:.1} GB of memory ({arithmetic}), and workers may have {:.1} GB; take a smaller model (`archond model ls`), \
+         a smaller `context.tokens_max` in the profiles, or raise `worker.memory_max`",
+        *needed_bytes as f64 / 1e9, *allowed_bytes as f64 / 1e9
+    )]
+    TooLarge {
+        /// The one that is wanted most.
+        model: ModelId,
+        /// What it needs.
+        needed_bytes: u64,
+        /// How that sum comes about.
+        arithmetic: String,
+        /// What there is.
+        allowed_bytes: u64,
+    },
     /// The prompt does not fit.
     #[error("the prompt has {tokens} tokens, and {tokens_max} fit; shorten it")]
     PromptTooLong {

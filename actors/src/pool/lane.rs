@@ -42,8 +42,27 @@ pub(super) struct LaneWorker {
 #[derive(Debug, Clone)]
 pub(super) struct Killed {
     pub(super) detail: String,
-    /// Whether that speaks against the model and the requests that ran.
-    pub(super) is_crash: bool,
+    pub(super) blame: Blame,
+}
+
+/// What it says about a model that its worker was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// It speaks against the model and the requests that ran.
+    Crash,
+    /// It speaks against nobody: the model is started again at once.
+    None,
+    /// It made room for another model.
+    Unloaded,
+}
+
+/// Why a model is not in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Nobody wants it.
+    Unwanted,
+    /// It is wanted, and there is no room yet.
+    NoRoom,
 }
 
 /// One model.
@@ -55,6 +74,13 @@ pub(super) struct Lane {
     pub(super) watchdog: Watchdog,
     /// When the next worker is started, while there is none.
     pub(super) retry_at: Option<Duration>,
+    /// Why there is no worker though none failed.
+    pub(super) rest: Option<Rest>,
+    /// It takes no more requests: another model waits for its memory.
+    pub(super) is_draining: bool,
+    /// When its worker became ready, and when it last took a request or ended one.
+    pub(super) ready_at: Duration,
+    pub(super) last_used: Duration,
     pub(super) slots: u32,
     pub(super) context_tokens: u32,
     pub(super) crashes: u32,
@@ -86,6 +112,10 @@ impl Lane {
             ladder: Ladder::new(ladder, seed.finish()),
             watchdog: Watchdog::new(watch),
             retry_at: None,
+            rest: None,
+            is_draining: false,
+            ready_at: Duration::ZERO,
+            last_used: Duration::ZERO,
             slots: 0,
             context_tokens: 0,
             crashes: 0,
@@ -108,6 +138,7 @@ impl Lane {
         let suspect = |request: &Request| request.is_suspect(self.request_crashes_max);
         let alone = self.running.is_empty();
         takes
+            && !self.is_draining
             && self.running.len() < self.slots as usize
             && (alone || !suspect(next))
             && !self.running.values().any(suspect)
@@ -123,6 +154,7 @@ impl Lane {
             return Err(request);
         }
         self.watchdog.began(now);
+        self.last_used = now;
         worker.vitals.say(ActorState::Running);
         self.running.insert(request.id, request);
         Ok(())
@@ -132,6 +164,7 @@ impl Lane {
     pub(super) fn take_back(&mut self, now: Duration, id: GenerationId, answered: bool) -> Option<Request> {
         let request = self.running.remove(&id)?;
         self.watchdog.ended(now, id, answered);
+        self.last_used = now;
         if answered {
             self.ladder.succeeded();
         }
@@ -182,6 +215,8 @@ impl Lane {
             (Some(worker), ..) if worker.ready => ModelState::Ready,
             (Some(worker), ..) => ModelState::Loading { percent: worker.percent },
             (None, Some(_), Standing::Failed { retry_in }) => ModelState::Failed { retry_in },
+            (None, ..) if self.rest == Some(Rest::NoRoom) => ModelState::AwaitingMemory,
+            (None, ..) if self.rest == Some(Rest::Unwanted) => ModelState::Resting,
             (None, Some(at), _) => ModelState::Restarting { retry_in: at.saturating_sub(now) },
             (None, None, _) => ModelState::Idle,
         };

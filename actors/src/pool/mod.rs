@@ -15,6 +15,7 @@ pub mod handle;
 mod ladder;
 mod lane;
 mod request;
+mod room;
 pub mod settings;
 mod shelf;
 mod watchdog;

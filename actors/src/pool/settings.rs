@@ -26,6 +26,10 @@ pub struct PoolSettings {
     pub load_bytes_per_second_min: u64,
     /// See [`PoolSettings::load_bytes_per_second_min`].
     pub load_timeout_min: Duration,
+    /// Memory of all workers together, in bytes; `None`: it is not looked at.
+    pub memory_bytes_max: Option<u64>,
+    /// A model that was loaded is asked to leave for another one, while it answers, after this time at the earliest.
+    pub residence_min: Duration,
     /// A worker that goes on with a cancelled request for longer is killed; its other requests go on in its successor.
     pub cancel_timeout: Duration,
 }
@@ -43,6 +47,8 @@ impl Default for PoolSettings {
             progress_timeout: Duration::from_secs(15),
             load_bytes_per_second_min: 50_000_000,
             load_timeout_min: Duration::from_secs(30),
+            memory_bytes_max: None,
+            residence_min: Duration::from_secs(30),
             cancel_timeout: Duration::from_secs(2),
         }
     }

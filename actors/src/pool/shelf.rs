@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::actor::Question;
 use crate::domain::ModelId;
 use crate::link::LinkError;
-use crate::ports::Engine;
+use crate::ports::{Engine, Footprint};
 
 /// Short enough that a model that was just pulled is found, long enough that a crowd of orders costs one look.
 const KEEP: Duration = Duration::from_secs(2);
@@ -19,8 +19,8 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Questions that may wait for one look at the disk.
 const PARKED_MAX: usize = 1024;
 
-/// The models on disk, with their sizes in bytes.
-pub(super) type OnDisk = BTreeMap<ModelId, u64>;
+/// The models on disk, with what they take up.
+pub(super) type OnDisk = BTreeMap<ModelId, Footprint>;
 
 /// What is known of the disk.
 pub(super) struct Shelf {
@@ -80,5 +80,5 @@ impl Shelf {
 
 fn look(engine: &dyn Engine) -> OnDisk {
     let models = engine.on_disk().into_iter();
-    models.map(|model| (model.clone(), engine.size_bytes(&model).unwrap_or(0))).collect()
+    models.filter_map(|model| Some((model.clone(), engine.footprint(&model)?))).collect()
 }

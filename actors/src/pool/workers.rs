@@ -10,13 +10,17 @@ use ractor::ActorCell;
 use super::actor::PoolState;
 use super::handle::{GenerationEvent, PoolError};
 use super::ladder::Standing;
-use super::lane::{Killed, Lane, LaneWorker};
+use super::lane::{Blame, Killed, Lane, LaneWorker, Rest};
 use super::request::{Place, Request};
+use super::room::{Room, Tenant, make_room};
 use super::watchdog::Fault;
 use super::worker::{WorkerArgs, WorkerId, spawn_worker};
 use crate::domain::{ActorState, Chosen, FinishReason, GenerationId, ModelId, Refusal, Token, Usage};
 use crate::link::Link;
 use crate::ports::{EngineError, WorkerEvent, WorkerLink};
+
+/// How often it is looked whether there is room now.
+const ROOM_PERIOD: Duration = Duration::from_millis(500);
 
 impl PoolState {
     pub(super) fn on_worker_launched(&mut self, worker: &WorkerId, link: Arc<dyn WorkerLink>) {
@@ -71,6 +75,7 @@ impl PoolState {
             worker.ready = true;
             worker.vitals.say(ActorState::Ready);
         }
+        (lane.ready_at, lane.last_used) = (now, now);
         lane.slots = slots;
         lane.context_tokens = context_tokens;
         lane.watchdog.ready();
@@ -141,12 +146,20 @@ impl PoolState {
         let Some(worker) = lane.worker.take() else { return };
         worker.cell.stop(None);
         lane.watchdog.gone();
+        lane.is_draining = false;
+        let blame = worker.killed_for.as_ref().map_or(Blame::Crash, |killed| killed.blame);
         let detail = match &worker.killed_for {
             Some(killed) => killed.detail.clone(),
             None => error.to_string(),
         };
+        if blame == Blame::Unloaded && lane.running.is_empty() {
+            tracing::info!(%model, "{detail}");
+            lane.rest = Some(Rest::Unwanted);
+            self.work(model);
+            return self.work_for_those_without_room();
+        }
         self.roster.crashed(worker.place.path(), &detail, &worker.vitals);
-        let is_crash = worker.killed_for.is_none_or(|killed| killed.is_crash);
+        let is_crash = blame == Blame::Crash;
         tracing::warn!(%model, running = lane.running.len(), error = %detail, "worker ended");
         lane.crashes = lane.crashes.saturating_add(1);
         lane.last_error = Some(detail);
@@ -165,6 +178,19 @@ impl PoolState {
             self.give_up_waiting(model);
         }
         self.work(model);
+        self.work_for_those_without_room();
+    }
+
+    /// Somebody's memory is free.
+    fn work_for_those_without_room(&mut self) {
+        let lanes = self.lanes.values_mut().filter(|lane| lane.rest == Some(Rest::NoRoom));
+        let models: Vec<ModelId> = lanes
+            .map(|lane| {
+                lane.retry_at = None;
+                lane.model.clone()
+            })
+            .collect();
+        models.iter().for_each(|model| self.work(model));
     }
 
     /// What becomes of a request whose worker died.
@@ -220,9 +246,9 @@ impl PoolState {
     fn kill_worker(&mut self, model: &ModelId, now: Duration, fault: &Fault) {
         let Some(lane) = self.lanes.get_mut(model) else { return };
         lane.watchdog.killed(now, fault);
-        let is_crash = !matches!(fault, Fault::CancelIgnored(_));
+        let blame = if matches!(fault, Fault::CancelIgnored(_)) { Blame::None } else { Blame::Crash };
         let detail = format!("the worker of {model} was killed: {fault}");
-        let killed = lane.kill(Killed { detail: detail.clone(), is_crash });
+        let killed = lane.kill(Killed { detail: detail.clone(), blame });
         if killed && !matches!(fault, Fault::Unreaped(_)) {
             return self.work(model);
         }
@@ -246,6 +272,11 @@ impl PoolState {
             return;
         }
         lane.retry_at = None;
+        if !self.has_room(model, now) {
+            return;
+        }
+        let Some(lane) = self.lanes.get_mut(model) else { return };
+        lane.rest = None;
         self.incarnations += 1;
         let id = WorkerId { model: model.clone(), incarnation: self.incarnations };
         let link = Link::new("worker", 1);
@@ -253,8 +284,8 @@ impl PoolState {
         let args = WorkerArgs { id: id.clone(), engine: self.engine.clone(), pool: self.me.clone(), link };
         match spawn_worker(args) {
             Ok(cell) => {
-                let size_bytes = self.shelf.on_disk().get(model).copied().unwrap_or(0);
-                let by_size = size_bytes / self.settings.load_bytes_per_second_min.max(1);
+                let file_bytes = self.shelf.on_disk().get(model).map_or(0, |footprint| footprint.file_bytes);
+                let by_size = file_bytes / self.settings.load_bytes_per_second_min.max(1);
                 lane.watchdog.launched(now, self.settings.load_timeout_min + Duration::from_secs(by_size));
                 lane.ladder.launched();
                 vitals.say(ActorState::Starting);
@@ -275,6 +306,43 @@ impl PoolState {
                 lane.retry_at = Some(now + lane.ladder.crashed(now));
             }
         }
+    }
+
+    /// Whether a model may be loaded now. If another one has to leave for it, that begins here.
+    fn has_room(&mut self, model: &ModelId, now: Duration) -> bool {
+        let is_wanted = self.waiting.lane_len(model) > 0;
+        let bytes = |model: &ModelId| self.shelf.on_disk().get(model).map_or(0, |found| found.memory_bytes);
+        let loaded = self.lanes.values().filter(|lane| lane.worker.is_some());
+        let tenants = loaded.map(|lane| Tenant {
+            model: lane.model.clone(),
+            bytes: bytes(&lane.model),
+            is_busy: !lane.is_ready() || !lane.running.is_empty(),
+            last_used: lane.last_used,
+            is_settled: lane.is_ready() && now >= lane.ready_at + self.settings.residence_min,
+        });
+        let budget = self.settings.memory_bytes_max.unwrap_or(u64::MAX);
+        let room = make_room(bytes(model), budget, tenants.collect());
+        let Some(lane) = self.lanes.get_mut(model) else { return false };
+        let (leave, drain) = match room {
+            // Who left for another comes back when somebody wants him.
+            Room::There if lane.rest == Some(Rest::Unwanted) && !is_wanted => return false,
+            Room::There => return true,
+            Room::After { .. } if !is_wanted => {
+                lane.rest = Some(Rest::Unwanted);
+                return false;
+            }
+            Room::After { leave, drain } => (leave, drain),
+        };
+        (lane.rest, lane.retry_at) = (Some(Rest::NoRoom), Some(now + ROOM_PERIOD));
+        for other in drain {
+            self.lanes.get_mut(&other).into_iter().for_each(|lane| lane.is_draining = true);
+        }
+        for other in leave {
+            let detail = format!("{other} left its memory to {model}");
+            let killed = Killed { detail: detail.clone(), blame: Blame::Unloaded };
+            let _told_by_its_end = self.lanes.get_mut(&other).map(|lane| lane.kill(killed));
+        }
+        false
     }
 
     fn dispatch(&mut self, model: &ModelId) {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::domain::{
     ChatTurn, Chosen, FinishReason, GenerationId, GenerationRequest, ModelId, Refusal, Token, Usage,
 };
-use crate::ports::{Engine, EngineError, Sink, WorkerEvent, WorkerLink};
+use crate::ports::{Engine, EngineError, Footprint, Sink, WorkerEvent, WorkerLink};
 
 /// How a worker of a model comes up.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +48,7 @@ pub enum FakeFault {
 #[derive(Debug, Clone)]
 struct FakeModel {
     load: FakeLoad,
+    memory_bytes: u64,
     on_disk: bool,
     launches: u32,
 }
@@ -71,7 +72,8 @@ pub struct FakeEngine(Arc<Mutex<Script>>);
 impl FakeEngine {
     /// An engine with these models on disk, 8 slots each, that answers at once.
     pub fn new(models: impl IntoIterator<Item = ModelId>) -> Self {
-        let model = FakeModel { load: FakeLoad::Instant, on_disk: true, launches: 0 };
+        let model =
+            FakeModel { load: FakeLoad::Instant, memory_bytes: 1_000_000, on_disk: true, launches: 0 };
         Self(Arc::new(Mutex::new(Script {
             models: models.into_iter().map(|id| (id, model.clone())).collect(),
             slots: 8,
@@ -109,6 +111,13 @@ impl FakeEngine {
     pub fn set_load(&self, model: &ModelId, load: FakeLoad) {
         if let Some(model) = self.script().models.get_mut(model) {
             model.load = load;
+        }
+    }
+
+    /// How much memory a model takes.
+    pub fn set_memory(&self, model: &ModelId, bytes: u64) {
+        if let Some(model) = self.script().models.get_mut(model) {
+            model.memory_bytes = bytes;
         }
     }
 
@@ -172,8 +181,15 @@ impl Engine for FakeEngine {
         models.map(|(id, _)| id.clone()).collect()
     }
 
-    fn size_bytes(&self, model: &ModelId) -> Option<u64> {
-        self.script().models.get(model).filter(|model| model.on_disk).map(|_| 1_000_000)
+    fn footprint(&self, model: &ModelId) -> Option<Footprint> {
+        let script = self.script();
+        let fake = script.models.get(model).filter(|model| model.on_disk)?;
+        let (file_bytes, memory_bytes) = (1_000_000, fake.memory_bytes);
+        Some(Footprint {
+            file_bytes,
+            memory_bytes,
+            arithmetic: format!("{memory_bytes} bytes, as the test says"),
+        })
     }
 
     #[expect(

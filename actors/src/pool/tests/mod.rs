@@ -1,5 +1,6 @@
 //! Tests of the pool, through its handle alone, on an engine that misbehaves on demand.
 mod failures;
+mod memory;
 mod queueing;
 mod streaming;
 
@@ -16,7 +17,7 @@ use crate::domain::{
     Sampling,
 };
 use crate::insight::Roster;
-use crate::ports::{Engine, EngineError, Sink, WorkerEvent, WorkerLink};
+use crate::ports::{Engine, EngineError, Footprint, Sink, WorkerEvent, WorkerLink};
 use crate::testkit::{FakeEngine, FakeFault, FakeLoad, StoppedClock};
 
 /// Longest wait for anything, in the tests' own time: a test that would hang fails instead.

@@ -119,8 +119,8 @@ impl Engine for SlowDisk {
         self.engine.on_disk()
     }
 
-    fn size_bytes(&self, model: &ModelId) -> Option<u64> {
-        self.engine.size_bytes(model)
+    fn footprint(&self, model: &ModelId) -> Option<Footprint> {
+        self.engine.footprint(model)
     }
 
     async fn launch(
