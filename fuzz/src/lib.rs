@@ -12,6 +12,7 @@ mod admin;
 mod chat_format;
 pub mod engine;
 mod gguf_head;
+mod json_schema;
 #[path = "../../src/settings/mod.rs"]
 pub(crate) mod settings;
 mod settings_text;
@@ -22,6 +23,7 @@ pub use admin::admin_lines;
 pub use archond_models::chat;
 pub use chat_format::chat_format;
 pub use gguf_head::gguf_head;
+pub use json_schema::json_schema;
 pub use settings_text::settings_text;
 pub use worker::worker_frames;
 
@@ -29,10 +31,11 @@ pub use worker::worker_frames;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, with the name of its folder in `fuzz/corpus`.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     ("admin_lines", admin_lines),
     ("chat_format", chat_format),
     ("gguf_head", gguf_head),
+    ("json_schema", json_schema),
     ("settings_text", settings_text),
     ("worker_frames", worker_frames),
 ];

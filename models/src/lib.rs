@@ -6,6 +6,7 @@ pub mod download;
 #[cfg(feature = "llama")]
 pub mod engine;
 pub mod gguf;
+pub mod grammar;
 pub mod library;
 pub mod progress;
 #[cfg(feature = "llama")]

@@ -156,6 +156,8 @@ impl<'m> Engine<'m> {
         let prompt_tokens = tokens.len();
         tokens.extend(&resumed);
         tokens.truncate(tokens_max as usize);
+        let chooser =
+            Chooser::new(self.model, request, &resumed).map_err(|error| refuse(&error.to_string()))?;
         let states = self.slots.iter().enumerate().map(|(index, slot)| SlotState {
             held: slot.tokens.get(..slot.held).unwrap_or_default(),
             oldest: self.oldest(index),
@@ -167,7 +169,7 @@ impl<'m> Engine<'m> {
         self.clock += 1;
         let mut job = Job {
             id: request.id,
-            chooser: Chooser::new(&request.sampling, self.model.llama.n_vocab(), &resumed),
+            chooser,
             filter: crate::chat::OutputFilter::default(),
             tokens_max: tokens_max as usize,
             answer_tokens_max: request.answer_tokens_max as usize,
@@ -397,12 +399,14 @@ impl<'m> Engine<'m> {
     ) -> Result<(), EngineError> {
         let Some(Slot { tokens, job: Some(job), .. }) = self.slots.get_mut(index) else { return Ok(()) };
         let unusable = || EngineError::Compute { detail: "the model's output holds no number".to_owned() };
-        let token = job.chooser.choose(&self.context, row).ok_or_else(unusable)?;
+        let token = job.chooser.choose(&self.model.llama, &self.context, row).ok_or_else(unusable)?;
         job.first_token.get_or_insert_with(now);
         let ended = self.model.ends_turn(token);
         if !ended {
             tokens.push(token);
-            events(job.token(self.model, token));
+            let logits = self.context.get_logits_ith(row);
+            let logprobs = job.chooser.logprobs(&self.model.llama, logits, token);
+            events(job.token(self.model, token, logprobs));
         }
         let full = job.is_full(tokens.len());
         if ended || full {

@@ -6,7 +6,7 @@ use llama_cpp_2::token::LlamaToken;
 use super::model::LoadedModel;
 use super::sampler::Chooser;
 use super::shelf::Shelved;
-use super::{Chosen, EngineEvent, Finish, Usage};
+use super::{Chosen, EngineEvent, Finish, TokenLogprob, Usage};
 use crate::chat::{AnswerPart, OutputFilter};
 
 /// Milliseconds between two moments.
@@ -105,11 +105,16 @@ impl Job {
     }
 
     /// The event of a new token.
-    pub(super) fn token(&mut self, model: &LoadedModel, token: LlamaToken) -> EngineEvent {
+    pub(super) fn token(
+        &mut self,
+        model: &LoadedModel,
+        token: LlamaToken,
+        logprobs: Option<(TokenLogprob, Vec<TokenLogprob>)>,
+    ) -> EngineEvent {
         let mut buffer = Vec::new();
         let text = self.filter.push(model.shown(token, &mut buffer));
         let parts = if text.is_empty() { Vec::new() } else { vec![AnswerPart::Text(text)] };
-        EngineEvent::Token { id: self.id, token: token.0, chosen: Chosen { parts, logprobs: None } }
+        EngineEvent::Token { id: self.id, token: token.0, chosen: Chosen { parts, logprobs } }
     }
 
     /// The event of the end, when prompt and answer have this many tokens.

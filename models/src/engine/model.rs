@@ -91,6 +91,11 @@ impl LoadedModel {
         Ok(Self { backend, llama, format, marks, dangerous, opening, closing, silent, window_tokens })
     }
 
+    /// How the model was taught to converse.
+    pub(super) fn family(&self) -> ChatFamily {
+        self.format.family
+    }
+
     /// Longest context that the model was trained for, in tokens.
     pub fn context_tokens_trained(&self) -> u32 {
         self.llama.n_ctx_train()
