@@ -34,6 +34,12 @@ impl Conversation {
         let turns = roles.zip(said).map(|(role, text)| Turn::text(role, text)).collect();
         Self { system: system.to_owned(), turns, ..Self::default() }
     }
+
+    /// The pictures and recordings of all turns, in order. [`Piece::Media`](super::Piece::Media) counts them.
+    pub fn media(&self) -> impl Iterator<Item = &Content> {
+        let parts = self.turns.iter().flat_map(|turn| &turn.content);
+        parts.filter(|part| !matches!(part, Content::Text(_)))
+    }
 }
 
 /// One utterance.

@@ -14,7 +14,8 @@ use super::pace::{Pace, STEP_TOKENS_MAX};
 use super::sampler::Chooser;
 use super::shelf::Shelf;
 use super::slots::{COPY_TOKENS_MIN, Choice, Neighbour, Reading, SlotState, choose, reading, usable};
-use super::{EngineError, EngineEvent, Finish, Refusal, Request};
+use super::stop::Stopper;
+use super::{Chosen, EngineError, EngineEvent, Finish, Refusal, Request};
 
 /// `LLAMA_MAX_SEQ` of llama.cpp: it ends the process on more.
 const SLOTS_MAX: u32 = 256;
@@ -142,7 +143,8 @@ impl<'m> Engine<'m> {
             return Err(refuse("a token to resume is not one of this model's"));
         }
         let began = now();
-        let PromptTokens { mut tokens, instructions, lasting } = self.model.prompt(&request.prompt);
+        let (prompt, parser) = self.model.prompt(&request.prompt, request.id)?;
+        let PromptTokens { mut tokens, instructions, lasting } = prompt;
         let tokens_max = request.context_tokens_max.min(self.context_tokens);
         // Does not depend on what is resumed: what was begun once is not refused when it is to go on.
         let prompt_tokens_max =
@@ -170,7 +172,8 @@ impl<'m> Engine<'m> {
         let mut job = Job {
             id: request.id,
             chooser,
-            filter: crate::chat::OutputFilter::default(),
+            parser,
+            stopper: Stopper::new(&request.form.stop),
             tokens_max: tokens_max as usize,
             answer_tokens_max: request.answer_tokens_max as usize,
             prompt_tokens,
@@ -184,9 +187,8 @@ impl<'m> Engine<'m> {
             began,
             first_token: None,
         };
-        job.replay(self.model, &resumed);
-        if job.is_full(tokens.len()) {
-            return Ok(job.finished(Finish::Length, tokens.len(), now()));
+        if let Some(reason) = job.replay(self.model, &resumed, tokens.len()) {
+            return Ok(job.finished(reason, tokens.len(), now()));
         }
         Ok(self.settle(choice, job, PromptTokens { tokens, instructions, lasting }))
     }
@@ -401,16 +403,16 @@ impl<'m> Engine<'m> {
         let unusable = || EngineError::Compute { detail: "the model's output holds no number".to_owned() };
         let token = job.chooser.choose(&self.model.llama, &self.context, row).ok_or_else(unusable)?;
         job.first_token.get_or_insert_with(now);
-        let ended = self.model.ends_turn(token);
-        if !ended {
+        let answered = job.take(self.model, token, tokens.len() + 1);
+        // The mark that ends a turn is told only where it completes something: resumed, it ends the answer again.
+        if answered.finish != Some(Finish::EndOfTurn) || !answered.parts.is_empty() {
             tokens.push(token);
             let logits = self.context.get_logits_ith(row);
             let logprobs = job.chooser.logprobs(&self.model.llama, logits, token);
-            events(job.token(self.model, token, logprobs));
+            let chosen = Chosen { parts: answered.parts, logprobs };
+            events(EngineEvent::Token { id: job.id, token: token.0, chosen });
         }
-        let full = job.is_full(tokens.len());
-        if ended || full {
-            let reason = if ended { Finish::EndOfTurn } else { Finish::Length };
+        if let Some(reason) = answered.finish {
             self.finish(index, reason).into_iter().for_each(events);
         }
         Ok(())

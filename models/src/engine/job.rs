@@ -6,8 +6,9 @@ use llama_cpp_2::token::LlamaToken;
 use super::model::LoadedModel;
 use super::sampler::Chooser;
 use super::shelf::Shelved;
-use super::{Chosen, EngineEvent, Finish, TokenLogprob, Usage};
-use crate::chat::{AnswerPart, OutputFilter};
+use super::stop::Stopper;
+use super::{EngineEvent, Finish, Usage};
+use crate::chat::{AnswerEnd, AnswerParser, AnswerPart};
 
 /// Milliseconds between two moments.
 fn milliseconds(from: Instant, to: Instant) -> u32 {
@@ -52,12 +53,21 @@ impl Slot {
     }
 }
 
+/// What came of one token.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) parts: Vec<AnswerPart>,
+    /// Why the answer is at its end with it, if it is.
+    pub(super) finish: Option<Finish>,
+}
+
 /// One answer.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) id: u64,
     pub(super) chooser: Chooser,
-    pub(super) filter: OutputFilter,
+    pub(super) parser: AnswerParser,
+    pub(super) stopper: Stopper,
     /// Prompt and answer may have this many tokens together.
     pub(super) tokens_max: usize,
     pub(super) answer_tokens_max: usize,
@@ -96,25 +106,45 @@ impl Job {
         tokens >= self.tokens_max || self.answer_tokens(tokens) >= self.answer_tokens_max
     }
 
-    /// Shows tokens to the filter that the reader has seen before.
-    pub(super) fn replay(&mut self, model: &LoadedModel, answer: &[LlamaToken]) {
-        let mut buffer = Vec::new();
-        for token in answer {
-            self.filter.push(model.shown(*token, &mut buffer));
-        }
-    }
-
-    /// The event of a new token.
-    pub(super) fn token(
+    /// Brings parser and stopper to where they were behind these tokens. Tells why the answer is at its end, if it is.
+    ///
+    /// `total` counts prompt and answer. A limit that cuts the resumed tokens short is found by it.
+    pub(super) fn replay(
         &mut self,
         model: &LoadedModel,
-        token: LlamaToken,
-        logprobs: Option<(TokenLogprob, Vec<TokenLogprob>)>,
-    ) -> EngineEvent {
-        let mut buffer = Vec::new();
-        let text = self.filter.push(model.shown(token, &mut buffer));
-        let parts = if text.is_empty() { Vec::new() } else { vec![AnswerPart::Text(text)] };
-        EngineEvent::Token { id: self.id, token: token.0, chosen: Chosen { parts, logprobs } }
+        answer: &[LlamaToken],
+        total: usize,
+    ) -> Option<Finish> {
+        let mut ended = None;
+        for (at, token) in answer.iter().enumerate() {
+            let answered = self.take(model, *token, self.prompt_tokens + at + 1);
+            if answered.finish.is_some() {
+                ended = answered.finish;
+                break;
+            }
+        }
+        ended.or_else(|| self.is_full(total).then_some(Finish::Length))
+    }
+
+    /// Takes the answer's next token; `total` counts prompt and answer with it.
+    pub(super) fn take(&mut self, model: &LoadedModel, token: LlamaToken, total: usize) -> Answered {
+        let (mut parts, end) = if model.ends_turn(token) {
+            (self.parser.finish(AnswerEnd::ByModel), Some(Finish::EndOfTurn))
+        } else {
+            let mut buffer = Vec::new();
+            let mut parts = self.parser.push(model.shown(token, &mut buffer));
+            let is_full = self.is_full(total);
+            if is_full {
+                parts.extend(self.parser.finish(AnswerEnd::CutOff));
+            }
+            (parts, is_full.then_some(Finish::Length))
+        };
+        parts = self.stopper.take(parts);
+        if end.is_some() {
+            parts.extend(self.stopper.finish());
+        }
+        let finish = if self.stopper.has_stopped() { Some(Finish::StopText) } else { end };
+        Answered { parts, finish }
     }
 
     /// The event of the end, when prompt and answer have this many tokens.

@@ -27,6 +27,9 @@ mod shelf;
 #[cfg(test)]
 mod shelf_tests;
 mod slots;
+mod stop;
+#[cfg(test)]
+mod stop_tests;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +38,7 @@ pub use keepsake::Keepsake;
 pub use model::LoadedModel;
 pub use request::{Chosen, Finish, Prompt, Refusal, Request, SamplingParams, TokenLogprob, Usage};
 
-use crate::chat::ChatFamily;
+use crate::chat::{ChatError, ChatFamily};
 
 /// What comes of requests. Events of one request come in order; the last is `Finished` or `Refused`.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +112,9 @@ pub enum EngineError {
         /// The format that was asked for.
         family: ChatFamily,
     },
+    /// The model's own template is of no use.
+    #[error(transparent)]
+    Format(#[from] ChatError),
     /// More slots than llama.cpp can run.
     #[error("{slots} answers at once are not possible; set 1 to {slots_max}")]
     Slots {
@@ -143,6 +149,6 @@ pub enum EngineError {
 impl EngineError {
     /// Whether the model file itself is at fault, so that trying again does not help.
     pub fn is_of_the_file(&self) -> bool {
-        matches!(self, Self::Open { .. } | Self::Load { .. } | Self::NoMark { .. })
+        matches!(self, Self::Open { .. } | Self::Load { .. } | Self::NoMark { .. } | Self::Format(_))
     }
 }

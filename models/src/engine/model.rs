@@ -1,5 +1,5 @@
 //! A loaded model: its file, its vocabulary, and prompts as tokens.
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 
 use llama_cpp_2::llama_backend::LlamaBackend;
@@ -9,23 +9,23 @@ use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token_type::LlamaTokenAttr;
 
 use super::slots::common_prefix;
-use super::{EngineError, Prompt};
-use crate::chat::{ChatFamily, ChatFormat, Conversation, Piece, Role, Shown, Turn, cut_inside_marks};
+use super::{EngineError, Prompt, Refusal};
+use crate::chat::{
+    AnswerParser, ChatFamily, ChatFormat, Conversation, Piece, Role, Shown, Turn, Vocabulary, cut_inside_marks, is_mark,
+};
 
 /// A model in memory, ready for an [`Engine`](super::Engine).
 #[derive(Debug)]
 pub struct LoadedModel {
     pub(super) backend: LlamaBackend,
     pub(super) llama: LlamaModel,
-    format: ChatFormat,
-    /// The format's marks with their tokens.
-    marks: Vec<(&'static str, LlamaToken)>,
+    pub(super) format: ChatFormat,
+    /// The tokens of the vocabulary's marks, by their texts.
+    tokens: HashMap<String, LlamaToken>,
+    /// The texts of the vocabulary's marks, by their tokens.
+    marks: HashMap<LlamaToken, String>,
     /// Texts that would become a single mark's token even as plain text.
     dangerous: Vec<String>,
-    opening: HashSet<LlamaToken>,
-    closing: HashSet<LlamaToken>,
-    /// Marks by which nothing is shown.
-    silent: HashSet<LlamaToken>,
     /// How many tokens back the layers with a sliding window look, the present one included; `None` if there are no such layers.
     window_tokens: Option<u32>,
 }
@@ -61,34 +61,33 @@ impl LoadedModel {
     fn understand(backend: LlamaBackend, llama: LlamaModel, family: ChatFamily) -> Result<Self, EngineError> {
         let template = llama.chat_template(None).ok().and_then(|template| template.to_string().ok());
         let vocab = llama.vocab();
-        let token_of = |mark: &str| match vocab.tokenize(mark.as_bytes(), false, true).as_slice() {
-            [token] => Some(*token),
-            _ => None,
-        };
-        let mut marks = Vec::new();
-        for mark in family.marks() {
-            let token = token_of(mark).ok_or(EngineError::NoMark { mark, family })?;
-            marks.push((*mark, token));
-        }
-        let set = |texts: &[&str]| texts.iter().filter_map(|mark| token_of(mark)).collect::<HashSet<_>>();
-        let (opening, closing) = (set(family.opening_marks()), set(family.closing_marks()));
-        let (mut dangerous, mut silent) = (Vec::new(), HashSet::new());
+        let (mut tokens, mut marks, mut dangerous) = (HashMap::new(), HashMap::new(), Vec::new());
         for id in 0..vocab.n_tokens() {
             let token = LlamaToken(id);
-            if vocab.is_control(token) {
-                silent.insert(token);
-            } else if vocab.attr(token).contains(LlamaTokenAttr::UserDefined) {
-                // Other tokens of this type are ordinary text: runs of spaces, HTML tags.
-                let text = vocab.text(token).map(|text| text.to_string_lossy().into_owned());
-                if let Some(text) = text.filter(|text| text.starts_with("<|") || text.ends_with("|>")) {
-                    silent.insert(token);
-                    dangerous.push(text);
-                }
+            let is_control = vocab.is_control(token);
+            if !is_control && !vocab.attr(token).contains(LlamaTokenAttr::UserDefined) {
+                continue;
             }
+            let text = vocab.text(token).map(|text| text.to_string_lossy().into_owned());
+            let Some(text) = text.filter(|text| is_mark(text, is_control)) else { continue };
+            if !is_control {
+                dangerous.push(text.clone());
+            }
+            tokens.entry(text.clone()).or_insert(token);
+            marks.insert(token, text);
         }
-        let format = family.format(template.as_deref());
+        if let Some(mark) = family.marks().iter().find(|mark| !tokens.contains_key(**mark)) {
+            return Err(EngineError::NoMark { mark, family });
+        }
+        let text_of = |token| marks.get(&token).cloned();
+        let vocabulary = Vocabulary {
+            marks: tokens.keys().cloned().collect(),
+            bos: text_of(vocab.bos()).filter(|_| vocab.should_add_bos()),
+            eos: text_of(vocab.eos()).unwrap_or_default(),
+        };
+        let format = family.format(template.as_deref(), &vocabulary)?;
         let window_tokens = window_tokens(&llama);
-        Ok(Self { backend, llama, format, marks, dangerous, opening, closing, silent, window_tokens })
+        Ok(Self { backend, llama, format, tokens, marks, dangerous, window_tokens })
     }
 
     /// How the model was taught to converse.
@@ -106,50 +105,61 @@ impl LoadedModel {
         self.window_tokens
     }
 
-    /// What is to be gone on with as tokens, up to where the answer begins.
-    pub(super) fn prompt(&self, prompt: &Prompt) -> PromptTokens {
+    /// What is to be gone on with as tokens, up to where the answer begins, and what takes the answer apart. The parser of bare text
+    /// knows no calls and no thoughts, but for those that a family's own marks tell.
+    pub(super) fn prompt(&self, prompt: &Prompt, id: u64) -> Result<(PromptTokens, AnswerParser), Refusal> {
         match prompt {
-            Prompt::Chat(conversation) => self.conversation(conversation),
+            Prompt::Chat(conversation) => self.conversation(conversation, id),
             // Whoever hands in bare text writes the format, if any, with his own hand.
             Prompt::Text(text) => {
                 let tokens = self.llama.vocab().tokenize(text.as_bytes(), true, true);
-                PromptTokens { instructions: 0, lasting: usize::MAX, tokens }
+                let parser = self.format.parser(&Conversation::default(), &[], id);
+                Ok((PromptTokens { instructions: 0, lasting: usize::MAX, tokens }, parser))
             }
         }
     }
 
-    fn conversation(&self, conversation: &Conversation) -> PromptTokens {
-        let pieces = self.pieces(conversation);
-        let mut tokens = Vec::new();
-        let mut ends = Vec::new();
+    fn conversation(
+        &self,
+        conversation: &Conversation,
+        id: u64,
+    ) -> Result<(PromptTokens, AnswerParser), Refusal> {
+        let refuse = |detail: String| Refusal::Engine { detail };
+        if conversation.media().next().is_some() {
+            return Err(refuse(
+                "this model is not set up for pictures and recordings; send text alone".to_owned(),
+            ));
+        }
+        let (mut tokens, mut ends) = (Vec::new(), Vec::new());
+        let pieces = self.format.render(conversation).map_err(|error| refuse(error.to_string()))?;
         for piece in &pieces {
             match piece {
-                Piece::Mark(mark) => {
-                    tokens.extend(self.marks.iter().find(|(text, _)| text == mark).map(|(_, token)| *token));
-                }
-                Piece::Text(text) => {
-                    for part in cut_inside_marks(text, &self.dangerous) {
-                        tokens.extend(self.llama.vocab().tokenize(part.as_bytes(), false, false));
-                    }
-                }
+                Piece::Mark(mark) => match self.tokens.get(mark.as_ref()) {
+                    Some(token) => tokens.push(*token),
+                    None => self.read_text(mark, &mut tokens),
+                },
+                Piece::Text(text) => self.read_text(text, &mut tokens),
+                Piece::Media(_) => {} // refused above
             }
             ends.push(tokens.len());
         }
-        // Pieces become tokens one by one: what has the same pieces has the same tokens.
+        // Pieces become tokens one by one: what has the same pieces has the same tokens. What cannot be rendered shares nothing.
         let shared = |other: &Conversation| {
-            let common = common_prefix(&pieces, &self.pieces(other));
+            let common = common_prefix(&pieces, &self.format.render(other).unwrap_or_default());
             common.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or(0)
         };
         let instructions = shared(&Conversation { turns: Vec::new(), ..conversation.clone() });
         let mut later = conversation.clone();
         later.turns.extend([Role::Assistant, Role::User].map(|role| Turn::text(role, "...")));
         let lasting = Some(shared(&later)).filter(|lasting| *lasting < tokens.len()).unwrap_or(usize::MAX);
-        PromptTokens { instructions, lasting, tokens }
+        let parser = self.format.parser(conversation, &pieces, id);
+        Ok((PromptTokens { instructions, lasting, tokens }, parser))
     }
 
-    fn pieces(&self, conversation: &Conversation) -> Vec<Piece> {
-        let turns: Vec<_> = conversation.turns.iter().map(|turn| (turn.role, turn.words())).collect();
-        self.format.render(&conversation.system, &turns)
+    fn read_text(&self, text: &str, tokens: &mut Vec<LlamaToken>) {
+        for part in cut_inside_marks(text, &self.dangerous) {
+            tokens.extend(self.llama.vocab().tokenize(part.as_bytes(), false, false));
+        }
     }
 
     /// Whether the model ends its turn with this token.
@@ -163,15 +173,9 @@ impl LoadedModel {
     }
 
     /// What the token means to the reader. `buffer` lends the room for its bytes.
-    pub(super) fn shown<'b>(&self, token: LlamaToken, buffer: &'b mut Vec<u8>) -> Shown<'b> {
-        if self.opening.contains(&token) {
-            return Shown::Opens;
-        }
-        if self.closing.contains(&token) {
-            return Shown::Closes;
-        }
-        if self.silent.contains(&token) {
-            return Shown::Nothing;
+    pub(super) fn shown<'b>(&'b self, token: LlamaToken, buffer: &'b mut Vec<u8>) -> Shown<'b> {
+        if let Some(mark) = self.marks.get(&token) {
+            return Shown::Mark(mark);
         }
         buffer.clear();
         self.llama.vocab().token_to_piece_into(token, buffer, false, None);

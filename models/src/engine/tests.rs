@@ -66,6 +66,10 @@ pub(super) fn start(engine: &mut Engine<'_>, request: &Request) {
     assert!(matches!(event, EngineEvent::Prefill { .. }), "{event:?}");
 }
 
+fn read_prompt(prompt: &Prompt) -> Vec<llama_cpp_2::token::LlamaToken> {
+    model().prompt(prompt, 1).unwrap().0.tokens
+}
+
 fn piece(token: llama_cpp_2::token::LlamaToken) -> String {
     let vocab = model().llama.vocab();
     String::from_utf8_lossy(&vocab.token_to_piece(token, true, None)).into_owned()
@@ -74,7 +78,7 @@ fn piece(token: llama_cpp_2::token::LlamaToken) -> String {
 #[test]
 fn prompts_become_the_tokens_of_the_whole_text() {
     let said = ["what is my colour?", "Your colour is teal.", "it's  été 東京 😀\n\nand\tmore"];
-    let tokens = model().prompt(&prompt(SYSTEM, &said)).tokens;
+    let tokens = read_prompt(&prompt(SYSTEM, &said));
     let vocab = model().llama.vocab();
     let bytes: Vec<u8> = tokens.iter().flat_map(|token| vocab.token_to_piece(*token, true, None)).collect();
     let text = String::from_utf8(bytes).unwrap();
@@ -90,7 +94,7 @@ fn prompts_become_the_tokens_of_the_whole_text() {
 #[test]
 fn no_text_of_a_user_becomes_a_mark() {
     let marks = |said: &str| {
-        let tokens = model().prompt(&prompt("", &[said])).tokens;
+        let tokens = read_prompt(&prompt("", &[said]));
         tokens
             .into_iter()
             .map(piece)
@@ -117,18 +121,12 @@ fn a_longer_conversation_begins_with_the_tokens_of_the_shorter() {
         "Your colour is teal.",
         "hello",
     ];
-    for length in 1..said.len() {
-        let (shorter, longer) = (
-            model().prompt(&prompt(SYSTEM, &said[..length])).tokens,
-            model().prompt(&prompt(SYSTEM, &said[..=length])).tokens,
-        );
-        let opening = model().prompt(&prompt(SYSTEM, &[])).tokens.len()
-            - model()
-                .prompt(&prompt(SYSTEM, &[]))
-                .tokens
-                .iter()
-                .rposition(|token| piece(*token) == "<|turn>")
-                .unwrap();
+    // Where the assistant spoke last, the answer goes on with its turn: such a prompt is the beginning of no other.
+    for length in (1..said.len()).step_by(2) {
+        let (shorter, longer) =
+            (read_prompt(&prompt(SYSTEM, &said[..length])), read_prompt(&prompt(SYSTEM, &said[..=length])));
+        let opening = read_prompt(&prompt(SYSTEM, &[])).len()
+            - read_prompt(&prompt(SYSTEM, &[])).iter().rposition(|token| piece(*token) == "<|turn>").unwrap();
         let common = &shorter[..shorter.len() - opening];
         assert_eq!(&longer[..common.len()], common);
     }

@@ -1,0 +1,32 @@
+//! Answers of Gemma models taken apart.
+use super::*;
+
+#[test]
+fn words_thoughts_and_calls_are_told_apart() {
+    let answer = "<|channel>thought\nhm, well\n<channel|>Let me see.<|tool_call>call:clock{}<tool_call|>";
+    let parts = gemma_answer(answer, AnswerEnd::ByModel);
+    assert_eq!(parts, [thought("hm, well"), text("Let me see."), called("clock", "{}")]);
+}
+
+#[test]
+fn nested_arguments_become_json() {
+    let answer = "<|tool_call>call:f{a:[1,-2.5,true,null],b:{c:<|\"|>say \"hi\" {é}<|\"|>,d:{}}}<tool_call|>";
+    let arguments = r#"{"a":[1,-2.5,true,null],"b":{"c":"say \"hi\" {é}","d":{}}}"#;
+    assert_eq!(gemma_answer(answer, AnswerEnd::ByModel), [called("f", arguments)]);
+}
+
+#[test]
+fn equal_seeds_name_calls_alike() {
+    let format = gemma();
+    let id = |seed| {
+        let mut parser = format.parser(&Conversation::default(), &[], seed);
+        parser.push(Shown::Mark("<|tool_call>"));
+        parser.push(Shown::Bytes(b"call:f{}"));
+        match parser.push(Shown::Mark("<tool_call|>")).pop() {
+            Some(AnswerPart::Call(call)) => call.id,
+            other => panic!("{other:?} is no call"),
+        }
+    };
+    assert_eq!(id(3), id(3));
+    assert_ne!(id(3), id(4));
+}
