@@ -196,5 +196,6 @@ fn family(family: Family) -> worker::ChatFamily {
     match family {
         Family::Gemma4 => worker::ChatFamily::Gemma4,
         Family::ChatMl => worker::ChatFamily::ChatMl,
+        Family::Template => worker::ChatFamily::Template,
     }
 }

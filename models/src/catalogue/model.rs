@@ -54,6 +54,8 @@ pub enum Family {
     Gemma4,
     /// `<|im_start|>role … <|im_end|>`.
     ChatMl,
+    /// Whatever the model file's own template says.
+    Template,
 }
 
 /// What the house uses a model for.

@@ -11,7 +11,8 @@ use llama_cpp_2::token_type::LlamaTokenAttr;
 use super::slots::common_prefix;
 use super::{EngineError, Prompt, Refusal};
 use crate::chat::{
-    AnswerParser, ChatFamily, ChatFormat, Conversation, Piece, Role, Shown, Turn, Vocabulary, cut_inside_marks, is_mark,
+    AnswerParser, ChatFamily, ChatFormat, Conversation, Piece, Role, Shown, Turn, Vocabulary,
+    cut_inside_marks, is_mark,
 };
 
 /// A model in memory, ready for an [`Engine`](super::Engine).

@@ -146,7 +146,7 @@ fn a_long_answer_does_not_lose_the_conversation() {
     // So long that the window slides on behind the prompt's end and cannot be rolled back.
     let mut long = asked(1, &COLOUR[..1]);
     (long.answer_tokens_max, long.context_tokens_max) = (2048, 2048);
-    long.resume = vec![9; 1000];
+    long.form.ignores_end = true;
     let file = file();
     let mut engine = Engine::new(super::tests::model(), 1, 2048, 1).unwrap();
     engine.shelve_in(Keepsake::open_on_disk(&file, 1).unwrap());

@@ -2,6 +2,7 @@
 use std::path::Path;
 
 use crate::catalogue::{Artifact, Bytes, Family, KvBytes, Model, Role, Source, is_id};
+use crate::chat::{self, Vocabulary};
 use crate::gguf::Head;
 
 /// Most layers whose memory is counted; real models have up to 130.
@@ -16,9 +17,12 @@ pub(super) fn family_of(head: &Head) -> Result<Family, String> {
         "gemma4-assistant" => Err("this is a drafter; it has no answers of its own".to_owned()),
         "clip" => Err("this is a projector for pictures and sound, not a language model".to_owned()),
         _ if template.contains("<|im_start|>") => Ok(Family::ChatMl),
+        _ if !template.is_empty() => match chat::check(template, &Vocabulary::default()) {
+            Ok(()) => Ok(Family::Template),
+            Err(error) => Err(format!("its chat template is of no use: {error}")),
+        },
         other => Err(format!(
-            "archond can talk to Gemma 4 and to models whose chat template is ChatML; this one's architecture is `{other}` and {}",
-            if template.is_empty() { "it has no chat template" } else { "its chat template is another one" }
+            "archond can talk to Gemma 4 and to models with a chat template; this one's architecture is `{other}` and it has none"
         )),
     }
 }

@@ -107,6 +107,7 @@ impl Place {
         let family = match imported.model.family {
             Family::Gemma4 => ChatFamily::Gemma4,
             Family::ChatMl => ChatFamily::ChatMl,
+            Family::Template => ChatFamily::Template,
         };
         let outcome = self.load(&imported.stored.path, family);
         self.library.remove("mutant").unwrap();

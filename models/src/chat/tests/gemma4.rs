@@ -284,7 +284,8 @@ fn turn_of(id: usize) -> impl Strategy<Value = Vec<Turn>> {
             vec![Turn::text(Role::User, asked), Turn::text(Role::Assistant, format!("x{told}"))]
         }),
         called,
-        words().prop_map(|text| vec![Turn::text(Role::System, text)]),
+        // Blank instructions are none: a template writes an empty turn for them.
+        words().prop_map(|text| vec![Turn::text(Role::System, format!("x{text}"))]),
     ]
 }
 
