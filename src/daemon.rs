@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use crate::admin::{AdminContext, AdminListener, BindError, ProfileError};
 use crate::clock::SystemClock;
 use crate::engine::{LlamaEngine, WorkerLimits};
+use crate::gateway::{Gateway, GatewayContext, KeyError};
 use crate::logging::{self, LogLevels, LoggingError};
 use crate::models_on_disk::{self, ModelsError, ModelsOnDisk};
 use crate::settings::{self, Amount, PathsError, Settings, SettingsFaults, Sources};
@@ -77,6 +78,9 @@ pub enum DaemonError {
     /// The socket.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The gateway's key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The store.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -168,12 +172,14 @@ async fn serve(
     let listener = AdminListener::bind(&settings.house.socket)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let house = Arc::new(start_house(&settings, store, clock.clone()).await?);
+    let gateway = start_gateway(&settings, &house, &clock).await?;
     let shutdown = Arc::new(Notify::new());
     let context = Arc::new(AdminContext {
         house: house.clone(),
         profiles: Arc::new(move |id| read_profile(&sources, id)),
         clock: clock.clone(),
         shutdown: shutdown.clone(),
+        gateway,
         started_unix_ms: clock.now_unix_ms(),
         socket: settings.house.socket.display().to_string(),
         logs: logs.display().to_string(),
@@ -207,6 +213,22 @@ async fn serve(
         Ok(())
     };
     listener.serve(context, end).await
+}
+
+/// Where the settings want no gateway there is none.
+async fn start_gateway(
+    settings: &Settings,
+    house: &Arc<House>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<Arc<Gateway>>, DaemonError> {
+    let settings = settings.house.gateway.clone();
+    if !settings.enabled {
+        return Ok(None);
+    }
+    let gateway = Gateway::new(GatewayContext { house: house.clone(), clock: clock.clone(), settings })?;
+    let started = house.start_service(gateway.service()).await;
+    started.map_err(|error| DaemonError::Start(error.to_string()))?;
+    Ok(Some(gateway))
 }
 
 async fn start_house(

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod daemon;
 pub mod doctor;
 pub mod engine;
+pub mod gateway;
 pub mod keepsakes;
 pub mod logging;
 pub mod models_on_disk;

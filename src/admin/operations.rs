@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::protocol::{ErrorCode, Op, Reply, Request, Response, TurnView};
 use super::{operator, views};
+use crate::gateway::Gateway;
 use crate::logging::LogLevels;
 
 /// The channel of terminals.
@@ -63,6 +64,8 @@ pub struct AdminContext {
     pub profiles: ProfileSource,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
+    /// The OpenAI API, if there is one.
+    pub gateway: Option<Arc<Gateway>>,
     /// Ends the daemon.
     pub shutdown: Arc<Notify>,
     /// When the daemon was started, in milliseconds since the Unix epoch.

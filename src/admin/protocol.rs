@@ -228,6 +228,9 @@ pub struct HouseView {
     pub memory_bytes: u64,
     /// Where it listens.
     pub socket: String,
+    /// The OpenAI API's address, or why there is none; nothing where it is not wanted.
+    #[serde(default)]
+    pub gateway: Option<String>,
     /// Its log directory.
     pub logs: String,
     /// Each Archon.

@@ -79,6 +79,10 @@ pub(super) async fn house(context: &AdminContext) -> HouseView {
         started_unix_ms: context.started_unix_ms,
         memory_bytes: resident_bytes(std::process::id()).unwrap_or(0),
         socket: context.socket.clone(),
+        gateway: context.gateway.as_ref().map(|gateway| match gateway.place() {
+            Ok(address) => format!("http://{address}/v1"),
+            Err(problem) => problem,
+        }),
         logs: context.logs.clone(),
         notice: notice(&status.archons),
         archons: status.archons.iter().map(|archon| archon_view(archon, context)).collect(),

@@ -11,8 +11,8 @@ use crate::daemon::{STORE_FILE, worker_limits};
 use crate::engine::WorkerLimits;
 use crate::models_on_disk::ModelsOnDisk;
 use crate::settings::{
-    Amount, Environment, HouseSettings, LogLevel, Origin, Paths, PathsError, Settings, Sources,
-    WorkerSettings, find_profiles, load_house,
+    Amount, Environment, GatewaySettings, HouseSettings, LogLevel, Origin, Paths, PathsError, Settings,
+    Sources, WorkerSettings, find_profiles, load_house,
 };
 
 /// One house, as it would run; what cannot be read is as if nothing were set.
@@ -91,6 +91,7 @@ fn defaults(paths: &Paths) -> HouseSettings {
             disk_max: Amount::Auto,
         },
         queue_len_max: 0,
+        gateway: GatewaySettings::default(),
         autostart: Vec::new(),
         effective: Vec::new(),
     }

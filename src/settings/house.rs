@@ -7,6 +7,7 @@ use archond_actors::domain::ArchonId;
 
 use super::environment::Environment;
 use super::fault::{Fault, nearest};
+use super::gateway::{self, GatewaySettings};
 use super::paths::{Paths, SOCKET_PATH_BYTES_MAX};
 use super::reader::{Effective, Group, Sheet, any, within};
 use super::values::{Amount, Bytes, LogLevel};
@@ -35,6 +36,8 @@ pub struct HouseSettings {
     pub worker: WorkerSettings,
     /// Generations that may wait in the pool; more are refused.
     pub queue_len_max: u32,
+    /// The HTTP gateway.
+    pub gateway: GatewaySettings,
     /// Archons that start with the daemon.
     pub autostart: Vec<ArchonId>,
     /// Each setting's value and where it came from.
@@ -83,6 +86,7 @@ fn read_group(sheet: &Sheet<'_>, mut top: Group<'_>, paths: &Paths, archons: &[A
     let log_level = top.value("log_level", LogLevel::Info, any);
     let worker = read_worker(top.group("worker"));
     let queue_len_max = top.value("queue_len_max", 256, within(1..=100_000, " generations"));
+    let gateway = gateway::read(top.group("gateway"));
     let autostart = top.list::<String>("autostart", &[], |name| is_archon(name, archons));
     let mut named: Vec<ArchonId> = Vec::new();
     for name in autostart {
@@ -97,6 +101,7 @@ fn read_group(sheet: &Sheet<'_>, mut top: Group<'_>, paths: &Paths, archons: &[A
         log_level,
         worker,
         queue_len_max,
+        gateway,
         autostart: named,
         effective: Vec::new(),
     }

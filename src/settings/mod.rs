@@ -10,6 +10,7 @@ use archond_actors::domain::{ArchonId, ModelId};
 
 pub mod environment;
 pub mod fault;
+pub mod gateway;
 pub mod house;
 mod lexis;
 pub mod paths;
@@ -22,6 +23,7 @@ pub mod values;
 
 pub use environment::Environment;
 pub use fault::{EXIT_BAD_SETTINGS, Fault, Place, SettingsFaults};
+pub use gateway::{GatewaySettings, KeyReference};
 pub use house::{HouseSettings, WorkerSettings};
 pub use paths::{Paths, PathsError, private_dir};
 pub use profile::{Origin, Profile, ProfileSource};

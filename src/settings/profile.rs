@@ -16,7 +16,7 @@ use super::reader::{Effective, Group, Located, Sheet, any, within};
 use super::values::{HumanDuration, Setting};
 
 /// The channels that exist. A profile that names another one is refused.
-pub const CHANNELS: [&str; 1] = ["cli"];
+pub const CHANNELS: [&str; 2] = ["cli", "api"];
 
 /// Models that stand in for the chosen one, when a profile does not say: the smaller Gemma 4 variants, then the starter, which
 /// is always there.

@@ -20,6 +20,7 @@ macro_rules! settings {
 }
 
 settings! {
+    bool => "true or false",
     u8 => "a whole number from 0 to 255",
     u32 => "a whole number from 0 to 4294967295",
     Option<u32> => "a whole number from 0 to 4294967295, or None",
@@ -28,6 +29,7 @@ settings! {
     Option<String> => "a text in quotes, or None",
     PathBuf => "a path in quotes",
     HumanDuration => "a duration in quotes, like \"30s\"",
+    Bytes => "a size in quotes like \"4 GiB\"",
     Amount<u32> => "a whole number, or \"auto\"",
     Amount<Bytes> => "a size in quotes like \"4 GiB\", or \"auto\"",
     LogLevel => "one of \"error\", \"warn\", \"info\", \"debug\" and \"trace\"",

@@ -4,18 +4,21 @@
 //! house      rest_for_one: what depends on a part that failed starts afresh with it
 //! ├── memory     the store's single owner
 //! ├── pool       Gemma: queue, workers
-//! └── archons    one_for_one: an Archon that fails is quarantined, its siblings notice nothing
-//!     └── ezra       rest_for_one
-//!         ├── harness
-//!         ├── sessions   temporary children; too many crashes end the Archon
-//!         └── hermes
+//! ├── archons    one_for_one: an Archon that fails is quarantined, its siblings notice nothing
+//! │   └── ezra       rest_for_one
+//! │       ├── harness
+//! │       ├── sessions   temporary children; too many crashes end the Archon
+//! │       └── hermes
+//! └── services   one_for_one: tasks of the world around the house, such as the gateway
 //! ```
 mod archon;
 mod counters;
+mod service;
 mod status;
 mod submit;
 mod tree;
 
 pub use counters::ArchonCounters;
+pub use service::{Look, Service, Task};
 pub use submit::SubmitError;
 pub use tree::{House, HouseArgs, HouseError};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ractor::{ActorCell, SpawnErr};
 
 use super::archon::{ARCHONS_PATH, Archon, Shared};
+use super::service::{Service, ServiceHandle};
 use super::status::status_of;
 use super::submit::{self, SubmitError};
 use crate::domain::{
@@ -30,6 +31,12 @@ const ROOT_PATH: &str = "house";
 const MEMORY_PATH: &str = "house/memory";
 /// See [`ROOT_PATH`].
 const POOL_PATH: &str = "house/pool";
+/// The supervisor of what the world adds; its children are below.
+const SERVICES_PATH: &str = "house/services";
+/// A service that fails more often than this rests for a minute; the house goes on without it.
+const SERVICE_INTENSITY: Intensity = Intensity { restarts_max: 4, period: Duration::from_secs(60) };
+/// See [`SERVICE_INTENSITY`].
+const SERVICE_RETRY: Duration = Duration::from_secs(60);
 /// Failures of the whole that are borne: 3 in 5 minutes; then the process ends and its service manager decides.
 const HOUSE_INTENSITY: Intensity = Intensity { restarts_max: 3, period: Duration::from_secs(300) };
 /// The first failure of an Archon's supervisor is its last: it has borne its own profile's number already.
@@ -88,6 +95,13 @@ pub enum HouseError {
     },
 }
 
+/// The services that were added, and their supervisor, which starts them all again when it is started again itself.
+#[derive(Clone)]
+struct Services {
+    supervisor: SupervisorHandle,
+    added: Arc<RwLock<Vec<ServiceHandle>>>,
+}
+
 type Archons = Arc<RwLock<BTreeMap<ArchonId, Archon>>>;
 
 /// The house. Dropping it ends nothing; [`House::shutdown`] does.
@@ -96,6 +110,7 @@ pub struct House {
     root: SupervisorHandle,
     root_cell: ActorCell,
     archons_supervisor: SupervisorHandle,
+    services: Services,
     archons: Archons,
     /// Held while an Archon is started or stopped: two at once would leave one with handles that lead nowhere.
     changing: tokio::sync::Mutex<()>,
@@ -114,6 +129,8 @@ impl House {
         };
         let archons = Archons::default();
         let archons_supervisor = SupervisorHandle::new("the Archons' supervisor");
+        let services =
+            Services { supervisor: SupervisorHandle::new("the services' supervisor"), added: Arc::default() };
         let root = SupervisorHandle::new("the house");
         let spec = SupervisorSpec {
             name: ROOT_PATH.into(),
@@ -125,6 +142,7 @@ impl House {
                 memory_child(&shared, &args, archons.clone()),
                 pool_child(&shared, &args),
                 archons_child(archons_supervisor.clone(), archons.clone(), shared.clone()),
+                services_child(services.clone(), shared.clone()),
             ],
             report: shared.reporting(ROOT_PATH.into()),
         };
@@ -132,12 +150,14 @@ impl House {
         shared.roster.enter(MEMORY_PATH, shared.memory.vitals());
         shared.roster.enter(POOL_PATH, shared.pool.vitals());
         shared.roster.enter_supervisor(ARCHONS_PATH, &archons_supervisor);
+        shared.roster.enter_supervisor(SERVICES_PATH, &services.supervisor);
         let root_cell = root.spawn(spec, None).await?;
         Ok(Self {
             shared,
             root,
             root_cell,
             archons_supervisor,
+            services,
             archons,
             changing: tokio::sync::Mutex::default(),
         })
@@ -165,6 +185,14 @@ impl House {
             self.shared.pool.warm(model).await?;
         }
         Ok(())
+    }
+
+    /// Starts a service beside the Archons: it ends before they do.
+    pub async fn start_service(&self, service: Service) -> Result<(), HouseError> {
+        let service = ServiceHandle::new(service);
+        self.shared.roster.enter(&format!("{SERVICES_PATH}/{}", service.name()), service.vitals());
+        self.services.added.write().unwrap_or_else(PoisonError::into_inner).push(service.clone());
+        Ok(self.services.supervisor.start_child(service_child(service)).await?)
     }
 
     /// Stops an Archon. Messages that it has not answered stay in the inbox until it is started again.
@@ -275,6 +303,11 @@ impl House {
         self.archon(id).map(|archon| archon.spec)
     }
 
+    /// The pool, for those who want an answer of a model and not of an Archon.
+    pub fn pool(&self) -> &PoolHandle {
+        &self.shared.pool
+    }
+
     /// The store, for reading and for what channels confirm.
     pub fn memory(&self) -> &MemoryHandle {
         &self.shared.memory
@@ -377,6 +410,31 @@ fn archons_child(supervisor: SupervisorHandle, archons: Archons, shared: Shared)
         }
     });
     ChildSpec { shutdown: Shutdown::Within(ARCHONS_STOP_TIMEOUT), ..child }
+}
+
+fn services_child(services: Services, shared: Shared) -> ChildSpec {
+    let supervisor = services.supervisor.clone();
+    sub_supervisor(supervisor, "services", move || {
+        let added = services.added.read().unwrap_or_else(PoisonError::into_inner);
+        SupervisorSpec {
+            name: SERVICES_PATH.into(),
+            strategy: Strategy::OneForOne,
+            intensity: SERVICE_INTENSITY,
+            exceeded: Exceeded::Quarantine { retry_after: SERVICE_RETRY },
+            count_temporary: false,
+            children: added.iter().cloned().map(service_child).collect(),
+            report: shared.reporting(SERVICES_PATH.into()),
+        }
+    })
+}
+
+fn service_child(service: ServiceHandle) -> ChildSpec {
+    let name = service.name();
+    let start = start_fn(move |supervisor| {
+        let service = service.clone();
+        async move { service.spawn(supervisor).await }
+    });
+    ChildSpec::new(name, start)
 }
 
 /// Tells Hermes of a message that was journalled. When its Archon was stopped meanwhile, it is read at the next start.

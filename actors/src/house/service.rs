@@ -1,0 +1,195 @@
+//! One task of the world around the house, such as the HTTP gateway, kept alive as actors are: shown in the tree, started again
+//! when it ends by itself or panics, stopped in order with the house. What it does is not the house's affair.
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
+use tokio::task::JoinSet;
+
+use crate::insight::{Inspection, Message, Vitals};
+use crate::link::{Envelope, Link};
+
+/// Nobody but itself sends it anything: room for the questions of those who look.
+const MAILBOX_LEN_MAX: usize = 16;
+
+/// A task: runs until it cannot go on, and says why. Dropping it must end it cleanly at any time.
+pub type Task = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
+
+/// What a service shows of itself.
+pub type Look = Arc<dyn Fn() -> Inspection + Send + Sync>;
+
+/// A task with a name.
+#[derive(Clone)]
+pub struct Service {
+    /// Its place in the tree is `house/services/<name>`.
+    pub name: &'static str,
+    /// Called for each incarnation.
+    pub task: Task,
+    /// Its state, without waiting.
+    pub look: Look,
+}
+
+pub(super) enum ServiceMsg {
+    /// Fact from the task: it has ended, or panicked.
+    TaskEnded { reason: String },
+}
+
+impl Message for ServiceMsg {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::TaskEnded { .. } => "task-ended",
+        }
+    }
+
+    fn about(&self) -> Option<String> {
+        None
+    }
+}
+
+/// The task cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+struct TaskEnded {
+    reason: String,
+}
+
+/// The service, whichever incarnation of its actor runs.
+#[derive(Clone)]
+pub(super) struct ServiceHandle {
+    link: Link<ServiceMsg>,
+    service: Service,
+}
+
+impl ServiceHandle {
+    pub(super) fn new(service: Service) -> Self {
+        Self { link: Link::new(service.name, MAILBOX_LEN_MAX), service }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.service.name
+    }
+
+    pub(super) fn vitals(&self) -> &Vitals {
+        self.link.vitals()
+    }
+
+    pub(super) async fn spawn(&self, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
+        let (actor, _) = ServiceActor::spawn_linked(None, ServiceActor, self.clone(), supervisor).await?;
+        Ok(actor.get_cell())
+    }
+}
+
+struct ServiceActor;
+
+struct ServiceState {
+    vitals: Vitals,
+    look: Look,
+    /// Holds the task: dropped with the actor, which ends it.
+    _running: JoinSet<()>,
+}
+
+impl Actor for ServiceActor {
+    type Msg = Envelope<ServiceMsg>;
+    type State = ServiceState;
+    type Arguments = ServiceHandle;
+
+    async fn pre_start(
+        &self,
+        me: ActorRef<Self::Msg>,
+        ServiceHandle { link, service }: ServiceHandle,
+    ) -> Result<ServiceState, ActorProcessingErr> {
+        link.attach(me.clone());
+        let mut running = JoinSet::new();
+        let task = (service.task)();
+        running.spawn(async move {
+            let ended = std::panic::AssertUnwindSafe(task).catch_unwind().await;
+            let reason = ended.unwrap_or_else(|_| "it panicked; the log says where".to_owned());
+            // An actor that is gone needs no word of its task.
+            let _ = me.send_message(Envelope::fact(ServiceMsg::TaskEnded { reason }));
+        });
+        Ok(ServiceState { vitals: link.vitals().clone(), look: service.look, _running: running })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        envelope: Self::Msg,
+        state: &mut ServiceState,
+    ) -> Result<(), ActorProcessingErr> {
+        let (vitals, look) = (state.vitals.clone(), state.look.clone());
+        let Some(opened) = envelope.open(|| look()) else { return Ok(()) };
+        let (msg, work) = opened.take_up(&vitals).await;
+        work.run(async {
+            match msg {
+                ServiceMsg::TaskEnded { reason } => Err(TaskEnded { reason }.into()),
+            }
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::supervision::{
+        ChildSpec, Exceeded, Intensity, Strategy, SupervisorHandle, SupervisorSpec, start_fn,
+    };
+    use std::time::Duration;
+
+    /// Tells that the task was dropped.
+    struct OnEnd(tokio::sync::mpsc::UnboundedSender<u32>);
+
+    impl Drop for OnEnd {
+        fn drop(&mut self) {
+            let _ = self.0.send(u32::MAX);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_ends_or_panics_is_begun_again() {
+        let (begun, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let count = Arc::new(AtomicU32::new(0));
+        let task: Task = Arc::new(move || {
+            let (begun, nth) = (begun.clone(), count.fetch_add(1, Ordering::Relaxed));
+            async move {
+                begun.send(nth).unwrap();
+                match nth {
+                    0 => "no more".to_owned(),
+                    1 => panic!("a bug"),
+                    _ => {
+                        let _ends = OnEnd(begun);
+                        std::future::pending().await
+                    }
+                }
+            }
+            .boxed()
+        });
+        let handle = ServiceHandle::new(Service { name: "test", task, look: Arc::new(Vec::new) });
+        let start = start_fn({
+            let handle = handle.clone();
+            move |supervisor| {
+                let handle = handle.clone();
+                async move { handle.spawn(supervisor).await }
+            }
+        });
+        let supervisor = SupervisorHandle::new("services");
+        let spec = SupervisorSpec {
+            name: "services".into(),
+            strategy: Strategy::OneForOne,
+            intensity: Intensity { restarts_max: 3, period: Duration::from_secs(60) },
+            exceeded: Exceeded::GiveUp,
+            count_temporary: false,
+            children: vec![ChildSpec::new("test", start)],
+            report: Arc::new(|_| {}),
+        };
+        supervisor.spawn(spec, None).await.unwrap();
+        for nth in 0..3 {
+            assert_eq!(seen.recv().await, Some(nth));
+        }
+        supervisor.shutdown(Duration::from_secs(5)).await.unwrap();
+        assert_eq!(seen.recv().await, Some(u32::MAX), "the task outlived its house");
+    }
+}

@@ -1,0 +1,18 @@
+//! The gateway: the OpenAI API over HTTP, for models by their names and for Archons as `archon:NAME`.
+//!
+//! Reading order: [`server`] lets clients in and routes them, `access` decides who may ask, `fields`, `wishes` and `chat` read
+//! requests, `answer` is the way to the house, `wire` writes answers, `endpoints` joins them.
+mod access;
+mod answer;
+mod chat;
+mod endpoints;
+mod error;
+mod fields;
+mod metrics;
+mod server;
+mod stream;
+mod wire;
+mod wishes;
+
+pub use access::KeyError;
+pub use server::{Gateway, GatewayContext};
