@@ -24,6 +24,8 @@ mod examples;
 mod faults;
 #[path = "it/flood.rs"]
 mod flood;
+#[path = "it/gateway.rs"]
+mod gateway;
 #[path = "it/kit.rs"]
 mod kit;
 #[path = "it/ledger.rs"]

@@ -42,6 +42,9 @@ pub(super) fn show(console: &mut Console, house: &HouseView) -> Result<(), CliEr
         bytes(house.memory_bytes),
         ago(now_unix_ms(), house.started_unix_ms)
     ))?;
+    if let Some(place) = &house.gateway {
+        console.note(&format!("OpenAI API: {place}"))?;
+    }
     for notice in notices(house) {
         console.note(&notice)?;
     }
@@ -209,6 +212,7 @@ mod tests {
         let house = HouseView {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: 1,
+            gateway: None,
             started_unix_ms: 0,
             memory_bytes: 0,
             socket: String::new(),

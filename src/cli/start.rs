@@ -281,6 +281,7 @@ mod tests {
         let house = HouseView {
             version: String::new(),
             pid: 1,
+            gateway: None,
             started_unix_ms: 0,
             memory_bytes: 0,
             socket: String::new(),

@@ -117,6 +117,7 @@ pub(super) mod tests {
         HouseView {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: 1,
+            gateway: None,
             started_unix_ms: 0,
             memory_bytes: 20_000_000,
             socket: String::new(),

@@ -168,8 +168,7 @@ impl ArchonAnswer {
         if let Some(ending) = self.ended {
             return Step::End(ending);
         }
-        loop {
-            let Some(observer) = &mut self.observer else { break };
+        while let Some(observer) = &mut self.observer {
             match observer.next().await {
                 Some(TurnEvent::Text { text }) => {
                     self.told.push_str(&text);

@@ -130,6 +130,7 @@ impl From<PoolError> for ApiError {
         match error {
             PoolError::QueueFull { .. } => Self::overloaded(message),
             PoolError::NoModel { .. } => Self::no_model(message),
+            PoolError::TooLarge { .. } => Self::unavailable(message),
             PoolError::PromptTooLong { tokens, tokens_max } => {
                 let error = Self::new(StatusCode::BAD_REQUEST, "exceed_context_size_error", message);
                 Self { prompt: Some((tokens, tokens_max)), ..error }
@@ -138,7 +139,9 @@ impl From<PoolError> for ApiError {
                 Self { retry_after: Some(retry_in.as_secs().max(1)), ..Self::unavailable(message) }
             }
             PoolError::Link(_) => Self::unavailable(message),
-            PoolError::RequestCrashed { .. } | PoolError::Engine { .. } => Self::internal(message),
+            // What the engine refuses is the request's own fault: a schema, a grammar, a token that the model does not have.
+            PoolError::Engine { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message),
+            PoolError::RequestCrashed { .. } => Self::internal(message),
         }
     }
 }

@@ -69,7 +69,7 @@ impl Writer {
             AnswerPart::Text(text) | AnswerPart::BadCall { written: text, .. } => json!({ "content": text }),
             AnswerPart::Thought(text) => json!({ "reasoning_content": text }),
             AnswerPart::Call(call) => {
-                let mut call = tool_call(call);
+                let mut call = tool_call(&call);
                 if let Some(fields) = call.as_object_mut() {
                     fields.insert("index".into(), self.calls.into());
                 }
@@ -77,14 +77,14 @@ impl Writer {
                 json!({ "tool_calls": [call] })
             }
         };
-        self.chunk(&delta, None, logprobs)
+        self.chunk(&delta, None, logprobs.as_ref())
     }
 
     /// The last pieces of a stream.
     pub(super) fn closing(&mut self, ending: &Ending) -> Vec<Value> {
         let logprobs = std::mem::take(&mut self.logprobs);
         let logprobs = (!logprobs.is_empty()).then(|| logprobs_of(self.kind, &logprobs));
-        let mut last = self.chunk(&json!({}), Some(self.finish_reason(ending.reason)), logprobs);
+        let mut last = self.chunk(&json!({}), Some(self.finish_reason(ending.reason)), logprobs.as_ref());
         if let Some(fields) = last.as_object_mut() {
             fields.insert("timings".into(), timings(&ending.usage));
         }
@@ -106,7 +106,7 @@ impl Writer {
             AnswerPart::Thought(text) => self.thought.push_str(&text),
             AnswerPart::Call(call) => {
                 self.calls += 1;
-                self.whole_calls.push(tool_call(call));
+                self.whole_calls.push(tool_call(&call));
             }
         }
     }
@@ -146,7 +146,7 @@ impl Writer {
         })
     }
 
-    fn chunk(&self, delta: &Value, finish_reason: Option<&str>, logprobs: Option<Value>) -> Value {
+    fn chunk(&self, delta: &Value, finish_reason: Option<&str>, logprobs: Option<&Value>) -> Value {
         let choice = match self.kind {
             Kind::Chat => json!({
                 "index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": logprobs,
@@ -176,7 +176,7 @@ impl Writer {
     }
 }
 
-fn tool_call(call: ToolCall) -> Value {
+fn tool_call(call: &ToolCall) -> Value {
     json!({
         "id": call.id,
         "type": "function",

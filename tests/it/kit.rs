@@ -81,6 +81,7 @@ impl TestHouse {
             .args(args)
             .env("ARCHOND_HOME", self.path())
             .env("ARCHOND_WORKER_THREADS", "1")
+            .env("ARCHOND_GATEWAY_ADDRESS", "127.0.0.1:0")
             .env("NO_COLOR", "1");
         command.stdin(std::process::Stdio::null());
         command

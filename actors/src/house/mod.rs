@@ -14,6 +14,7 @@
 mod archon;
 mod counters;
 mod service;
+mod service_actor;
 mod status;
 mod submit;
 mod tree;

@@ -2,13 +2,12 @@
 //! when it ends by itself or panics, stopped in order with the house. What it does is not the house's affair.
 use std::sync::Arc;
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
-use tokio::task::JoinSet;
+use ractor::{Actor, ActorCell, SpawnErr};
 
-use crate::insight::{Inspection, Message, Vitals};
-use crate::link::{Envelope, Link};
+use super::service_actor::{ServiceActor, ServiceMsg};
+use crate::insight::{Inspection, Vitals};
+use crate::link::Link;
 
 /// Nobody but itself sends it anything: room for the questions of those who look.
 const MAILBOX_LEN_MAX: usize = 16;
@@ -30,35 +29,11 @@ pub struct Service {
     pub look: Look,
 }
 
-pub(super) enum ServiceMsg {
-    /// Fact from the task: it has ended, or panicked.
-    TaskEnded { reason: String },
-}
-
-impl Message for ServiceMsg {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::TaskEnded { .. } => "task-ended",
-        }
-    }
-
-    fn about(&self) -> Option<String> {
-        None
-    }
-}
-
-/// The task cannot go on.
-#[derive(Debug, thiserror::Error)]
-#[error("{reason}")]
-struct TaskEnded {
-    reason: String,
-}
-
 /// The service, whichever incarnation of its actor runs.
 #[derive(Clone)]
 pub(super) struct ServiceHandle {
-    link: Link<ServiceMsg>,
-    service: Service,
+    pub(super) link: Link<ServiceMsg>,
+    pub(super) service: Service,
 }
 
 impl ServiceHandle {
@@ -80,58 +55,11 @@ impl ServiceHandle {
     }
 }
 
-struct ServiceActor;
-
-struct ServiceState {
-    vitals: Vitals,
-    look: Look,
-    /// Holds the task: dropped with the actor, which ends it.
-    _running: JoinSet<()>,
-}
-
-impl Actor for ServiceActor {
-    type Msg = Envelope<ServiceMsg>;
-    type State = ServiceState;
-    type Arguments = ServiceHandle;
-
-    async fn pre_start(
-        &self,
-        me: ActorRef<Self::Msg>,
-        ServiceHandle { link, service }: ServiceHandle,
-    ) -> Result<ServiceState, ActorProcessingErr> {
-        link.attach(me.clone());
-        let mut running = JoinSet::new();
-        let task = (service.task)();
-        running.spawn(async move {
-            let ended = std::panic::AssertUnwindSafe(task).catch_unwind().await;
-            let reason = ended.unwrap_or_else(|_| "it panicked; the log says where".to_owned());
-            // An actor that is gone needs no word of its task.
-            let _ = me.send_message(Envelope::fact(ServiceMsg::TaskEnded { reason }));
-        });
-        Ok(ServiceState { vitals: link.vitals().clone(), look: service.look, _running: running })
-    }
-
-    async fn handle(
-        &self,
-        _: ActorRef<Self::Msg>,
-        envelope: Self::Msg,
-        state: &mut ServiceState,
-    ) -> Result<(), ActorProcessingErr> {
-        let (vitals, look) = (state.vitals.clone(), state.look.clone());
-        let Some(opened) = envelope.open(|| look()) else { return Ok(()) };
-        let (msg, work) = opened.take_up(&vitals).await;
-        work.run(async {
-            match msg {
-                ServiceMsg::TaskEnded { reason } => Err(TaskEnded { reason }.into()),
-            }
-        })
-        .await
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::FutureExt;
 
     use super::*;
     use crate::supervision::{

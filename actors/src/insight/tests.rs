@@ -90,6 +90,7 @@ async fn the_tree_shows_everybody_in_the_order_of_the_start() {
             "house/archons/ezra/sessions",
             SESSION,
             "house/archons/ezra/hermes",
+            "house/services",
         ]
     );
     let session = world.actor(SESSION);

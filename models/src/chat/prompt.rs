@@ -71,7 +71,7 @@ pub(super) fn is_media(content: &Content) -> bool {
 }
 
 /// The name of the tool that a tool's turn answers for: that of the last call before it with its id.
-pub(super) fn answered_tool<'t>(turns: &'t [Turn], at: usize) -> Option<&'t str> {
+pub(super) fn answered_tool(turns: &[Turn], at: usize) -> Option<&str> {
     let answers = &turns.get(at)?.answers;
     let before = turns.get(..at)?.iter().rev().flat_map(|turn| turn.calls.iter().rev());
     let mut calls = before.filter(|call| !call.id.is_empty() && call.id == *answers);

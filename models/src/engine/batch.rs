@@ -281,24 +281,30 @@ impl<'m> Engine<'m> {
         self.batch.clear();
         // First of all: what the batch adds to a slot is not in its memory yet and cannot be taken over.
         let readers = self.share();
-        // Slots whose last token is in the batch, with its row: their next token can be chosen.
-        let mut rows = Vec::new();
-        let writing: Vec<usize> = self.busy(true);
         let mut advanced = Vec::new();
-        for &index in &writing {
+        let mut taken: Vec<(usize, usize)> = self.busy(true).into_iter().map(|index| (index, 1)).collect();
+        for &(index, _) in &taken {
             if self.slots.get(index).is_some_and(|slot| slot.speaks_again()) {
                 advanced.push(index);
             }
-            self.read(index, 1, &mut rows)?;
         }
-        let written = self.batch.n_tokens() as usize;
-        let budget = (written + self.pace.budget(written > 0)).min(self.batch_tokens_max);
+        let written = taken.len();
+        let mut room = self.pace.budget(written > 0).min(self.batch_tokens_max.saturating_sub(written));
         for index in readers {
-            let room = budget.saturating_sub(self.batch.n_tokens() as usize);
-            if room > 0 {
-                self.read(index, room, &mut rows)?;
+            let takes = self.slots.get(index).map_or(0, |slot| slot.readable().min(room));
+            if takes > 0 {
+                room -= takes;
+                taken.push((index, takes));
                 advanced.push(index);
             }
+        }
+        // Sequences that follow each other are computed side by side; llama.cpp cuts the batch at every other place ("split_equal"),
+        // and touches all weights anew for each piece.
+        taken.sort_unstable();
+        // Slots whose last token is in the batch, with its row: their next token can be chosen.
+        let mut rows = Vec::new();
+        for (index, takes) in taken {
+            self.read(index, takes, &mut rows)?;
         }
         if self.batch.n_tokens() == 0 {
             return Ok(());
@@ -370,15 +376,10 @@ impl<'m> Engine<'m> {
         busy.into_iter().map(|(index, _)| index).collect()
     }
 
-    /// Puts up to `most` unread tokens of a slot into the batch.
-    fn read(&mut self, index: usize, most: usize, rows: &mut Vec<(usize, i32)>) -> Result<(), EngineError> {
+    /// Puts so many unread tokens of a slot into the batch.
+    fn read(&mut self, index: usize, takes: usize, rows: &mut Vec<(usize, i32)>) -> Result<(), EngineError> {
         let Some(slot) = self.slots.get_mut(index) else { return Ok(()) };
-        let mut taken = slot.unread().len().min(most);
-        let ends = slot.job.as_ref().map_or([None; 2], |job| [job.instructions, job.checkpoint]);
-        for end in ends.into_iter().flatten().filter(|end| *end > slot.held) {
-            taken = taken.min(end - slot.held); // to be saved before anything is read behind them
-        }
-        for _ in 0..taken {
+        for _ in 0..takes {
             let last = slot.held + 1 == slot.tokens.len();
             if let Some(token) = slot.tokens.get(slot.held) {
                 if last {

@@ -47,6 +47,14 @@ impl Slot {
         self.tokens.get(self.held..).unwrap_or_default()
     }
 
+    /// How many of them may be read in one step.
+    pub(super) fn readable(&self) -> usize {
+        let ends = self.job.as_ref().map_or([None; 2], |job| [job.instructions, job.checkpoint]);
+        // What ends there is saved before anything is read behind it.
+        let ends = ends.into_iter().flatten().filter_map(|end| end.checked_sub(self.held));
+        ends.filter(|left| *left > 0).fold(self.unread().len(), usize::min)
+    }
+
     /// Whether the next token to read was spoken before, and is spoken again.
     pub(super) fn speaks_again(&self) -> bool {
         self.job.as_ref().is_some_and(|job| job.speaks_again && job.first_token.is_none())

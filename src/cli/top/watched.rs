@@ -62,6 +62,7 @@ pub(super) mod tests {
 
     use super::*;
 
+    #[expect(clippy::too_many_lines, reason = "a whole house, spelt out")]
     pub(in crate::cli::top) fn look(at: Instant, tokens: u64) -> Look {
         let model = ModelView {
             model: "gemma-4-e4b".into(),
@@ -102,6 +103,7 @@ pub(super) mod tests {
             house: HouseView {
                 version: "0.1.0".into(),
                 pid: 1,
+                gateway: None,
                 started_unix_ms: 0,
                 memory_bytes: 20_000_000,
                 socket: String::new(),

@@ -61,6 +61,7 @@ pub(super) fn written(environment: &Environment<'_>, context: &Value) -> Result<
     String::from_utf8(written.0).map_err(|error| ChatError::TemplateFails(error.to_string()))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` wants")]
 fn fault(error: Error) -> ChatError {
     let mut detail = error.to_string();
     let mut source = std::error::Error::source(&error);
@@ -94,6 +95,7 @@ impl Write for Bounded {
 }
 
 /// `tojson` as Python's templates have it: nothing escaped but what JSON asks for.
+#[expect(clippy::needless_pass_by_value, reason = "the form that minijinja wants of a filter")]
 fn to_json(value: &minijinja::Value, options: Kwargs) -> Result<String, Error> {
     let spacing = match options.get::<Option<usize>>("indent")? {
         Some(indent) => Spacing::Lines(indent.min(16)),

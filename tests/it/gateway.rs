@@ -1,0 +1,289 @@
+//! The OpenAI API of a real daemon with its real worker, over real sockets.
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::kit::{Daemon, TINY_ID, TestHouse};
+
+/// Longest wait for anything: many times what it takes on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A daemon, and where its API is.
+struct Api {
+    _daemon: Daemon,
+    house: TestHouse,
+    address: String,
+}
+
+struct Reply {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    /// The pieces of a stream, without the mark at its end.
+    fn pieces(&self) -> Vec<Value> {
+        let lines = self.body.lines().filter_map(|line| line.strip_prefix("data: "));
+        let lines: Vec<&str> = lines.collect();
+        assert_eq!(lines.last(), Some(&"[DONE]"), "{}", self.body);
+        lines[..lines.len() - 1].iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+impl Api {
+    fn start(settings: &str) -> Self {
+        let house = TestHouse::new();
+        std::fs::write(house.path().join("config/archond.ron"), settings).unwrap();
+        let daemon = house.start(&["ezra"]);
+        let status = house.run(&["ps", "--json"]);
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+        let place = status["gateway"].as_str().unwrap();
+        let address = place.strip_prefix("http://").unwrap().strip_suffix("/v1").unwrap().to_owned();
+        Self { _daemon: daemon, house, address }
+    }
+
+    fn connect(&self, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    }
+
+    fn request(&self, method: &str, path: &str, head: &str, body: &str) -> String {
+        let host = if head.to_ascii_lowercase().contains("host:") {
+            String::new()
+        } else {
+            format!("Host: {}\r\n", self.address)
+        };
+        format!(
+            "{method} {path} HTTP/1.1\r\n{host}{head}Connection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    fn raw(&self, method: &str, path: &str, head: &str, body: &str) -> Reply {
+        let mut stream = self.connect(&self.request(method, path, head, body));
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).unwrap();
+        let said = String::from_utf8(said).unwrap();
+        let (head, body) = said.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        let body = if chunked { unchunked(body) } else { body.to_owned() };
+        Reply { status, head: head.to_owned(), body }
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Reply {
+        self.raw("POST", path, "", &body.to_string())
+    }
+
+    fn chat(&self, more: &Value) -> Reply {
+        let mut body = json!({
+            "model": TINY_ID, "temperature": 0, "max_tokens": 48,
+            "messages": [
+                { "role": "system", "content": "You are Ezra, a helpful assistant." },
+                { "role": "user", "content": "hello" },
+            ],
+        });
+        for (field, value) in more.as_object().unwrap() {
+            body[field] = value.clone();
+        }
+        self.post("/v1/chat/completions", &body)
+    }
+}
+
+fn unchunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap();
+        whole.push_str(&rest[..size]);
+        body = rest[size..].trim_start_matches("\r\n");
+        if size == 0 {
+            break;
+        }
+    }
+    whole
+}
+
+#[test]
+fn programs_that_speak_openais_language_are_answered() {
+    let api = Api::start("()");
+    let listed = api.raw("GET", "/v1/models", "", "").json();
+    let names: Vec<&str> =
+        listed["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
+    assert!(names.contains(&TINY_ID) && names.contains(&"archon:ezra"), "{names:?}");
+    assert_eq!(api.raw("GET", &format!("/v1/models/{TINY_ID}"), "", "").json()["id"], TINY_ID);
+    assert_eq!(api.raw("GET", "/health", "", "").json(), json!({ "status": "ok" }));
+
+    let whole = api.chat(&json!({})).json();
+    let said = whole["choices"][0]["message"]["content"].as_str().unwrap();
+    assert_eq!(said, "Hello, I am Ezra.");
+    assert_eq!(whole["choices"][0]["finish_reason"], "stop");
+    assert_eq!(
+        whole["usage"]["total_tokens"],
+        whole["timings"]["predicted_n"].as_u64().unwrap() + whole["usage"]["prompt_tokens"].as_u64().unwrap()
+    );
+
+    let stream = api.chat(&json!({ "stream": true, "stream_options": { "include_usage": true } }));
+    assert!(stream.head.to_ascii_lowercase().contains("text/event-stream"), "{}", stream.head);
+    let pieces = stream.pieces();
+    let told = pieces.iter().filter_map(|piece| piece["choices"][0]["delta"]["content"].as_str());
+    assert_eq!(told.collect::<String>(), said);
+    let cost = &pieces.last().unwrap()["usage"];
+    assert!(cost["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap() > 0, "asked twice: {cost}");
+
+    let archon = api.post(
+        "/v1/chat/completions",
+        &json!({ "model": "archon:ezra", "messages": [{ "role": "user", "content": "hello" }] }),
+    );
+    assert_eq!(archon.json()["choices"][0]["message"]["content"], "Hello, I am Ezra.");
+
+    let completion = json!({ "model": TINY_ID, "prompt": "hello", "max_tokens": 5, "temperature": 0 });
+    let completion = api.post("/v1/completions", &completion).json();
+    assert!(
+        completion["choices"][0]["text"].is_string() && completion["object"] == "text_completion",
+        "{completion}"
+    );
+    let metrics = api.raw("GET", "/metrics", "", "").body;
+    assert!(metrics.lines().any(|line| line.starts_with("archond_")), "{metrics}");
+}
+
+#[test]
+fn answers_have_the_form_that_was_asked_for() {
+    let api = Api::start("()");
+    let stopped = api.chat(&json!({ "stop": ["Ezra"] })).json();
+    assert_eq!(stopped["choices"][0]["message"]["content"], "Hello, I am ");
+    let short = api.chat(&json!({ "max_tokens": 2 })).json();
+    assert_eq!(
+        (&short["choices"][0]["finish_reason"], &short["usage"]["completion_tokens"]),
+        (&json!("length"), &json!(2))
+    );
+    let long = api.chat(&json!({ "ignore_eos": true })).json();
+    assert_eq!(long["usage"]["completion_tokens"], 48);
+    let likely = api.chat(&json!({ "logprobs": true, "top_logprobs": 3 })).json();
+    let first = &likely["choices"][0]["logprobs"]["content"][0];
+    assert_eq!(first["token"], first["top_logprobs"][0]["token"], "greedy takes the likeliest");
+    assert_eq!(first["top_logprobs"].as_array().unwrap().len(), 3);
+    assert!(first["logprob"].as_f64().unwrap() <= 0.0);
+
+    let schema = json!({ "type": "object", "properties": { "colour": { "enum": ["teal", "red"] } }, "required": ["colour"], "additionalProperties": false });
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "c", "schema": schema } });
+    let shaped = api.chat(&json!({ "response_format": format })).json();
+    let shaped = shaped["choices"][0]["message"]["content"].as_str().unwrap();
+    let shaped: Value = serde_json::from_str(shaped).unwrap_or_else(|error| panic!("{error}: {shaped}"));
+    assert!(["teal", "red"].contains(&shaped["colour"].as_str().unwrap()), "{shaped}");
+
+    let drawn =
+        |seed: u32| api.chat(&json!({ "temperature": 1.5, "top_p": 1, "top_k": 0, "seed": seed })).body;
+    let text = |body: &str| serde_json::from_str::<Value>(body).unwrap()["choices"].clone();
+    assert_eq!(text(&drawn(7)), text(&drawn(7)));
+}
+
+#[test]
+fn tools_are_called() {
+    let api = Api::start("()");
+    let parameters = json!({ "type": "object", "properties": { "expression": { "type": "string" } }, "required": ["expression"] });
+    let tool = json!({ "type": "function", "function": { "name": "calculate", "description": "computes", "parameters": parameters } });
+    let called = api.chat(&json!({ "tools": [tool], "tool_choice": "required", "max_tokens": 200 })).json();
+    let choice = &called["choices"][0];
+    let call = &choice["message"]["tool_calls"][0];
+    assert_eq!(
+        (&choice["finish_reason"], &call["function"]["name"]),
+        (&json!("tool_calls"), &json!("calculate")),
+        "{called}"
+    );
+    let arguments: Value = serde_json::from_str(call["function"]["arguments"].as_str().unwrap()).unwrap();
+    assert!(arguments["expression"].is_string(), "{arguments}");
+}
+
+#[test]
+fn bad_requests_are_told_what_is_wrong() {
+    let api = Api::start("(gateway: (body_max: \"64 KiB\"))");
+    #[track_caller]
+    fn check(reply: &Reply, status: u16, word: &str) {
+        assert_eq!(reply.status, status, "{}", reply.body);
+        let said = reply.json()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(said.contains(word), "{said} says nothing of {word}");
+    }
+    check(&api.raw("POST", "/v1/chat/completions", "", "{"), 400, "JSON");
+    check(&api.chat(&json!({ "model": "gpt-4o" })), 404, "gpt-4o");
+    check(&api.chat(&json!({ "messages": "hello" })), 400, "messages");
+    check(&api.chat(&json!({ "temperature": "hot" })), 400, "temperature");
+    check(&api.chat(&json!({ "n": 2 })), 400, "n");
+    let remote = json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "http://10.0.0.1/x.png" } }] }]);
+    check(&api.chat(&json!({ "messages": remote })), 400, "data:");
+    let schema = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": { "type": 5 } } });
+    check(&api.chat(&json!({ "response_format": schema })), 400, "type");
+    let long = json!([{ "role": "user", "content": "hello ".repeat(9_000) }]);
+    let reply = api.chat(&json!({ "messages": long }));
+    check(&reply, 400, "tokens");
+    assert_eq!(reply.json()["error"]["type"], "exceed_context_size_error");
+    check(&api.raw("POST", "/v1/chat/completions", "", &"x".repeat(70_000)), 413, "64 KiB");
+    check(&api.raw("GET", "/v2/nothing", "", ""), 404, "");
+    // And it answers all the same.
+    assert_eq!(api.chat(&json!({})).status, 200);
+}
+
+#[test]
+fn strangers_are_kept_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let api = Api::start(&format!("(gateway: (key: \"file:{}\"))", key.display()));
+    let status = |head: &str| api.raw("GET", "/v1/models", head, "").status;
+    assert_eq!(status(""), 401);
+    assert_eq!(status("Authorization: Bearer 0123456789abcdef0123456789abcdee\r\n"), 401);
+    let right = "Authorization: Bearer 0123456789abcdef0123456789abcdef\r\n";
+    assert_eq!(status(right), 200);
+    // A page of a browser whose name was made to point here, and one that is elsewhere.
+    assert_eq!(status(&format!("Host: evil.example\r\n{right}")), 403);
+    assert_eq!(status(&format!("Origin: https://evil.example\r\n{right}")), 403);
+    assert_eq!(api.raw("GET", "/health", "", "").status, 200);
+    let output = api.house.run(&["logs"]);
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("0123456789abcdef"), "the key is in the log");
+}
+
+#[test]
+fn whoever_leaves_frees_his_slot() {
+    let api = Api::start("(worker: (slots: 1))");
+    let body = json!({
+        "model": TINY_ID, "stream": true, "ignore_eos": true, "max_tokens": 3000,
+        "messages": [{ "role": "user", "content": "hello" }],
+    });
+    let mut stream = api.connect(&api.request("POST", "/v1/chat/completions", "", &body.to_string()));
+    let mut some = [0; 400];
+    stream.read_exact(&mut some).unwrap();
+    drop(stream);
+    // The only slot: this one is answered as soon as the other is gone.
+    assert_eq!(api.chat(&json!({})).json()["choices"][0]["message"]["content"], "Hello, I am Ezra.");
+}
+
+#[test]
+fn a_crowd_is_answered_or_asked_to_come_again() {
+    let api = Api::start("(gateway: (requests_max: 40))");
+    let replies: Vec<Reply> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..500)
+            .map(|_| {
+                std::thread::Builder::new()
+                    .stack_size(256 << 10)
+                    .spawn_scoped(scope, || api.chat(&json!({ "max_tokens": 4 })))
+                    .unwrap()
+            })
+            .collect();
+        asked.into_iter().map(|reply| reply.join().unwrap()).collect()
+    });
+    let count = |status: u16| replies.iter().filter(|reply| reply.status == status).count();
+    assert_eq!(count(200) + count(429), 500);
+    assert!(count(200) >= 8, "{} answered", count(200));
+    let turned_away = replies.iter().filter(|reply| reply.status == 429);
+    assert!(turned_away.into_iter().all(|reply| reply.head.to_ascii_lowercase().contains("retry-after")));
+    assert_eq!(api.chat(&json!({})).status, 200, "and all slots are free again");
+}
