@@ -98,7 +98,7 @@ mod tests {
         check("gemma-4-e4b", 8192, 16, 8);
         check("gemma-4-26b-a4b", 8192, 16, 0);
         check("gemma-4-26b-a4b", 8192, 24, 6);
-        check("gemma-4-26b-a4b", 4096, 24, 8);
+        check("gemma-4-26b-a4b", 4096, 24, 7);
         check("gemma-4-26b-a4b", 8192, 32, 8);
         check("gemma-4-26b-a4b", 8192, 64, 8);
         check("gemma-4-31b", 8192, 24, 0);

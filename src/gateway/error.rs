@@ -1,4 +1,5 @@
 //! What a client is told when it is refused: the shape of OpenAI's errors, with the fields that llama-server adds.
+use crate::settings::values::Bytes;
 use archond_actors::house::SubmitError;
 use archond_actors::memory::MemoryError;
 use archond_actors::pool::PoolError;
@@ -71,7 +72,7 @@ impl ApiError {
 
     /// The body is larger than allowed.
     pub(super) fn too_large(bytes_max: u64) -> Self {
-        let message = format!("the request has more than {bytes_max} bytes; see `gateway.body_max`");
+        let message = format!("the request has more than {}; see `gateway.body_max`", Bytes(bytes_max));
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", message)
     }
 

@@ -220,8 +220,8 @@ fn bad_requests_are_told_what_is_wrong() {
     check(&api.chat(&json!({ "n": 2 })), 400, "n");
     let remote = json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "http://10.0.0.1/x.png" } }] }]);
     check(&api.chat(&json!({ "messages": remote })), 400, "data:");
-    let schema = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": { "type": 5 } } });
-    check(&api.chat(&json!({ "response_format": schema })), 400, "type");
+    let schema = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": { "$ref": "#/$defs/missing" } } });
+    check(&api.chat(&json!({ "response_format": schema })), 400, "missing");
     let long = json!([{ "role": "user", "content": "hello ".repeat(9_000) }]);
     let reply = api.chat(&json!({ "messages": long }));
     check(&reply, 400, "tokens");

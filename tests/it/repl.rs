@@ -36,8 +36,14 @@ fn the_house_is_seen_and_its_actors_are_acted_on() {
     assert_eq!(client.chat("ezra", "1", "main", "hello").text, "Hello, I am Ezra.");
 
     let tree = repl(&house, "tree");
-    for row in ["house  ", "├─ memory  ", "│  └─ tiny-gemma4#1  ", "   └─ ezra  ", "      └─ hermes  "]
-    {
+    for row in [
+        "house  ",
+        "├─ memory  ",
+        "│  └─ tiny-gemma4#1  ",
+        "│  └─ ezra  ",
+        "│     └─ hermes  ",
+        "└─ services",
+    ] {
         assert!(tree.contains(row), "{row} is not in\n{tree}");
     }
     assert!(!tree.contains('\x1b'), "a pipe gets no colours");

@@ -97,7 +97,7 @@ async fn the_tree_shows_everybody_in_the_order_of_the_start() {
     assert_eq!((session.state, session.depth, session.restarts), (ActorState::Ready, 4, 0));
     assert!(session.handled > 3 && session.age.is_some(), "{session:?}");
     world.house.stop_archon(&"ezra".parse().unwrap()).await.unwrap();
-    assert_eq!(world.paths().len(), 5);
+    assert_eq!(world.paths().len(), 6);
 }
 
 #[tokio::test(start_paused = true)]

@@ -145,7 +145,7 @@ fn what_is_no_model_is_refused_and_nothing_is_left_behind() {
     let page = write("page.gguf", b"<html>not found</html>");
     assert!(page.to_string().contains("is not a GGUF file: it begins with \"<htm\""), "{page}");
     let other = write("other.gguf", &crate::gguf::small_for_tests());
-    assert!(other.to_string().contains("architecture is `llama` and it has no chat template"), "{other}");
+    assert!(other.to_string().contains("architecture is `llama` and it has none"), "{other}");
     let folder = place.library().import(place.dir.path(), None, Placement::Copy, QUIET).unwrap_err();
     assert!(matches!(folder, LibraryError::NotAFile { .. }));
     let none = place.library().import(&place.path("none.gguf"), None, Placement::Copy, QUIET).unwrap_err();
