@@ -38,7 +38,8 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<ChatRequest, ApiError> {
     let tools = tools(fields)?;
     let form = AnswerForm {
         calls: call_rule(fields, &tools)?,
-        parallel_calls: fields.flag("parallel_tool_calls")?.unwrap_or(true),
+        // As at llama-server, and not as at OpenAI: small models call again and again where they may.
+        parallel_calls: fields.flag("parallel_tool_calls")?.unwrap_or(false),
         logprobs: logprobs(fields)?,
         ..wishes::form(fields)?
     };
