@@ -40,6 +40,7 @@ pub fn chat_format(input: &[u8]) {
     let mut conversation = Conversation::of_texts(texts.next().unwrap_or_default(), texts);
     conversation.thinking = choice & 4 != 0;
     no_text_holds_a_mark(&format, &conversation, &marks);
+    no_text_makes_a_mark(&format, &conversation);
     an_answer_is_the_same_however_it_is_cut(&format, &conversation, rest);
 }
 
@@ -61,6 +62,19 @@ fn no_text_holds_a_mark(format: &ChatFormat, conversation: &Conversation, marks:
             Piece::Media(number) => panic!("medium {number} in a conversation of texts"),
         }
     }
+}
+
+/// The marks of a prompt are those of the same conversation about nothing.
+fn no_text_makes_a_mark(format: &ChatFormat, conversation: &Conversation) {
+    let plain = |text: &str| if text.trim().is_empty() { text.to_owned() } else { "x".to_owned() };
+    let said: Vec<String> = conversation.turns.iter().map(|turn| plain(&turn.words())).collect();
+    let mut nothing = Conversation::of_texts(&plain(&conversation.system), said.iter().map(String::as_str));
+    nothing.thinking = conversation.thinking;
+    let marks = |conversation: &Conversation| -> Vec<Piece> {
+        let prompt = format.render(conversation).expect("a native format takes any conversation of texts");
+        prompt.into_iter().filter(|piece| matches!(piece, Piece::Mark(_))).collect()
+    };
+    assert_eq!(marks(conversation), marks(&nothing));
 }
 
 /// Bytes above 0xf7, which no text holds, stand for marks.
