@@ -306,6 +306,7 @@ pub(crate) fn worker_limits(settings: &Settings) -> WorkerLimits {
     let contexts = settings.archons.values().map(|profile| profile.spec.context.tokens_max);
     WorkerLimits {
         threads,
+        draft_tokens_max: worker.draft_max,
         slots: worker.slots,
         context_tokens: contexts.max().unwrap_or(8192),
         memory_bytes_max: Some(memory_bytes_max),

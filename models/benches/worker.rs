@@ -83,6 +83,7 @@ fn launch(spawner: &Spawner) -> (Worker, Receiver<Event>) {
         slots: 4,
         context_tokens: 2048,
         threads: 1,
+        draft_tokens_max: 0,
         memory_bytes_max: None,
         keepsake: None,
         shelf: None,

@@ -49,6 +49,7 @@ pub(super) fn run(console: &mut Console, args: &BenchArgs) -> Result<ExitCode, C
     let model = choose(&models, args.model.as_deref())?;
     let mut limits = worker_limits(&settings);
     limits.threads = args.threads.unwrap_or(limits.threads);
+    limits.draft_tokens_max = 0; // what the machine does, not what the text makes easy
     limits.slots = args.slots.map_or(limits.slots, crate::settings::Amount::Fixed);
     let failed = |error: &dyn std::fmt::Display| CliError::Bench { message: error.to_string() };
     let spec: WorkerSpec = LlamaEngine::spec(&models, "/proc/self/exe".into(), limits, &model)

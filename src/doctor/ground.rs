@@ -85,6 +85,7 @@ fn defaults(paths: &Paths) -> HouseSettings {
         log_level: LogLevel::Info,
         worker: WorkerSettings {
             threads: Amount::Auto,
+            draft_max: 0,
             slots: Amount::Auto,
             memory_max: Amount::Auto,
             keepsake_max: Amount::Auto,

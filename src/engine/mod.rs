@@ -39,6 +39,8 @@ pub struct LlamaEngine {
 pub struct WorkerLimits {
     /// Threads that compute.
     pub threads: u32,
+    /// Most guesses of an answer's next tokens that are computed along with it; 0 for none.
+    pub draft_tokens_max: u32,
     /// Sequences at once; `Auto` is as many as there is memory for.
     pub slots: Amount<u32>,
     /// Context of one sequence, in tokens; a model with a shorter one has its own.
@@ -84,6 +86,7 @@ impl LlamaEngine {
             slots: limits.slots_of(entry, file_bytes, context_tokens),
             context_tokens,
             threads: limits.threads,
+            draft_tokens_max: limits.draft_tokens_max,
             memory_bytes_max: limits.memory_bytes_max,
             keepsake: None,
             shelf: None,

@@ -55,6 +55,8 @@ pub(super) fn event(event: worker::Event, model: &ModelId) -> WorkerEvent {
                 cached_tokens: usage.cached_tokens,
                 restored_tokens: usage.restored_tokens,
                 answer_tokens: usage.answer_tokens,
+                drafted_tokens: usage.drafted_tokens,
+                accepted_tokens: usage.accepted_tokens,
                 prefill_ms: usage.prefill_ms,
                 decode_ms: usage.decode_ms,
             },

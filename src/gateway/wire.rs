@@ -239,5 +239,7 @@ fn timings(usage: &Usage) -> Value {
         "predicted_ms": usage.decode_ms,
         "predicted_per_token_ms": per(usage.decode_ms, usage.answer_tokens),
         "predicted_per_second": rate(usage.decode_ms, usage.answer_tokens),
+        "draft_n": usage.drafted_tokens,
+        "draft_n_accepted": usage.accepted_tokens,
     })
 }

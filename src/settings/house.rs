@@ -18,6 +18,9 @@ const SLOTS_MAX: u32 = 64;
 /// Most threads of one worker: more than any machine at home has cores.
 const THREADS_MAX: u32 = 512;
 
+/// Most guessed tokens of one answer in one step: longer guesses are rarely right.
+const DRAFT_MAX: u32 = 15;
+
 /// Least memory limit of a worker: the starter model with one short context needs about 200 MiB.
 const WORKER_MEMORY_MIN: u64 = 256 << 20;
 
@@ -49,6 +52,8 @@ pub struct HouseSettings {
 pub struct WorkerSettings {
     /// Threads that compute; `Auto` is as many as the machine has.
     pub threads: Amount<u32>,
+    /// Most guesses of an answer's next tokens that are computed along with it; 0 for none.
+    pub draft_max: u32,
     /// Answers that are computed side by side; `Auto` is as many as the memory has room for.
     pub slots: Amount<u32>,
     /// Memory of each worker: `slots` are chosen to fit into it with the model, and the kernel gives no more private memory
@@ -113,6 +118,7 @@ fn read_worker(mut group: Group<'_>) -> WorkerSettings {
             Amount::Auto => Ok(()),
             Amount::Fixed(threads) => within(1..=THREADS_MAX, " threads")(threads),
         }),
+        draft_max: group.value("draft_max", DRAFT_MAX, within(0..=DRAFT_MAX, " tokens")),
         slots: group.value("slots", Amount::Auto, |slots| match slots {
             Amount::Auto => Ok(()),
             Amount::Fixed(slots) => within(1..=SLOTS_MAX, " slots")(slots),

@@ -209,10 +209,10 @@ pub(super) fn read_turn(number: u64, bytes: &[u8]) -> Result<TurnRecord, RecordE
         usage: Usage {
             prompt_tokens: usage.prompt_tokens,
             cached_tokens: usage.cached_tokens,
-            restored_tokens: 0, // of interest while it happens, and not kept
             answer_tokens: usage.answer_tokens,
             prefill_ms: usage.prefill_ms,
             decode_ms: usage.decode_ms,
+            ..Usage::default() // the rest is of interest while it happens, and not kept
         },
         ended_unix_ms: record.ended_unix_ms,
     })
@@ -250,10 +250,10 @@ mod tests {
             usage: Usage {
                 prompt_tokens: 1,
                 cached_tokens: 2,
-                restored_tokens: 0,
                 answer_tokens: 3,
                 prefill_ms: 4,
                 decode_ms: 5,
+                ..Usage::default()
             },
             ended_unix_ms: 6,
         }

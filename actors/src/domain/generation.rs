@@ -309,6 +309,10 @@ pub struct Usage {
     pub restored_tokens: u32,
     /// Length of the answer.
     pub answer_tokens: u32,
+    /// Guesses of the answer's next tokens that were computed along with it.
+    pub drafted_tokens: u32,
+    /// How many of them were right.
+    pub accepted_tokens: u32,
     /// Time from the start of reading to the first token, in milliseconds.
     pub prefill_ms: u32,
     /// Time from the first token to the last, in milliseconds.

@@ -466,6 +466,7 @@ impl SessionState {
             ("context tokens at most", self.args.spec.context.tokens_max.into()),
             ("prompt tokens cached", usage.cached_tokens.into()),
             ("prompt tokens from disk", usage.restored_tokens.into()),
+            ("answer tokens guessed right", usage.accepted_tokens.into()),
         ]);
         if let Some(model) = &self.last.model {
             facts.push(("model", model.to_string().into()));

@@ -7,6 +7,7 @@ use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 
+use super::draft::{DRAFT_TOKENS_MAX, Odds, StepCost};
 use super::job::{Job, Slot, count};
 use super::keeping::Keeping;
 use super::model::{LoadedModel, PromptTokens};
@@ -15,7 +16,8 @@ use super::sampler::Chooser;
 use super::shelf::Shelf;
 use super::slots::{COPY_TOKENS_MIN, Choice, Neighbour, Reading, SlotState, choose, reading, usable};
 use super::stop::Stopper;
-use super::{Chosen, EngineError, EngineEvent, Finish, Refusal, Request};
+use super::writing::Share;
+use super::{EngineError, EngineEvent, Finish, Refusal, Request};
 
 /// `LLAMA_MAX_SEQ` of llama.cpp: it ends the process on more.
 const SLOTS_MAX: u32 = 256;
@@ -33,14 +35,17 @@ const WARM_UP_TOKENS: usize = 16;
 pub struct Engine<'m> {
     pub(super) model: &'m LoadedModel,
     pub(super) context: LlamaContext<'m>,
-    batch: LlamaBatch<'static>,
+    pub(super) batch: LlamaBatch<'static>,
     /// Most tokens of one batch: llama.cpp ends the process on more.
-    batch_tokens_max: usize,
+    pub(super) batch_tokens_max: usize,
     pub(super) slots: Vec<Slot>,
     pub(super) context_tokens: u32,
     /// Counts requests and steps: the order of use.
     pub(super) clock: u64,
-    pace: Pace,
+    pub(super) pace: Pace,
+    pub(super) cost: StepCost,
+    /// Most guessed tokens of one answer in one step.
+    pub(super) draft_tokens_max: usize,
     pub(super) keeping: Option<Keeping>,
     pub(super) shelf: Option<Shelf>,
 }
@@ -80,6 +85,8 @@ impl<'m> Engine<'m> {
             .with_no_perf(true);
         let context =
             model.llama.new_context(&model.backend, params).map_err(|error| no_room(&error.to_string()))?;
+        // What a recurrent model took in, it cannot take back.
+        let is_revocable = !model.llama.is_recurrent() && !model.llama.is_hybrid();
         let batch_tokens_max = (context.n_batch() as usize).min(STEP_TOKENS_MAX);
         let mut engine = Self {
             model,
@@ -90,6 +97,8 @@ impl<'m> Engine<'m> {
             context_tokens,
             clock: 0,
             pace: Pace::new(0, std::time::Duration::from_secs(1)),
+            cost: StepCost::default(),
+            draft_tokens_max: if is_revocable { DRAFT_TOKENS_MAX } else { 0 },
             keeping: None,
             shelf: None,
         };
@@ -100,6 +109,11 @@ impl<'m> Engine<'m> {
     /// Context of each answer, in tokens.
     pub fn context_tokens(&self) -> u32 {
         self.context_tokens
+    }
+
+    /// Computes at most so many guesses of an answer's next tokens along with it; 0 for none. Fewer than that where it does not pay.
+    pub fn draft_at_most(&mut self, tokens: usize) {
+        self.draft_tokens_max = self.draft_tokens_max.min(tokens);
     }
 
     /// Whether a step has anything to do.
@@ -183,6 +197,9 @@ impl<'m> Engine<'m> {
             checkpoint: None,
             has_taken: false,
             speaks_again: false,
+            odds: Odds::default(),
+            drafted_tokens: 0,
+            accepted_tokens: 0,
             arrived: self.clock,
             began,
             first_token: None,
@@ -266,7 +283,7 @@ impl<'m> Engine<'m> {
         self.finish(index, Finish::Cancelled)
     }
 
-    fn finish(&mut self, index: usize, reason: Finish) -> Option<EngineEvent> {
+    pub(super) fn finish(&mut self, index: usize, reason: Finish) -> Option<EngineEvent> {
         let slot = self.slots.get_mut(index)?;
         let job = slot.job.take()?;
         let event = job.finished(reason, slot.tokens.len(), now());
@@ -282,29 +299,31 @@ impl<'m> Engine<'m> {
         // First of all: what the batch adds to a slot is not in its memory yet and cannot be taken over.
         let readers = self.share();
         let mut advanced = Vec::new();
-        let mut taken: Vec<(usize, usize)> = self.busy(true).into_iter().map(|index| (index, 1)).collect();
-        for &(index, _) in &taken {
-            if self.slots.get(index).is_some_and(|slot| slot.speaks_again()) {
-                advanced.push(index);
+        let mut taken = self.writers();
+        for share in &taken {
+            if self.slots.get(share.slot).is_some_and(|slot| slot.speaks_again()) {
+                advanced.push(share.slot);
             }
         }
-        let written = taken.len();
+        let written: usize = taken.iter().map(Share::rows).sum();
         let mut room = self.pace.budget(written > 0).min(self.batch_tokens_max.saturating_sub(written));
         for index in readers {
             let takes = self.slots.get(index).map_or(0, |slot| slot.readable().min(room));
             if takes > 0 {
                 room -= takes;
-                taken.push((index, takes));
+                taken.push(Share::of(index, takes));
                 advanced.push(index);
             }
         }
         // Sequences that follow each other are computed side by side; llama.cpp cuts the batch at every other place ("split_equal"),
         // and touches all weights anew for each piece.
-        taken.sort_unstable();
+        taken.sort_unstable_by_key(|share| share.slot);
         // Slots whose last token is in the batch, with its row: their next token can be chosen.
         let mut rows = Vec::new();
-        for (index, takes) in taken {
-            self.read(index, takes, &mut rows)?;
+        for share in taken {
+            if let Some(row) = self.read(&share)? {
+                rows.push((share, row));
+            }
         }
         if self.batch.n_tokens() == 0 {
             return Ok(());
@@ -316,11 +335,15 @@ impl<'m> Engine<'m> {
                 events(EngineEvent::Prefill { id: job.id, done: count(*held), total: count(tokens.len()) });
             }
         }
-        for (index, row) in rows {
-            self.write(index, row, events)?;
+        for (share, row) in rows {
+            self.write(&share, row, events)?;
         }
         let took = now() - began;
-        self.pace.observe(self.batch.n_tokens() as usize - written, took);
+        let computed = self.batch.n_tokens() as usize;
+        if computed == written {
+            self.cost.observe(written, took);
+        }
+        self.pace.observe(computed - written, took);
         if let Some(keeping) = &mut self.keeping {
             keeping.thrift.computed(took);
         }
@@ -368,54 +391,11 @@ impl<'m> Engine<'m> {
     }
 
     /// Slots whose answer is being written, or whose prompt is being read, in order of arrival.
-    fn busy(&self, writing: bool) -> Vec<usize> {
+    pub(super) fn busy(&self, writing: bool) -> Vec<usize> {
         let jobs =
             self.slots.iter().enumerate().filter_map(|(index, slot)| Some((index, slot.job.as_ref()?)));
         let mut busy: Vec<_> = jobs.filter(|(_, job)| job.writes() == writing).collect();
         busy.sort_by_key(|(_, job)| job.arrived);
         busy.into_iter().map(|(index, _)| index).collect()
-    }
-
-    /// Puts so many unread tokens of a slot into the batch.
-    fn read(&mut self, index: usize, takes: usize, rows: &mut Vec<(usize, i32)>) -> Result<(), EngineError> {
-        let Some(slot) = self.slots.get_mut(index) else { return Ok(()) };
-        for _ in 0..takes {
-            let last = slot.held + 1 == slot.tokens.len();
-            if let Some(token) = slot.tokens.get(slot.held) {
-                if last {
-                    rows.push((index, self.batch.n_tokens()));
-                }
-                self.batch.add(*token, slot.held as i32, &[index as i32], last)?;
-            }
-            slot.held += 1;
-        }
-        slot.last_used = self.clock;
-        Ok(())
-    }
-
-    /// Chooses a slot's next token.
-    fn write(
-        &mut self,
-        index: usize,
-        row: i32,
-        events: &mut dyn FnMut(EngineEvent),
-    ) -> Result<(), EngineError> {
-        let Some(Slot { tokens, job: Some(job), .. }) = self.slots.get_mut(index) else { return Ok(()) };
-        let unusable = || EngineError::Compute { detail: "the model's output holds no number".to_owned() };
-        let token = job.chooser.choose(&self.model.llama, &self.context, row).ok_or_else(unusable)?;
-        job.first_token.get_or_insert_with(now);
-        let answered = job.take(self.model, token, tokens.len() + 1);
-        // The mark that ends a turn is told only where it completes something: resumed, it ends the answer again.
-        if answered.finish != Some(Finish::EndOfTurn) || !answered.parts.is_empty() {
-            tokens.push(token);
-            let logits = self.context.get_logits_ith(row);
-            let logprobs = job.chooser.logprobs(&self.model.llama, logits, token);
-            let chosen = Chosen { parts: answered.parts, logprobs };
-            events(EngineEvent::Token { id: job.id, token: token.0, chosen });
-        }
-        if let Some(reason) = answered.finish {
-            self.finish(index, reason).into_iter().for_each(events);
-        }
-        Ok(())
     }
 }

@@ -3,6 +3,7 @@ use std::time::Instant;
 
 use llama_cpp_2::token::LlamaToken;
 
+use super::draft::Odds;
 use super::model::LoadedModel;
 use super::sampler::Chooser;
 use super::shelf::Shelved;
@@ -91,6 +92,12 @@ pub(super) struct Job {
     pub(super) has_taken: bool,
     /// The prompt is in memory, and what is missing of the answer goes the way that it went the first time: token by token.
     pub(super) speaks_again: bool,
+    /// Of guesses of what comes next.
+    pub(super) odds: Odds,
+    /// Guessed tokens that were computed.
+    pub(super) drafted_tokens: usize,
+    /// How many of them were right.
+    pub(super) accepted_tokens: usize,
     /// Order of arrival: who came first is read first.
     pub(super) arrived: u64,
     pub(super) began: Instant,
@@ -163,6 +170,8 @@ impl Job {
             cached_tokens: count(self.cached_tokens),
             restored_tokens: count(self.restored_tokens),
             answer_tokens: count(self.answer_tokens(tokens)),
+            drafted_tokens: count(self.drafted_tokens),
+            accepted_tokens: count(self.accepted_tokens),
             prefill_ms: milliseconds(self.began, first_token),
             decode_ms: milliseconds(first_token, now),
         };

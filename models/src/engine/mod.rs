@@ -14,6 +14,9 @@ use llama_cpp_2::llama_batch::BatchAddError;
 use llama_cpp_2::token::LlamaToken;
 
 mod batch;
+mod draft;
+#[cfg(test)]
+mod draft_tests;
 mod job;
 mod keeping;
 #[cfg(test)]
@@ -32,6 +35,7 @@ mod stop;
 mod stop_tests;
 #[cfg(test)]
 mod tests;
+mod writing;
 
 pub use batch::Engine;
 pub use keepsake::Keepsake;

@@ -15,7 +15,7 @@ const STEP_TOKENS_MIN: usize = 16;
 /// Aim for the length of a step that only reads: progress and cancellation every second at the latest, with a margin.
 const STEP_ALONE: Duration = Duration::from_millis(600);
 /// Aim for the length of a step while others write: about the pause that a reader of a stream does not mind.
-const STEP_SHARED: Duration = Duration::from_millis(200);
+pub(super) const STEP_SHARED: Duration = Duration::from_millis(200);
 
 /// The speed of reading, as last measured.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +39,11 @@ impl Pace {
             budget *= 2;
         }
         budget
+    }
+
+    /// What reading one token more takes, in seconds.
+    pub(super) fn seconds_per_token(&self) -> f64 {
+        self.tokens_per_second.recip()
     }
 
     /// Takes in a step that read this many tokens. Small steps say nothing about speed and are left out.

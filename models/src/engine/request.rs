@@ -154,6 +154,10 @@ pub struct Usage {
     pub restored_tokens: u32,
     /// Length of the answer, resumed tokens included.
     pub answer_tokens: u32,
+    /// Guesses of the answer's next tokens that were computed along with it.
+    pub drafted_tokens: u32,
+    /// How many of them were right: so many steps were spared.
+    pub accepted_tokens: u32,
     /// From the start of reading to the first token, in milliseconds.
     pub prefill_ms: u32,
     /// From the first token to the last, in milliseconds.

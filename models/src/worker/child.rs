@@ -261,13 +261,14 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
     let listener = std::thread::Builder::new().name("listen".to_owned());
     let started = listener.spawn(move || listen(from, &commands));
     started.map_err(|source| WorkerFailure::System { what: "memory for a thread", source })?;
-    let LoadOrder { model_path, family, slots, context_tokens, threads, .. } = order;
+    let LoadOrder { model_path, family, slots, context_tokens, threads, draft_tokens_max, .. } = order;
     let progress = Rc::clone(to);
     tell(to, &FromWorker::Loading { percent: 0 });
     let model = LoadedModel::load(&model_path, family, move |percent| {
         tell(&progress, &FromWorker::Loading { percent })
     })?;
     let mut engine = Engine::new(&model, slots, context_tokens, threads)?;
+    engine.draft_at_most(draft_tokens_max as usize);
     if let Some(keepsake) = keepsake {
         let tokens = engine.keep_in(keepsake);
         tracing::info!("{tokens} tokens of context were taken over from the worker before");

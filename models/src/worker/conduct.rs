@@ -113,11 +113,15 @@ impl Running {
             restored_tokens,
             answer_tokens,
             prefill_ms: _,
+            drafted_tokens,
+            accepted_tokens,
             decode_ms: _,
         } = *usage;
         let (prompt, answer) = (u64::from(prompt_tokens), u64::from(answer_tokens));
         nonsense(cached_tokens <= prompt_tokens, "more cached than the prompt has")?;
         nonsense(restored_tokens <= cached_tokens, "more restored than cached")?;
+        let right = accepted_tokens <= drafted_tokens && accepted_tokens <= answer_tokens;
+        nonsense(right, "more guesses right than were made")?;
         nonsense(answer <= self.resumed + u64::from(self.told), "a longer answer than was told")?;
         nonsense(prompt + answer <= u64::from(self.tokens_max), "more tokens than the context holds")
     }

@@ -177,4 +177,8 @@ fn an_answer_keeps_its_bounds() {
         let usage = finished(1, prompt, cached, answer);
         check(answering(&request(1, 9)), usage, &format!("its finished makes no sense: {wanted}"));
     }
+    let guessed = Usage { prompt_tokens: 3, accepted_tokens: 1, ..Usage::default() };
+    let usage = FromWorker::Finished { id: 1, reason: Finish::EndOfTurn, usage: guessed };
+    let wanted = "its finished makes no sense: more guesses right than were made";
+    check(answering(&request(1, 9)), usage, wanted);
 }

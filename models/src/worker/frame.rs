@@ -15,7 +15,7 @@ use crate::engine::{Chosen, Finish, Refusal, Request, Usage};
 /// Longest frame. A prompt of a long context is about 1 MiB of text.
 pub(super) const FRAME_BYTES_MAX: usize = 8 << 20;
 /// Raised with every change of the messages.
-pub(super) const PROTOCOL: u32 = 4;
+pub(super) const PROTOCOL: u32 = 5;
 /// Both ends must be of the same build.
 pub(super) const BUILD: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
 
@@ -40,6 +40,7 @@ pub(super) struct LoadOrder {
     pub(super) slots: u32,
     pub(super) context_tokens: u32,
     pub(super) threads: u32,
+    pub(super) draft_tokens_max: u32,
     pub(super) memory_bytes_max: Option<u64>,
     /// Its standard output is memory to keep contexts in.
     pub(super) has_keepsake: bool,

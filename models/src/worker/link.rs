@@ -156,13 +156,24 @@ fn order(spec: WorkerSpec) -> LoadOrder {
         slots,
         context_tokens,
         threads,
+        draft_tokens_max,
         memory_bytes_max,
         keepsake,
         shelf,
     } = spec;
     let has_keepsake = keepsake.is_some();
     let shelf = shelf.map(|shelf| (shelf.path, shelf.bytes_max));
-    LoadOrder { model_path, family, slots, context_tokens, threads, memory_bytes_max, has_keepsake, shelf }
+    LoadOrder {
+        model_path,
+        family,
+        slots,
+        context_tokens,
+        threads,
+        draft_tokens_max,
+        memory_bytes_max,
+        has_keepsake,
+        shelf,
+    }
 }
 
 fn write_all(mut socket: UnixStream, frames: &Receiver<Vec<u8>>) {

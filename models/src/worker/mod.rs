@@ -45,6 +45,8 @@ pub struct WorkerSpec {
     pub context_tokens: u32,
     /// CPU threads that compute.
     pub threads: u32,
+    /// Most guesses of an answer's next tokens that are computed along with it, where that pays; 0 for none.
+    pub draft_tokens_max: u32,
     /// Most private memory of the process, in bytes. The model file, which is mapped, does not count; the contexts do,
     /// and so do weights that llama.cpp rearranges for the processor (up to about the file's size again for Q4).
     pub memory_bytes_max: Option<u64>,

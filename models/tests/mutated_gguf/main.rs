@@ -123,6 +123,7 @@ impl Place {
             slots: 2,
             context_tokens: 512,
             threads: 1,
+            draft_tokens_max: 15,
             memory_bytes_max: Some(MEMORY_BYTES_MAX),
             keepsake: None,
             shelf: None,

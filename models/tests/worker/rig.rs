@@ -24,6 +24,7 @@ pub(crate) fn spec() -> WorkerSpec {
         slots: 2,
         context_tokens: 1024,
         threads: 1,
+        draft_tokens_max: 15,
         memory_bytes_max: None,
         keepsake: None,
         shelf: None,

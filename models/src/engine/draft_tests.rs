@@ -1,0 +1,220 @@
+//! Drafts: the pure part by tables and properties, the whole with the real tiny model.
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::draft::*;
+use super::tests::{engine, request, start};
+use super::*;
+
+#[track_caller]
+fn check_guess(tokens: &str, most: usize, wanted: &str) {
+    let tokens: Vec<char> = tokens.chars().collect();
+    assert_eq!(look_up(&tokens, most).tokens.into_iter().collect::<String>(), wanted);
+}
+
+#[test]
+fn what_followed_before_is_guessed() {
+    check_guess("", 3, "");
+    check_guess("a", 3, "");
+    check_guess("abc", 3, "");
+    check_guess("xbcdefg bc", 3, "def");
+    check_guess("xbcdefg bc", 0, "");
+    check_guess("xbcdefg c", 3, ""); // one token is no match
+    check_guess("ab1 ab2 ab", 2, "2 "); // the latest of equals
+    check_guess("cab1 ab2 cab", 2, "1 "); // the longest goes before the latest
+}
+
+#[test]
+fn what_repeats_itself_is_guessed_to_go_on() {
+    check_guess("la la la", 7, " la la ");
+    check_guess("aaaa", 4, "aaaa");
+}
+
+proptest! {
+    #[test]
+    fn a_guess_is_what_came_after_the_same_tokens(tokens in "[ab]{0,40}", most in 0usize..10) {
+        let tokens: Vec<char> = tokens.chars().collect();
+        let guess = look_up(&tokens, most);
+        prop_assert!(guess.tokens.is_empty() || guess.tokens.len() == most);
+        if !guess.tokens.is_empty() {
+            // All of it is what a copy from some earlier place gives, at least two tokens of which stand at the end.
+            let whole = [&tokens[..], &guess.tokens].concat();
+            let copied = |distance: &usize| {
+                (tokens.len() - 2..whole.len()).all(|at| whole.get(at.wrapping_sub(*distance)) == Some(&whole[at]))
+            };
+            prop_assert!((1..tokens.len()).any(|distance| copied(&distance)), "{whole:?}");
+        }
+    }
+
+    #[test]
+    fn odds_stay_odds(answers in prop::collection::vec((0usize..20, any::<bool>()), 0..200)) {
+        let mut odds = Odds::default();
+        for (matched, right) in answers {
+            odds.learn(matched, right);
+        }
+        for tokens in ["abcdefgh abcdefgh", "ab ab"] {
+            let guess = look_up(tokens.as_bytes(), 1);
+            prop_assert!((0.0..=1.0).contains(&odds.of(&guess)));
+        }
+    }
+}
+
+/// Costs as seen in steps of these numbers of rows.
+fn cost(step: f64, row: f64, rows: &[usize]) -> StepCost {
+    let mut cost = StepCost::default();
+    for _ in 0..20 {
+        for rows in rows {
+            cost.observe(*rows, Duration::from_secs_f64(step + row * *rows as f64));
+        }
+    }
+    cost
+}
+
+/// How many guesses pay for answers whose matches have held so many times in a row, or failed.
+fn pays(answers: &[(bool, usize)], cost: &StepCost, read: f64) -> usize {
+    let told: Vec<_> = answers
+        .iter()
+        .map(|(holds, times)| {
+            let guess = look_up(b"abcdefghijklmnop abcdefg", 7);
+            let mut odds = Odds::default();
+            (0..*times).for_each(|_| odds.learn(guess.matched_at(0), *holds));
+            (guess, odds)
+        })
+        .collect();
+    let told: Vec<_> = told.iter().map(|(guess, odds)| (guess, odds)).collect();
+    worthwhile(&told, cost, read, Duration::from_millis(200))
+}
+
+#[test]
+fn guesses_are_computed_where_they_pay() {
+    let weights_dominate = cost(0.040, 0.002, &[1, 8, 30]);
+    assert_eq!(pays(&[(true, 50)], &weights_dominate, 0.002), 7, "all that there are");
+    assert_eq!(pays(&[(false, 50)], &weights_dominate, 0.002), 0, "they are wrong");
+    assert_eq!(pays(&[], &weights_dominate, 0.002), 0);
+    // As in a mixture of many experts: each row reads weights of its own.
+    let rows_dominate = cost(0.001, 0.050, &[1, 2, 3]);
+    assert_eq!(pays(&[(true, 0)], &rows_dominate, 0.050), 0, "a wrong row costs as much as a right one");
+    // One answer in eight repeats itself: not worth a row of the seven others each.
+    let one_of_eight = [&[(true, 50)][..], &[(false, 50); 7]].concat();
+    assert_eq!(pays(&one_of_eight, &cost(0.020, 0.005, &[1, 8, 30]), 0.005), 0);
+    assert_eq!(pays(&[(true, 50)], &cost(0.189, 0.002, &[1, 8, 30]), 0.002), 4, "steps stay short");
+    assert_eq!(pays(&[(true, 50)], &StepCost::default(), 0.001), 0, "nothing was measured yet");
+}
+
+#[test]
+fn without_steps_of_other_sizes_reading_tells_what_a_row_costs() {
+    assert_eq!(pays(&[(true, 50)], &cost(0.048, 0.002, &[1]), 0.048), 0, "a row costs a step");
+    assert_eq!(pays(&[(true, 50)], &cost(0.048, 0.002, &[1]), 0.002), 7);
+}
+
+/// An engine for which rows cost nothing: all guesses are computed.
+fn eager(slots: u32) -> Engine<'static> {
+    let mut engine = engine(slots);
+    engine.cost = cost(0.1, 0.0, &[1, 400]);
+    engine
+}
+
+fn plain(slots: u32) -> Engine<'static> {
+    let mut engine = engine(slots);
+    engine.draft_at_most(0);
+    engine
+}
+
+/// The tokens of an answer, why it ended, and what it cost.
+type Told = (Vec<i32>, Option<Finish>, Usage);
+
+/// What each request was told, and the number of steps.
+fn answers(engine: &mut Engine<'_>, requests: &[Request]) -> (Vec<Told>, usize) {
+    requests.iter().for_each(|request| start(engine, request));
+    let (mut told, mut steps) = (vec![(Vec::new(), None, Usage::default()); requests.len()], 0);
+    while !engine.is_idle() {
+        steps += 1;
+        let place = |id| requests.iter().position(|request| request.id == id).unwrap();
+        engine
+            .step(&mut |event| match event {
+                EngineEvent::Token { id, token, .. } => told[place(id)].0.push(token),
+                EngineEvent::Finished { id, reason, usage } => {
+                    (told[place(id)].1, told[place(id)].2) = (Some(reason), usage);
+                }
+                EngineEvent::Prefill { .. } => {}
+                EngineEvent::Refused { .. } => panic!("{event:?}"),
+            })
+            .unwrap();
+    }
+    (told, steps)
+}
+
+const COLOUR: [&str; 5] = [
+    "my colour is teal",
+    "Noted, your colour is teal.",
+    "what is my colour?",
+    "Your colour is teal.",
+    "what is my colour?",
+];
+
+#[track_caller]
+fn check_same(requests: &[Request]) -> (usize, usize) {
+    let slots = u32::try_from(requests.len()).unwrap();
+    let (wanted, steps) = answers(&mut plain(slots), requests);
+    let (got, fewer) = answers(&mut eager(slots), requests);
+    for ((wanted, reason, _), (tokens, because, usage)) in wanted.iter().zip(&got) {
+        assert_eq!((tokens, because), (wanted, reason));
+        assert!(
+            usage.accepted_tokens <= usage.drafted_tokens && usage.answer_tokens as usize == tokens.len()
+        );
+    }
+    (steps, fewer)
+}
+
+#[test]
+fn an_answer_that_repeats_takes_fewer_steps_and_is_the_same() {
+    let (steps, fewer) = check_same(&[request(1, &COLOUR)]);
+    assert!(fewer < steps, "{fewer} of {steps}");
+    let (told, _) = answers(&mut eager(1), &[request(1, &COLOUR)]);
+    let [(_, _, usage)] = told.as_slice() else { panic!("{told:?}") };
+    assert!(usage.accepted_tokens > 0, "{usage:?}");
+}
+
+#[test]
+fn nothing_that_is_drawn_changes_either() {
+    for seed in 0..8 {
+        let mut one = request(1, &COLOUR);
+        one.sampling = SamplingParams { temperature: 1.0, seed: Some(seed), ..SamplingParams::GREEDY };
+        one.form.ignores_end = true;
+        let mut other = request(2, &["hello", "Hello, I am Ezra.", "hello"]);
+        other.sampling = SamplingParams { repeat_penalty: 1.2, ..one.sampling };
+        check_same(&[one, other, request(3, &COLOUR[..3])]);
+    }
+}
+
+#[test]
+fn limits_are_kept_to_the_token() {
+    for answer_tokens_max in 1..9 {
+        let mut asked = request(1, &COLOUR);
+        asked.answer_tokens_max = answer_tokens_max;
+        check_same(&[asked]);
+    }
+    let mut asked = request(1, &COLOUR);
+    asked.form.stop = vec!["is".to_owned()];
+    check_same(&[asked]);
+}
+
+#[test]
+fn a_context_is_filled_to_its_end_and_not_beyond() {
+    let mut asked = request(1, &COLOUR);
+    asked.form.ignores_end = true;
+    asked.answer_tokens_max = 5000;
+    let (steps, fewer) = check_same(&[asked, request(2, &["hello"])]);
+    assert!(fewer < steps, "a tiny model's endless answer repeats itself");
+}
+
+#[test]
+fn the_next_turn_finds_what_was_taken_back_gone() {
+    let wanted = answers(&mut plain(1), &[request(2, &COLOUR)]).0.remove(0).0;
+    let mut drafting = eager(1);
+    answers(&mut drafting, &[request(1, &COLOUR[..3])]);
+    let (told, _) = answers(&mut drafting, &[request(2, &COLOUR)]);
+    assert_eq!(told[0].0, wanted);
+    assert!(told[0].2.cached_tokens > 0, "the turn before is still there");
+}
