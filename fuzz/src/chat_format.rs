@@ -41,6 +41,7 @@ pub fn chat_format(input: &[u8]) {
     conversation.thinking = choice & 4 != 0;
     no_text_holds_a_mark(&format, &conversation, &marks);
     no_text_makes_a_mark(&format, &conversation);
+    a_longer_conversation_begins_with_the_shorter(&format, &conversation);
     an_answer_is_the_same_however_it_is_cut(&format, &conversation, rest);
 }
 
@@ -75,6 +76,27 @@ fn no_text_makes_a_mark(format: &ChatFormat, conversation: &Conversation) {
         prompt.into_iter().filter(|piece| matches!(piece, Piece::Mark(_))).collect()
     };
     assert_eq!(marks(conversation), marks(&nothing));
+}
+
+/// What was read of a conversation is of use for its next turn: both begin alike, up to the opening of the shorter one's answer.
+fn a_longer_conversation_begins_with_the_shorter(format: &ChatFormat, conversation: &Conversation) {
+    let written = |conversation: &Conversation| -> String {
+        let prompt = format.render(conversation).expect("a native format takes any conversation of texts");
+        let piece = |piece: Piece| match piece {
+            Piece::Mark(mark) => format!("{SEPARATOR}{mark}{SEPARATOR}"), // no text holds a separator
+            Piece::Text(text) => text,
+            Piece::Media(number) => panic!("medium {number} in a conversation of texts"),
+        };
+        prompt.into_iter().map(piece).collect()
+    };
+    let mut before = conversation.clone();
+    if before.turns.pop().is_none() || before.turns.is_empty() {
+        return;
+    }
+    let (shorter, longer) = (written(&before), written(conversation));
+    let openings = ["<|turn>", "<|im_start|>"].map(|mark| format!("{SEPARATOR}{mark}{SEPARATOR}"));
+    let opening = openings.iter().filter_map(|mark| shorter.rfind(mark)).max().expect("an answer is opened");
+    assert!(longer.starts_with(&shorter[..opening]), "{longer:?} does not begin with {shorter:?}");
 }
 
 /// Bytes above 0xf7, which no text holds, stand for marks.

@@ -121,14 +121,12 @@ fn a_longer_conversation_begins_with_the_tokens_of_the_shorter() {
         "Your colour is teal.",
         "hello",
     ];
-    // Where the assistant spoke last, the answer goes on with its turn: such a prompt is the beginning of no other.
-    for length in (1..said.len()).step_by(2) {
+    // The answer's opening is another where it is not yet said; what comes before it stays.
+    for length in 1..said.len() {
         let (shorter, longer) =
             (read_prompt(&prompt(SYSTEM, &said[..length])), read_prompt(&prompt(SYSTEM, &said[..=length])));
-        let opening = read_prompt(&prompt(SYSTEM, &[])).len()
-            - read_prompt(&prompt(SYSTEM, &[])).iter().rposition(|token| piece(*token) == "<|turn>").unwrap();
-        let common = &shorter[..shorter.len() - opening];
-        assert_eq!(&longer[..common.len()], common);
+        let opening = shorter.iter().rposition(|token| piece(*token) == "<|turn>").unwrap();
+        assert!(longer.starts_with(&shorter[..opening]), "after {length} turns");
     }
 }
 
