@@ -7,7 +7,7 @@ use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 
-use super::draft::{DRAFT_TOKENS_MAX, Odds, StepCost};
+use super::draft::{DRAFT_TOKENS_MAX, Odds};
 use super::job::{Job, Slot, count};
 use super::keeping::Keeping;
 use super::model::{LoadedModel, PromptTokens};
@@ -43,7 +43,6 @@ pub struct Engine<'m> {
     /// Counts requests and steps: the order of use.
     pub(super) clock: u64,
     pub(super) pace: Pace,
-    pub(super) cost: StepCost,
     /// Most guessed tokens of one answer in one step.
     pub(super) draft_tokens_max: usize,
     pub(super) keeping: Option<Keeping>,
@@ -97,7 +96,6 @@ impl<'m> Engine<'m> {
             context_tokens,
             clock: 0,
             pace: Pace::new(0, std::time::Duration::from_secs(1)),
-            cost: StepCost::default(),
             draft_tokens_max: if is_revocable { DRAFT_TOKENS_MAX } else { 0 },
             keeping: None,
             shelf: None,
@@ -298,23 +296,21 @@ impl<'m> Engine<'m> {
         self.batch.clear();
         // First of all: what the batch adds to a slot is not in its memory yet and cannot be taken over.
         let readers = self.share();
-        let mut advanced = Vec::new();
-        let mut taken = self.writers();
-        for share in &taken {
-            if self.slots.get(share.slot).is_some_and(|slot| slot.speaks_again()) {
-                advanced.push(share.slot);
-            }
-        }
-        let written: usize = taken.iter().map(Share::rows).sum();
-        let mut room = self.pace.budget(written > 0).min(self.batch_tokens_max.saturating_sub(written));
+        let writing = self.busy(true).len();
+        let mut room = self.pace.budget(writing).min(self.batch_tokens_max.saturating_sub(writing));
+        let mut taken = Vec::new();
         for index in readers {
             let takes = self.slots.get(index).map_or(0, |slot| slot.readable().min(room));
             if takes > 0 {
                 room -= takes;
                 taken.push(Share::of(index, takes));
-                advanced.push(index);
             }
         }
+        let mut advanced: Vec<usize> = taken.iter().map(|share| share.slot).collect();
+        let read = taken.iter().map(Share::rows).sum();
+        taken.extend(self.writers(read));
+        let speaks_again = |slot: &usize| self.slots.get(*slot).is_some_and(Slot::speaks_again);
+        advanced.extend(taken.iter().map(|share| share.slot).filter(speaks_again));
         // Sequences that follow each other are computed side by side; llama.cpp cuts the batch at every other place ("split_equal"),
         // and touches all weights anew for each piece.
         taken.sort_unstable_by_key(|share| share.slot);
@@ -339,11 +335,7 @@ impl<'m> Engine<'m> {
             self.write(&share, row, events)?;
         }
         let took = now() - began;
-        let computed = self.batch.n_tokens() as usize;
-        if computed == written {
-            self.cost.observe(written, took);
-        }
-        self.pace.observe(computed - written, took);
+        self.pace.observe(read, self.batch.n_tokens() as usize - read, took);
         if let Some(keeping) = &mut self.keeping {
             keeping.thrift.computed(took);
         }

@@ -5,9 +5,11 @@
 //! the weights are read once for all rows; whoever chooses the next token finds out which guesses were right, and what is behind the
 //! first wrong one is taken back. What is chosen is thereby never changed, at any temperature: only how many steps it takes.
 //!
-//! Whether that pays depends on model, machine and text. All three are measured while they work: the cost of a row by [`StepCost`], the
+//! Whether that pays depends on model, machine and text. All three are measured while they work: the cost of a row by [`Pace`], the
 //! odds of a guess by [`Odds`], also of guesses that were not computed. [`worthwhile`] weighs them in every step anew.
 use std::time::Duration;
+
+use super::pace::Pace;
 
 /// Most guessed tokens of one answer in one step: more are rarely right, and a step must stay short.
 pub(super) const DRAFT_TOKENS_MAX: usize = 15;
@@ -17,8 +19,6 @@ const MATCH_MIN: usize = 2;
 const MATCH_ENOUGH: usize = 6;
 /// How much one guess changes the odds of the next: as much as a mean over the last twenty or so.
 const ODDS_RATE: f64 = 0.1;
-/// How much of the weight of past steps is left after one more: costs follow the machine within some fifty steps.
-const COST_MEMORY: f64 = 0.98;
 /// Drafts must promise so much more tokens a second than none: estimates err, and a wasted step is felt by all answers.
 const GAIN_MIN: f64 = 1.05;
 
@@ -104,69 +104,31 @@ impl<T> Guess<T> {
     }
 }
 
-/// What a step of so many rows takes: a fixed part, in which the weights are read, and a part for each row. Least squares over the
-/// latest steps.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct StepCost {
-    weight: f64,
-    rows: f64,
-    seconds: f64,
-    rows_squared: f64,
-    rows_seconds: f64,
-}
-
-impl StepCost {
-    /// Takes in a step in which nothing was read, only written.
-    pub(super) fn observe(&mut self, rows: usize, took: Duration) {
-        let (rows, seconds) = (rows as f64, took.as_secs_f64());
-        let add = |sum: &mut f64, value: f64| *sum = *sum * COST_MEMORY + value;
-        add(&mut self.weight, 1.0);
-        add(&mut self.rows, rows);
-        add(&mut self.seconds, seconds);
-        add(&mut self.rows_squared, rows * rows);
-        add(&mut self.rows_seconds, rows * seconds);
-    }
-
-    /// The parts in seconds: of the step and of each row. `read` is what a row takes when a prompt is read: as long as all steps have
-    /// had about the same number of rows, it is the best that is known. `None` before the first step.
-    fn parts(&self, read: f64) -> Option<(f64, f64)> {
-        if self.weight <= 0.0 {
-            return None;
-        }
-        let mean = (self.rows / self.weight, self.seconds / self.weight);
-        let spread = (self.rows_squared / self.weight - mean.0 * mean.0).max(0.0);
-        let together = self.rows_seconds / self.weight - mean.0 * mean.1;
-        // One row more or less is so little that the estimate counts as much as the measurement.
-        let row = ((together + read) / (spread + 1.0)).clamp(0.0, mean.1 / mean.0.max(1.0));
-        Some((mean.1 - row * mean.0, row))
-    }
-}
-
-/// How many guessed tokens every answer should take into the step, so that most are written in a second: often none. No step is to take
-/// longer than `longest` for their sake.
+/// How many guessed tokens every answer should take into the step, so that most are written in a second: often none. A step that reads so
+/// many tokens beside them is not to take longer than `longest` for their sake.
 ///
 /// All answers take the same number, whoever has fewer guesses takes anything: llama.cpp computes sequences side by side as far as they
 /// are of one length, and touches all weights anew for what is longer.
 pub(super) fn worthwhile<T>(
     guesses: &[(&Guess<T>, &Odds)],
-    cost: &StepCost,
-    read: f64,
+    pace: &Pace,
+    read: usize,
     longest: Duration,
 ) -> usize {
-    let Some((step, row)) = cost.parts(read) else { return 0 };
-    let answers = guesses.len() as f64;
-    let takes = |draft: usize| step + row * answers * (1.0 + draft as f64);
-    let rate = |draft: usize| {
+    let answers = guesses.len();
+    // How much more is written in a second than without any. What is read beside them has its price anyway.
+    let gain = |draft: usize| {
         let right = |&(guess, odds): &(&Guess<T>, &Odds)| {
             let odds = odds.of(guess);
             let places = i32::try_from(draft.min(guess.tokens.len())).unwrap_or(0);
             (1..=places).map(|place| odds.powi(place)).sum::<f64>()
         };
-        let tokens = answers + guesses.iter().map(right).sum::<f64>();
-        tokens / takes(draft)
+        let more = 1.0 + guesses.iter().map(right).sum::<f64>() / answers as f64;
+        more / pace.at_best_longer(answers * (1 + draft), answers)
     };
     let most = guesses.iter().map(|(guess, _)| guess.tokens.len()).max().unwrap_or(0);
-    let drafts = (1..=most).filter(|draft| takes(*draft) <= longest.as_secs_f64());
-    let best = drafts.map(|draft| (draft, rate(draft))).max_by(|one, other| one.1.total_cmp(&other.1));
-    best.filter(|(_, best)| *best > rate(0) * GAIN_MIN).map_or(0, |(draft, _)| draft)
+    let is_short = |draft: &usize| pace.takes(read, answers * (1 + draft)) <= longest.as_secs_f64();
+    let drafts = (1..=most).take_while(is_short);
+    let best = drafts.map(|draft| (draft, gain(draft))).max_by(|one, other| one.1.total_cmp(&other.1));
+    best.filter(|(_, gain)| *gain > GAIN_MIN).map_or(0, |(draft, _)| draft)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::draft::*;
+use super::pace::Pace;
 use super::tests::{engine, request, start};
 use super::*;
 
@@ -60,19 +61,18 @@ proptest! {
     }
 }
 
-/// Costs as seen in steps of these numbers of rows.
-fn cost(step: f64, row: f64, rows: &[usize]) -> StepCost {
-    let mut cost = StepCost::default();
-    for _ in 0..20 {
-        for rows in rows {
-            cost.observe(*rows, Duration::from_secs_f64(step + row * *rows as f64));
-        }
+/// The pace of a machine on which steps and rows take so many seconds.
+fn pace(step: f64, row: f64) -> Pace {
+    let mut pace = Pace::new(16, Duration::from_millis(100));
+    for rows in [1, 8, 30].into_iter().cycle().take(200) {
+        pace.observe(0, rows, Duration::from_secs_f64(step + row * rows as f64));
+        pace.observe(rows, 0, Duration::from_secs_f64(step + row * rows as f64));
     }
-    cost
+    pace
 }
 
-/// How many guesses pay for answers whose matches have held so many times in a row, or failed.
-fn pays(answers: &[(bool, usize)], cost: &StepCost, read: f64) -> usize {
+/// How many guesses pay for answers whose matches have held so many times in a row, or failed; beside so many tokens that are read.
+fn pays(answers: &[(bool, usize)], pace: &Pace, read: usize) -> usize {
     let told: Vec<_> = answers
         .iter()
         .map(|(holds, times)| {
@@ -83,35 +83,39 @@ fn pays(answers: &[(bool, usize)], cost: &StepCost, read: f64) -> usize {
         })
         .collect();
     let told: Vec<_> = told.iter().map(|(guess, odds)| (guess, odds)).collect();
-    worthwhile(&told, cost, read, Duration::from_millis(200))
+    worthwhile(&told, pace, read, Duration::from_millis(200))
 }
 
 #[test]
 fn guesses_are_computed_where_they_pay() {
-    let weights_dominate = cost(0.040, 0.002, &[1, 8, 30]);
-    assert_eq!(pays(&[(true, 50)], &weights_dominate, 0.002), 7, "all that there are");
-    assert_eq!(pays(&[(false, 50)], &weights_dominate, 0.002), 0, "they are wrong");
-    assert_eq!(pays(&[], &weights_dominate, 0.002), 0);
+    let weights_dominate = pace(0.040, 0.002);
+    assert_eq!(pays(&[(true, 50)], &weights_dominate, 0), 7, "all that there are");
+    assert_eq!(pays(&[(false, 50)], &weights_dominate, 0), 0, "they are wrong");
+    assert_eq!(pays(&[], &weights_dominate, 0), 0);
     // As in a mixture of many experts: each row reads weights of its own.
-    let rows_dominate = cost(0.001, 0.050, &[1, 2, 3]);
-    assert_eq!(pays(&[(true, 0)], &rows_dominate, 0.050), 0, "a wrong row costs as much as a right one");
+    assert_eq!(pays(&[(true, 0)], &pace(0.001, 0.050), 0), 0, "a wrong row costs as much as a right one");
     // One answer in eight repeats itself: not worth a row of the seven others each.
     let one_of_eight = [&[(true, 50)][..], &[(false, 50); 7]].concat();
-    assert_eq!(pays(&one_of_eight, &cost(0.020, 0.005, &[1, 8, 30]), 0.005), 0);
-    assert_eq!(pays(&[(true, 50)], &cost(0.189, 0.002, &[1, 8, 30]), 0.002), 4, "steps stay short");
-    assert_eq!(pays(&[(true, 50)], &StepCost::default(), 0.001), 0, "nothing was measured yet");
+    assert_eq!(pays(&one_of_eight, &pace(0.020, 0.005), 0), 0);
 }
 
 #[test]
-fn without_steps_of_other_sizes_reading_tells_what_a_row_costs() {
-    assert_eq!(pays(&[(true, 50)], &cost(0.048, 0.002, &[1]), 0.048), 0, "a row costs a step");
-    assert_eq!(pays(&[(true, 50)], &cost(0.048, 0.002, &[1]), 0.002), 7);
+fn steps_stay_short() {
+    let pace = pace(0.040, 0.010);
+    assert_eq!(pays(&[(true, 50)], &pace, 0), 7);
+    assert_eq!(pays(&[(true, 50)], &pace, 13), 2, "what is read goes before what is guessed");
+    assert_eq!(pays(&[(true, 50)], &pace, 64), 0);
+}
+
+#[test]
+fn guesses_are_tried_where_nothing_was_measured_yet() {
+    assert_eq!(pays(&[(true, 50)], &Pace::new(16, Duration::from_millis(50)), 0), 7);
 }
 
 /// An engine for which rows cost nothing: all guesses are computed.
 fn eager(slots: u32) -> Engine<'static> {
     let mut engine = engine(slots);
-    engine.cost = cost(0.1, 0.0, &[1, 400]);
+    engine.pace = pace(0.1, 0.0);
     engine
 }
 

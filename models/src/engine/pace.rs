@@ -1,7 +1,12 @@
-//! How many prompt tokens one step may read, so that no step takes long. Pure.
+//! What a step takes, and how many prompt tokens it may read so that it does not take long. Pure.
 //!
 //! A step cannot be interrupted. Its length is therefore what a cancellation waits for, what the other answers stand
 //! still for, and how often progress can be told. Machines and models differ by a factor of a thousand: measured.
+//!
+//! A step costs a fixed part, in which the weights are read, and a part for each row: less for one of a prompt, whose output is not
+//! needed, than for one from which a token is chosen. Every step says something about the sum. An extended Kalman filter takes it apart:
+//! its state is the three parts' logarithms, which drift as the machine's other work does; so parts stay positive, all constants are
+//! ratios, and what the steps say nothing about stays as it was.
 use std::time::Duration;
 
 use crate::catalogue::READ_STEP_TOKENS;
@@ -15,73 +20,185 @@ const STEP_TOKENS_MIN: usize = 16;
 /// Aim for the length of a step that only reads: progress and cancellation every second at the latest, with a margin.
 const STEP_ALONE: Duration = Duration::from_millis(600);
 /// Aim for the length of a step while others write: about the pause that a reader of a stream does not mind.
-pub(super) const STEP_SHARED: Duration = Duration::from_millis(200);
+pub(super) const STEP_SHARED: Duration = Duration::from_millis(300);
+/// Standard deviation of a step's time that is chance, as a ratio (of logarithms).
+const NOISE: f64 = 0.2;
+/// The same of what the parts may change by from one step to the next.
+const DRIFT: f64 = 0.05;
+/// A part that no step has said anything about for long is as unknown as by this ratio.
+const DOUBT_MAX: f64 = 1.0;
+/// A step that took longer than expected by more than so many standard deviations was probably held up: it counts as one that took so
+/// much. No step is short by accident.
+const SURPRISE_MAX: f64 = 2.0;
+/// Least time of a step or of a part of it, in seconds: below the clock's grain.
+const PART_MIN: f64 = 1e-9;
 
-/// The speed of reading, as last measured.
+/// One value for each part of a step: the step itself, a prompt's row, an answer's row.
+type Parts = [f64; 3];
+
+/// What steps take, as measured so far.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
-    tokens_per_second: f64,
+    /// In seconds.
+    parts: Parts,
+    /// Covariance of the errors of the parts' logarithms.
+    doubt: [Parts; 3],
 }
 
 impl Pace {
-    /// Starts with a first measurement.
+    /// Starts with a first measurement, of reading: half of it is taken to be the step's.
     pub(super) fn new(tokens: usize, took: Duration) -> Self {
-        Self { tokens_per_second: speed(tokens, took) }
+        let half = took.as_secs_f64() / 2.0;
+        let row = half / tokens.max(1) as f64;
+        let alone = DOUBT_MAX * DOUBT_MAX;
+        Self {
+            parts: [half, row, row].map(|part| part.max(PART_MIN)),
+            doubt: [[alone, 0.0, 0.0], [0.0, alone, 0.0], [0.0, 0.0, alone]],
+        }
     }
 
-    /// Prompt tokens that the next step may read: a power of two, so that equal prompts are mostly cut alike.
-    pub(super) fn budget(&self, others_write: bool) -> usize {
+    /// What a step is expected to take, in seconds, that reads so many tokens of prompts and has so many rows of answers.
+    pub(super) fn takes(&self, read: usize, written: usize) -> f64 {
+        dot(&self.parts, &[1.0, read as f64, written as f64])
+    }
+
+    /// How many times longer a step with so many rows of answers takes than one with fewer: the least that one standard deviation allows.
+    ///
+    /// Optimism makes what looks too dear be tried again when little is known of it, and only then (upper confidence bound, as for
+    /// bandits): nothing else would ever find out that it no longer is.
+    pub(super) fn at_best_longer(&self, more: usize, fewer: usize) -> f64 {
+        let ([step, _, row], [of_step, _, of_row]) = (self.shares(0, more), self.shares(0, fewer));
+        let differ = [step - of_step, 0.0, row - of_row];
+        let variance = dot(&self.doubt.map(|doubt| dot(&doubt, &differ)), &differ).max(0.0);
+        self.takes(0, more) / self.takes(0, fewer) * (-variance.sqrt()).exp()
+    }
+
+    /// What each part has of the time of such a step: the derivatives of its logarithm by theirs.
+    fn shares(&self, read: usize, written: usize) -> Parts {
+        let [step, of_read, of_written] = self.parts;
+        let all = self.takes(read, written);
+        [step / all, of_read * read as f64 / all, of_written * written as f64 / all]
+    }
+
+    /// Prompt tokens that the next step may read beside so many rows of answers: a power of two, so that equal prompts are mostly cut
+    /// alike.
+    pub(super) fn budget(&self, written: usize) -> usize {
         let (aim, most) =
-            if others_write { (STEP_SHARED, SHARED_TOKENS_MAX) } else { (STEP_ALONE, STEP_TOKENS_MAX) };
-        let wanted = self.tokens_per_second * aim.as_secs_f64();
+            if written > 0 { (STEP_SHARED, SHARED_TOKENS_MAX) } else { (STEP_ALONE, STEP_TOKENS_MAX) };
         let mut budget = STEP_TOKENS_MIN;
-        while budget < most && (budget * 2) as f64 <= wanted {
+        while budget < most && self.takes(budget * 2, written) <= aim.as_secs_f64() {
             budget *= 2;
         }
         budget
     }
 
-    /// What reading one token more takes, in seconds.
-    pub(super) fn seconds_per_token(&self) -> f64 {
-        self.tokens_per_second.recip()
-    }
-
-    /// Takes in a step that read this many tokens. Small steps say nothing about speed and are left out.
-    pub(super) fn observe(&mut self, tokens: usize, took: Duration) {
-        if tokens >= STEP_TOKENS_MIN {
-            self.tokens_per_second = (self.tokens_per_second + speed(tokens, took)) / 2.0;
+    /// Takes in a step that read so many tokens of prompts and had so many rows of answers.
+    pub(super) fn observe(&mut self, read: usize, written: usize, took: Duration) {
+        for (place, doubt) in self.doubt.iter_mut().enumerate() {
+            if let Some(own) = doubt.get_mut(place)
+                && *own < DOUBT_MAX * DOUBT_MAX
+            {
+                *own += DRIFT * DRIFT;
+            }
+        }
+        let expected = self.takes(read, written);
+        let shares = self.shares(read, written);
+        let together = self.doubt.map(|doubt| dot(&doubt, &shares));
+        let variance = dot(&together, &shares) + NOISE * NOISE;
+        let usual = SURPRISE_MAX * variance.sqrt();
+        let surprise = (took.as_secs_f64().max(PART_MIN) / expected).ln().min(usual);
+        for (part, (doubt, share)) in self.parts.iter_mut().zip(self.doubt.iter_mut().zip(together)) {
+            *part = (*part * (share / variance * surprise).exp()).max(PART_MIN);
+            for (doubt, other) in doubt.iter_mut().zip(together) {
+                *doubt -= share * other / variance;
+            }
         }
     }
 }
 
-fn speed(tokens: usize, took: Duration) -> f64 {
-    tokens as f64 / took.as_secs_f64().max(1e-6)
+fn dot(one: &Parts, other: &Parts) -> f64 {
+    one.iter().zip(other).map(|(one, other)| one * other).sum()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// A pace that has seen steps of these rows, on a machine with these costs.
+    fn seen(parts: Parts, steps: &[(usize, usize)]) -> Pace {
+        let mut pace = Pace::new(16, Duration::from_millis(100));
+        for (read, written) in steps.iter().cycle().take(200) {
+            let took = parts[0] + parts[1] * *read as f64 + parts[2] * *written as f64;
+            pace.observe(*read, *written, Duration::from_secs_f64(took));
+        }
+        pace
+    }
+
+    const MIXED: [(usize, usize); 4] = [(128, 0), (0, 8), (32, 8), (0, 16)];
 
     #[test]
     fn slow_machines_take_small_steps_and_fast_ones_large() {
-        let slow = Pace::new(15, Duration::from_secs(1));
-        assert_eq!((slow.budget(false), slow.budget(true)), (16, 16));
-        let fast = Pace::new(10_000, Duration::from_secs(1));
-        assert_eq!((fast.budget(false), fast.budget(true)), (512, 128));
-        let middle = Pace::new(300, Duration::from_secs(1));
-        assert_eq!((middle.budget(false), middle.budget(true)), (128, 32));
+        let budgets = |parts| [0, 1, 8].map(|written| seen(parts, &MIXED).budget(written));
+        assert_eq!(budgets([0.5, 0.060, 0.1]), [16, 16, 16]);
+        assert_eq!(budgets([0.001, 0.0001, 0.0001]), [512, 128, 128]);
+        assert_eq!(budgets([0.030, 0.0035, 0.005]), [128, 64, 64]);
+        assert_eq!(budgets([0.030, 0.0035, 0.010]), [128, 64, 32], "what the others take is not there");
     }
 
     #[test]
-    fn the_pace_follows_the_measurements() {
-        let mut pace = Pace::new(10_000, Duration::from_secs(1));
-        pace.observe(1, Duration::from_secs(9));
-        assert_eq!(pace.budget(false), 512, "one token is no measurement");
-        for _ in 0..12 {
-            pace.observe(64, Duration::from_secs(2));
+    fn the_parts_are_told_apart() {
+        for parts in [[0.030, 0.0035, 0.005], [0.0, 0.010, 0.010], [0.2, 0.001, 0.004]] {
+            let pace = seen(parts, &MIXED);
+            for (read, written) in [(0, 8), (0, 24), (128, 0), (64, 8)] {
+                let wanted = parts[0] + parts[1] * read as f64 + parts[2] * written as f64;
+                let takes = pace.takes(read, written);
+                assert!((takes / wanted - 1.0).abs() < 0.15, "{takes} instead of {wanted}");
+            }
         }
-        assert_eq!(pace.budget(false), 16);
-        pace.observe(64, Duration::ZERO);
-        assert_eq!(pace.budget(false), 512);
+    }
+
+    #[test]
+    fn the_pace_follows_the_machine() {
+        let mut pace = seen([0.030, 0.0035, 0.005], &MIXED);
+        pace.observe(16, 8, Duration::from_secs(5));
+        assert!(pace.takes(64, 8) < 0.45, "one long step is an accident: {pace:?}");
+        for _ in 0..40 {
+            pace.observe(64, 8, Duration::from_secs(3));
+        }
+        assert_eq!(pace.budget(8), 16, "{pace:?}");
+        for _ in 0..40 {
+            pace.observe(16, 8, Duration::from_millis(126));
+        }
+        assert!(pace.budget(8) >= 32, "{pace:?}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_judged_kindly() {
+        let mut pace = seen([0.030, 0.010, 0.010], &MIXED);
+        let known = pace.at_best_longer(16, 8);
+        assert!((1.5..1.73).contains(&known), "{known}");
+        for _ in 0..200 {
+            pace.observe(0, 8, Duration::from_millis(110));
+        }
+        let forgotten = pace.at_best_longer(16, 8);
+        assert!(forgotten < 0.95 * known, "{forgotten} after {known}");
+        assert!((pace.takes(0, 16) / pace.takes(0, 8) - 1.73).abs() < 0.1, "{pace:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_measured_makes_nonsense(
+            steps in prop::collection::vec((0usize..512, 0usize..512, 0u64..1_000_000_000_000), 0..300)
+        ) {
+            let mut pace = Pace::new(16, Duration::ZERO);
+            for (read, written, took) in steps {
+                pace.observe(read, written, Duration::from_nanos(took));
+                prop_assert!(pace.parts.iter().all(|part| part.is_finite() && *part > 0.0), "{pace:?}");
+                prop_assert!((0.0..=16.1).contains(&pace.at_best_longer(16, 1)), "{pace:?}");
+                prop_assert!((16..=512).contains(&pace.budget(0)) && (16..=128).contains(&pace.budget(1)));
+            }
+        }
     }
 }

@@ -32,29 +32,29 @@ impl Share {
 }
 
 impl Engine<'_> {
-    /// What the slots add whose answers are being written, with as many guesses each as pay.
-    pub(super) fn writers(&self) -> Vec<Share> {
+    /// What the slots add whose answers are being written, with as many guesses each as pay beside so many tokens that are read.
+    pub(super) fn writers(&self, read: usize) -> Vec<Share> {
         let slots: Vec<usize> = self.busy(true);
-        let most = self.draftable(&slots);
+        let most = self.draftable(&slots, read);
         let guessed = |&index: &usize| {
             let slot = self.slots.get(index)?;
             Some((look_up(&slot.tokens, most.min(self.wanted(slot))), slot.job.as_ref()?.odds))
         };
         let guesses: Vec<_> = slots.iter().map(|slot| guessed(slot).unwrap_or_default()).collect();
         let weighed: Vec<_> = guesses.iter().map(|(guess, odds)| (guess, odds)).collect();
-        let draft = worthwhile(&weighed, &self.cost, self.pace.seconds_per_token(), STEP_SHARED);
+        let draft = worthwhile(&weighed, &self.pace, read, STEP_SHARED);
         let shares = slots.into_iter().zip(guesses);
         shares.map(|(slot, (guess, _))| Share { slot, takes: 1, guess, draft }).collect()
     }
 
     /// Most guesses that each of these slots can take.
-    fn draftable(&self, slots: &[usize]) -> usize {
+    fn draftable(&self, slots: &[usize], read: usize) -> usize {
         let writers = slots.iter().filter_map(|index| self.slots.get(*index));
         let room = |slot: &Slot| match slot.unread() {
             [_] => (self.context_tokens as usize).saturating_sub(slot.tokens.len()),
             _ => 0, // it is spoken again, as it was the first time
         };
-        let rows = self.batch_tokens_max / slots.len().max(1);
+        let rows = self.batch_tokens_max.saturating_sub(read) / slots.len().max(1);
         let most = self.draft_tokens_max.min(rows.saturating_sub(1));
         writers.map(room).fold(most, usize::min)
     }
