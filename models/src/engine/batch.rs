@@ -211,20 +211,22 @@ impl<'m> Engine<'m> {
     /// Puts a request into its slot, behind as much of its prompt as is known.
     fn settle(&mut self, choice: Choice, mut job: Job, prompt: PromptTokens) -> EngineEvent {
         let PromptTokens { tokens, instructions, lasting } = prompt;
-        let found = self.on_shelf(&tokens, choice.keep);
-        let goes_on = found.is_none() && choice.copy_from.is_none() && choice.keep > 0;
+        let mut found = self.on_shelf(&tokens, choice.keep.max(choice.elsewhere));
+        let goes_on = found.is_none() && choice.keep > 0;
         // It is another's conversation if much of what would last of it is lost.
         let is_own = |slot: &&Slot| choice.keep + COPY_TOKENS_MIN >= slot.lasting.min(slot.held);
         let own = self.slots.get(choice.slot).filter(|_| goes_on).filter(is_own);
         let mut shelved = own.and_then(|slot| slot.shelved);
         if own.is_none() {
             self.shelve(choice.slot);
+            // What was found may have given way to that.
+            found = found.and_then(|_| self.on_shelf(&tokens, choice.keep.max(choice.elsewhere)));
         }
         let held = match found {
-            None => self.prepare(choice),
+            None => self.cut(choice.slot, choice.keep),
             Some(found) => {
-                shelved = self.fetch(choice.slot, found).filter(|_| found.is_of_one(instructions));
-                self.prepare(Choice { slot: choice.slot, copy_from: None, keep: found.keep })
+                shelved = self.fetch(choice.slot, found, &tokens).filter(|_| found.is_of_one(instructions));
+                self.cut(choice.slot, found.keep)
             }
         };
         job.cached_tokens = held.min(job.prompt_tokens);
@@ -250,22 +252,26 @@ impl<'m> Engine<'m> {
         usize::try_from(self.context.kv_cache_seq_pos_min(slot as i32)).unwrap_or(0)
     }
 
-    /// Brings the slot's memory to the chosen beginning; returns how much of it is really there.
-    fn prepare(&mut self, choice: Choice) -> usize {
-        let (slot, keep) = (count(choice.slot), count(choice.keep));
-        if let Some(donor) = choice.copy_from {
-            // Only whole sequences can be copied between slots: llama.cpp ends the process on a part of one.
-            let copied = self.context.copy_kv_cache_seq(donor as i32, choice.slot as i32, None, None);
-            if copied.is_err() {
-                return self.empty(slot);
-            }
-        }
+    /// Copies a slot's memory to another and cuts it there; returns how much is really there.
+    ///
+    /// Only right before a step: llama.cpp notes the copy and makes it when it computes next. Until then whatever else writes one of the
+    /// two would be copied in its place, or be lost under the copy, and what is saved of the second would be what it held before.
+    fn take_over(&mut self, from: usize, to: usize, keep: usize) -> usize {
+        // Only whole sequences can be copied between slots: llama.cpp ends the process on a part of one.
+        let copied = self.context.copy_kv_cache_seq(from as i32, to as i32, None, None);
+        if copied.is_ok() { self.cut(to, keep) } else { self.empty(count(to)) }
+    }
+
+    /// Cuts a slot's memory to its first tokens; returns how many are really there.
+    fn cut(&mut self, index: usize, keep: usize) -> usize {
+        let slot = count(index);
         // Asked again where it matters: what llama.cpp keeps of a window is its own affair.
-        let present = self.context.kv_cache_seq_pos_max(choice.slot as i32) + 1 >= keep as i32;
-        let whole = usable(choice.keep, self.oldest(choice.slot), self.model.window_tokens()) > 0;
-        let cut =
-            present && whole && self.context.clear_kv_cache_seq(Some(slot), Some(keep), None) == Ok(true);
-        if cut { choice.keep } else { self.empty(slot) }
+        let present = self.context.kv_cache_seq_pos_max(index as i32) + 1 >= keep as i32;
+        let whole = usable(keep, self.oldest(index), self.model.window_tokens()) > 0;
+        let cut = present
+            && whole
+            && self.context.clear_kv_cache_seq(Some(slot), Some(count(keep)), None) == Ok(true);
+        if cut { keep } else { self.empty(slot) }
     }
 
     fn empty(&mut self, slot: u32) -> usize {
@@ -363,11 +369,8 @@ impl<'m> Engine<'m> {
                 Reading::Own => {}
                 Reading::Wait => waiting.push(index),
                 Reading::Take { neighbour, keep } => {
-                    let held = self.prepare(Choice {
-                        slot: index,
-                        copy_from: numbers.get(neighbour).copied(),
-                        keep,
-                    });
+                    let Some(&donor) = numbers.get(neighbour) else { continue };
+                    let held = self.take_over(donor, index, keep);
                     if let Some(Slot { held: there, kept, job: Some(job), .. }) = self.slots.get_mut(index) {
                         (*there, *kept) = (held, 0);
                         job.cached_tokens = held.min(job.prompt_tokens);

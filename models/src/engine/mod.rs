@@ -17,6 +17,8 @@ mod batch;
 mod draft;
 #[cfg(test)]
 mod draft_tests;
+#[cfg(test)]
+mod isolation_tests;
 mod job;
 mod keeping;
 #[cfg(test)]

@@ -12,7 +12,11 @@ use super::slots::{COPY_TOKENS_MIN, usable};
 const RECORD_TOKENS_MIN: usize = 64;
 
 /// Records of contexts, each with its own number as the owner.
-pub(super) struct Shelf(Keepsake);
+pub(super) struct Shelf {
+    records: Keepsake,
+    /// The next record's number.
+    owners: u64,
+}
 
 /// A record that a prompt begins like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,16 +48,18 @@ impl Shelf {
     /// The record that spares a prompt most reading, the shortest of equals. Whatever slides out of a window is not in a record.
     fn find(&self, prompt: &[super::LlamaToken], window: Option<u32>) -> Option<Found> {
         let readable = prompt.len().saturating_sub(1);
-        let found = self.0.compare(prompt).map(|(owner, length, common)| {
+        let found = self.records.compare(prompt).map(|(owner, length, common)| {
             let oldest = window.map_or(0, |window| length.saturating_sub(window as usize));
             Found { owner, length, keep: usable(common.min(readable), oldest, window) }
         });
         found.max_by_key(|found| (found.keep, std::cmp::Reverse(found.length)))
     }
 
-    /// A number that no record has.
-    fn new_owner(&self) -> u64 {
-        self.0.owners().into_iter().max().map_or(1, |owner| owner.wrapping_add(1))
+    /// A number that no record has, and no slot remembers: records that gave way had lower ones.
+    fn new_owner(&mut self) -> u64 {
+        let owner = self.owners;
+        self.owners = owner.wrapping_add(1);
+        owner
     }
 
     fn save(
@@ -64,11 +70,11 @@ impl Shelf {
         owner: Option<u64>,
     ) -> Option<Shelved> {
         let owner = owner.unwrap_or_else(|| self.new_owner());
-        let mut expendable = self.0.owners();
+        let mut expendable = self.records.owners();
         expendable.retain(|other| *other != owner);
         let bytes = state_bytes(context, slot as i32);
         let saved =
-            self.0.save(owner, tokens, bytes, &expendable, |to| write_state(context, slot as i32, to));
+            self.records.save(owner, tokens, bytes, &expendable, |to| write_state(context, slot as i32, to));
         saved.then_some(Shelved { owner, tokens: tokens.len() })
     }
 }
@@ -76,7 +82,8 @@ impl Shelf {
 impl Engine<'_> {
     /// Takes contexts from there and puts them there from now on.
     pub fn shelve_in(&mut self, records: Keepsake) {
-        self.shelf = Some(Shelf(records));
+        let owners = records.owners().into_iter().max().map_or(1, |owner| owner.wrapping_add(1));
+        self.shelf = Some(Shelf { records, owners });
     }
 
     /// The record that spares a prompt more reading than the slots do, which spare it so many tokens.
@@ -85,12 +92,19 @@ impl Engine<'_> {
         (found.keep >= in_slots + COPY_TOKENS_MIN).then_some(found)
     }
 
-    /// Reads a record into a slot, whose context is lost. `None`: it was damaged, and the slot is empty.
-    pub(super) fn fetch(&mut self, slot: usize, found: Found) -> Option<Shelved> {
+    /// Reads a record of this prompt's beginning into a slot, whose context is lost. `None`: it was damaged, and the slot is empty.
+    pub(super) fn fetch(
+        &mut self,
+        slot: usize,
+        found: Found,
+        prompt: &[super::LlamaToken],
+    ) -> Option<Shelved> {
         let (context, model, most) = (&mut self.context, self.model, self.context_tokens as usize);
-        let records = &mut self.shelf.as_mut()?.0;
+        let records = &mut self.shelf.as_mut()?.records;
         let restored = records.restore(found.owner, |tokens, state| {
-            let sane = tokens.len() == found.length && tokens.len() <= most;
+            // By what it holds, not by its name: nobody is to go on from another's context.
+            let begins = tokens.len() == found.length && tokens.get(..found.keep) == prompt.get(..found.keep);
+            let sane = begins && tokens.len() <= most;
             sane && tokens.iter().all(|token| model.has(*token)) && read_state(context, slot as i32, state)
         });
         restored?;
@@ -102,7 +116,7 @@ impl Engine<'_> {
     pub(super) fn lacks(&self, instructions: &[super::LlamaToken]) -> bool {
         instructions.len() >= RECORD_TOKENS_MIN
             && self.shelf.as_ref().is_some_and(|shelf| {
-                let mut records = shelf.0.compare(instructions);
+                let mut records = shelf.records.compare(instructions);
                 !records.any(|(_, length, common)| length == instructions.len() && common == length)
             })
     }

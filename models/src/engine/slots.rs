@@ -20,10 +20,10 @@ pub(super) struct SlotState<'t, T> {
 pub(super) struct Choice {
     /// The slot that takes it.
     pub(super) slot: usize,
-    /// The slot whose memory is to be copied there first.
-    pub(super) copy_from: Option<usize>,
-    /// Tokens of the prompt that are in memory then.
+    /// Tokens of the prompt that it holds and goes on from.
     pub(super) keep: usize,
+    /// Tokens of the prompt that it can take over from another slot, if that is worth it.
+    pub(super) elsewhere: usize,
 }
 
 /// How many tokens two rows have in common from the start.
@@ -43,8 +43,8 @@ pub(super) fn usable(wanted: usize, oldest: usize, window: Option<u32>) -> usize
 /// Chooses an idle slot; `None` if there is none.
 ///
 /// A slot that holds mostly this prompt's beginning is this conversation's own and goes on in place. Otherwise the slot
-/// that was idle longest is given up, and the common beginning, for instance the same instructions, is copied there from
-/// the slot that holds most of it, busy or not. At least the prompt's last token is read again: it gives the first answer token.
+/// that was idle longest is given up; the common beginning, for instance the same instructions, it takes over when it reads
+/// ([`reading`]). At least the prompt's last token is read again: it gives the first answer token.
 pub(super) fn choose<T: PartialEq>(
     prompt: &[T],
     slots: &[SlotState<'_, T>],
@@ -57,15 +57,15 @@ pub(super) fn choose<T: PartialEq>(
     let (own, own_slot) = idle().max_by_key(|(_, slot)| (common(slot), slot.last_used))?;
     let own_keep = common(own_slot);
     if own_keep > 0 && own_keep * 2 >= own_slot.held.len() {
-        return Some(Choice { slot: own, copy_from: None, keep: own_keep });
+        return Some(Choice { slot: own, keep: own_keep, elsewhere: 0 });
     }
     let (oldest, oldest_slot) = idle().min_by_key(|(_, slot)| (!slot.held.is_empty(), slot.last_used))?;
-    let (donor, donor_slot) = slots.iter().enumerate().max_by_key(|(_, slot)| common(slot))?;
-    let gained = common(donor_slot).saturating_sub(common(oldest_slot));
-    if donor != oldest && gained >= COPY_TOKENS_MIN {
-        return Some(Choice { slot: oldest, copy_from: Some(donor), keep: common(donor_slot) });
+    let keep = common(oldest_slot);
+    let elsewhere = slots.iter().map(common).max().unwrap_or(0);
+    if elsewhere >= keep + COPY_TOKENS_MIN {
+        return Some(Choice { slot: oldest, keep: 0, elsewhere });
     }
-    Some(Choice { slot: oldest, copy_from: None, keep: common(oldest_slot) })
+    Some(Choice { slot: oldest, keep, elsewhere: 0 })
 }
 
 /// Another slot, as seen by one whose prompt is being read.
@@ -166,44 +166,44 @@ mod tests {
     type State<'t> = (&'t [u8], bool, u64);
 
     #[track_caller]
-    fn check(prompt: &[u8], states: &[State<'_>], wanted: Option<(usize, Option<usize>, usize)>) {
+    fn check(prompt: &[u8], states: &[State<'_>], wanted: Option<(usize, usize, usize)>) {
         let slots: Vec<_> = states
             .iter()
             .map(|&(held, idle, last_used)| SlotState { held, oldest: 0, idle, last_used })
             .collect();
-        let wanted = wanted.map(|(slot, copy_from, keep)| Choice { slot, copy_from, keep });
+        let wanted = wanted.map(|(slot, keep, elsewhere)| Choice { slot, keep, elsewhere });
         assert_eq!(choose(prompt, &slots, None), wanted);
     }
 
     #[test]
     fn a_conversation_goes_on_in_its_own_slot() {
-        check(b"abcdef", &[(b"xyz", true, 1), (b"abcd", true, 2)], Some((1, None, 4)));
-        check(b"abcdef", &[(b"abcdX", true, 9), (b"ab", true, 1)], Some((0, None, 4)));
+        check(b"abcdef", &[(b"xyz", true, 1), (b"abcd", true, 2)], Some((1, 4, 0)));
+        check(b"abcdef", &[(b"abcdX", true, 9), (b"ab", true, 1)], Some((0, 4, 0)));
     }
 
     #[test]
     fn the_last_token_is_read_again() {
-        check(b"abc", &[(b"abc", true, 1)], Some((0, None, 2)));
-        check(b"a", &[(b"abc", true, 1)], Some((0, None, 0)));
+        check(b"abc", &[(b"abc", true, 1)], Some((0, 2, 0)));
+        check(b"a", &[(b"abc", true, 1)], Some((0, 0, 0)));
     }
 
     #[test]
     fn the_longest_idle_slot_gives_way() {
-        check(b"new", &[(b"abc", true, 5), (b"xyz", true, 3)], Some((1, None, 0)));
-        check(b"new", &[(b"abc", true, 1), (b"", true, 0)], Some((1, None, 0)));
+        check(b"new", &[(b"abc", true, 5), (b"xyz", true, 3)], Some((1, 0, 0)));
+        check(b"new", &[(b"abc", true, 1), (b"", true, 0)], Some((1, 0, 0)));
         check(b"new", &[(b"abc", false, 1), (b"xyz", false, 3)], None);
     }
 
     #[test]
-    fn a_long_common_beginning_is_copied_even_from_a_busy_slot() {
+    fn a_long_common_beginning_is_taken_over_even_from_a_busy_slot() {
         let shared = [7; COPY_TOKENS_MIN + 1];
         let prompt = [&shared[..], b"mine"].concat();
         let other = [&shared[..], &[9; 200]].concat();
-        check(&prompt, &[(&other, false, 5), (b"", true, 0)], Some((1, Some(0), shared.len())));
-        check(&prompt, &[(&other, true, 5), (b"old", true, 1)], Some((1, Some(0), shared.len())));
-        check(&prompt, &[(&other, true, 5), (b"busy", false, 6)], Some((0, None, shared.len())));
+        check(&prompt, &[(&other, false, 5), (b"", true, 0)], Some((1, 0, shared.len())));
+        check(&prompt, &[(&other, true, 5), (b"old", true, 1)], Some((1, 0, shared.len())));
+        check(&prompt, &[(&other, true, 5), (b"busy", false, 6)], Some((0, shared.len(), 0)));
         let short = [&shared[..8], b"mine"].concat();
-        check(&short, &[(&other, false, 5), (b"", true, 0)], Some((1, None, 0)));
+        check(&short, &[(&other, false, 5), (b"", true, 0)], Some((1, 0, 0)));
     }
 
     #[test]
@@ -222,9 +222,9 @@ mod tests {
                 SlotState { held: &[], oldest: 0, idle: true, last_used: 0 },
             ]
         };
-        let copied = Choice { slot: 1, copy_from: Some(0), keep: shared.len() };
+        let copied = Choice { slot: 1, keep: 0, elsewhere: shared.len() };
         assert_eq!(choose(&prompt, &states(shared.len() - 9), Some(10)), Some(copied));
-        let read = Choice { slot: 1, copy_from: None, keep: 0 };
+        let read = Choice { slot: 1, keep: 0, elsewhere: 0 };
         assert_eq!(choose(&prompt, &states(shared.len() - 8), Some(10)), Some(read));
 
         let neighbour = |held, oldest| [Neighbour { tokens: &other[..], held, oldest, reads_first: true }];
