@@ -139,7 +139,7 @@ impl From<PoolError> for ApiError {
             PoolError::ModelFailed { retry_in, .. } => {
                 Self { retry_after: Some(retry_in.as_secs().max(1)), ..Self::unavailable(message) }
             }
-            PoolError::Link(_) => Self::unavailable(message),
+            PoolError::Link(_) | PoolError::Unable { .. } => Self::unavailable(message),
             // What the engine refuses is the request's own fault: a schema, a grammar, a token that the model does not have.
             PoolError::Engine { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message),
             PoolError::RequestCrashed { .. } => Self::internal(message),
@@ -189,5 +189,19 @@ mod tests {
         let response = ApiError::from(PoolError::QueueFull { waiting: 64 }).into_response();
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert!(response.headers().contains_key(header::RETRY_AFTER));
+    }
+    #[test]
+    fn only_what_the_request_is_to_blame_for_is_its_fault() {
+        let detail = || "odd".to_owned();
+        let model = || "small".parse::<archond_actors::domain::ModelId>().unwrap();
+        for (error, status, kind) in [
+            (PoolError::Engine { detail: detail() }, 400, "invalid_request_error"),
+            (PoolError::Unable { detail: detail() }, 503, "unavailable_error"),
+            (PoolError::RequestCrashed { model: model(), crashes: 3 }, 500, "server_error"),
+            (PoolError::NoModel { wanted: model() }, 404, "invalid_request_error"),
+        ] {
+            let error = ApiError::from(error);
+            assert_eq!((error.status.as_u16(), error.kind), (status, kind), "{error}");
+        }
     }
 }

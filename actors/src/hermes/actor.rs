@@ -296,7 +296,10 @@ fn try_end(failure: &TurnFailure) -> TryEnd {
             TryEnd::Transient
         }
         TurnFailure::Pool(error) => match error {
-            PoolError::QueueFull { .. } | PoolError::Link(_) | PoolError::Engine { .. } => TryEnd::Transient,
+            PoolError::QueueFull { .. }
+            | PoolError::Link(_)
+            | PoolError::Unable { .. }
+            | PoolError::Engine { .. } => TryEnd::Transient,
             PoolError::NoModel { .. }
             | PoolError::TooLarge { .. }
             | PoolError::PromptTooLong { .. }

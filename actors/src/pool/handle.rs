@@ -149,7 +149,13 @@ pub enum PoolError {
     /// The pool could not be reached.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The engine could not run the request.
+    /// It could not be done, or not be ended, through no fault of the request.
+    #[error("{detail}")]
+    Unable {
+        /// Why.
+        detail: String,
+    },
+    /// The engine could not run the request, whose own fault it is: its form asks for what cannot be.
     #[error("the model could not run the request: {detail}")]
     Engine {
         /// What the engine said.

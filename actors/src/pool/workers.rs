@@ -216,8 +216,8 @@ impl PoolState {
             match choice {
                 // Its reader has words of this model, which mean nothing to another: he has to ask anew, and may.
                 Ok(_) if request.is_begun() => {
-                    let detail = format!("{model} failed in the middle of the answer");
-                    request.fail(PoolError::Engine { detail });
+                    let detail = format!("{model} failed in the middle of the answer; ask again");
+                    request.fail(PoolError::Unable { detail });
                 }
                 Ok(other) => {
                     self.waiting.put_back(&other, ticket, request);

@@ -196,7 +196,7 @@ async fn a_begun_answer_whose_model_fails_may_begin_again_with_the_next() {
     assert!(matches!(only.end().await.error(), PoolError::ModelFailed { .. }));
     // The words of one model are not another one's: its reader has to ask anew, and may.
     let error = begun.end().await.error();
-    assert!(matches!(error, PoolError::Engine { .. }), "{error}");
+    assert!(matches!(error, PoolError::Unable { .. }), "{error}");
     begin(&pool, either).await.unwrap().end().await.is_whole(&small(), &echo("hello", Some(20)));
 }
 
