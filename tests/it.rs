@@ -1,6 +1,8 @@
 //! The integration tests, one binary: each module drives the product from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+#[path = "it/api.rs"]
+mod api;
 #[path = "it/bench.rs"]
 mod bench;
 #[path = "it/cli.rs"]
@@ -26,6 +28,8 @@ mod faults;
 mod flood;
 #[path = "it/gateway.rs"]
 mod gateway;
+#[path = "it/inquiries.rs"]
+mod inquiries;
 #[path = "it/kit.rs"]
 mod kit;
 #[path = "it/ledger.rs"]

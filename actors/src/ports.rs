@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, Chosen, FinishReason, GenerationId, GenerationRequest, InboundMessage,
-    InboxEntry, InboxId, ModelId, OutboxEntry, OutboxId, PeerId, Refusal, SessionHead, SessionKey,
-    SessionSnapshot, Summary, Token, TurnEnd, TurnRecord, Usage,
+    Accepted, ArchonId, ChannelId, Chosen, Finding, FinishReason, GenerationId, GenerationRequest,
+    InboundMessage, InboxEntry, InboxId, ModelId, OutboxEntry, OutboxId, PeerId, Refusal, SessionHead,
+    SessionKey, SessionSnapshot, Summary, Token, TurnEnd, TurnRecord, Usage,
 };
 
 /// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.
@@ -228,6 +228,13 @@ pub enum WorkerEvent {
         /// What became of it.
         chosen: Chosen,
     },
+    /// Something was found out.
+    Found {
+        /// Which request.
+        id: GenerationId,
+        /// What.
+        finding: Finding,
+    },
     /// An answer ended.
     Finished {
         /// Which request.
@@ -259,6 +266,7 @@ impl WorkerEvent {
             Self::Ready { .. } => "worker-ready",
             Self::Prefill { .. } => "worker-prefill",
             Self::Token { .. } => "worker-token",
+            Self::Found { .. } => "worker-found",
             Self::Finished { .. } => "worker-finished",
             Self::Refused { .. } => "worker-refused",
             Self::Exited { .. } => "worker-exited",

@@ -2,4 +2,7 @@
 #[path = "../../models/src/engine/request.rs"]
 mod request;
 
-pub use request::{Chosen, Finish, Prompt, Refusal, Request, SamplingParams, TokenLogprob, Usage};
+pub use request::{
+    Chosen, Finding, Finish, Inquiry, PASSAGE_TOKENS_MAX, Prompt, Refusal, Request, SamplingParams, Stretch,
+    TokenLogprob, Usage,
+};

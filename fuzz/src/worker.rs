@@ -5,24 +5,33 @@ use std::collections::HashMap;
 mod conduct;
 #[path = "../../models/src/worker/event.rs"]
 mod event;
+#[path = "../../models/src/worker/finding.rs"]
+mod finding;
 #[path = "../../models/src/worker/frame.rs"]
 mod frame;
 
 pub use event::Event;
 
 use crate::chat::{AnswerForm, AnswerPart, ToolCall};
-use crate::engine::{Chosen, Finish, Prompt, Refusal, Request, SamplingParams, Usage};
+use crate::engine::{
+    Chosen, Finding, Finish, Inquiry, PASSAGE_TOKENS_MAX, Prompt, Refusal, Request, SamplingParams, Stretch,
+    Usage,
+};
 use conduct::{Accepted, Conduct};
 use frame::{FrameError, FromWorker, Hello, Landlock, ToWorker};
 
 /// What the worker was asked for.
 const SLOTS: u32 = 2;
 const CONTEXT_TOKENS: u32 = 512;
+/// The request for vectors, and how many.
+const VECTORS: u64 = 4;
+const PASSAGES: usize = 2;
 /// Longest text that may reach a log or a terminal, in bytes.
 const SAID_BYTES_MAX: usize = 4 << 10;
 
 /// The first byte says how the frames are cut (bit 7: each by one byte of length instead of four, which is easier to find), whether
-/// the worker is ready already (bit 6) or has greeted (bit 5), and how many requests run (bits 0 and 1); the rest is the stream.
+/// the worker is ready already (bit 6) or has greeted (bit 5), whether vectors are wanted (bit 4), and how many requests run (bits 0
+/// and 1); the rest is the stream.
 pub fn worker_frames(input: &[u8]) {
     let [choices, stream @ ..] = input else { return };
     let stream = if choices & 0x80 == 0 { stream.to_vec() } else { framed(stream) };
@@ -35,7 +44,11 @@ pub fn worker_frames(input: &[u8]) {
         judge.hear(FromWorker::Ready { slots: SLOTS, context_tokens: CONTEXT_TOKENS });
     }
     for id in 0..u64::from(choices & 3) {
-        judge.ask(id);
+        judge.ask(id, Prompt::Text(String::new()));
+    }
+    if choices & 0x10 != 0 {
+        let passages = vec![vec![Stretch::Text("hi".to_owned())]; PASSAGES];
+        judge.ask(VECTORS, Prompt::Inquiry(Inquiry::Vectors { passages }));
     }
     let mut from = stream.as_slice();
     loop {
@@ -86,6 +99,7 @@ fn harmless(said: &str) {
 struct Heard {
     total: Option<u32>,
     tokens: u32,
+    found: usize,
     ended: bool,
 }
 
@@ -112,11 +126,11 @@ impl Judge {
     }
 
     /// Request 0 is plain, 1 goes on behind three known tokens, 2 wants more than there is room for.
-    fn ask(&mut self, id: u64) {
+    fn ask(&mut self, id: u64, prompt: Prompt) {
         let [answer_tokens_max, context_tokens_max] = if id == 2 { [u32::MAX; 2] } else { [8, 32] };
         let request = Request {
             id,
-            prompt: Prompt::Text(String::new()),
+            prompt,
             form: AnswerForm::default(),
             sampling: SamplingParams::GREEDY,
             resume: if id == 1 { vec![1, 2, 3] } else { Vec::new() },
@@ -169,10 +183,18 @@ impl Judge {
                 heard.total = Some(total);
             }
             Event::Token { id, token, chosen } => self.token(id, token, &chosen.words()),
+            Event::Found { id, finding } => {
+                let (heard, _) = self.running(id);
+                heard.found += 1;
+                assert!(id == VECTORS && heard.found <= PASSAGES, "nobody asked for that");
+                let Finding::Vector(vector) = finding else { panic!("vectors were asked for") };
+                let square: f32 = vector.iter().map(|value| value * value).sum();
+                assert!((square - 1.0).abs() < 0.01);
+            }
             Event::Finished { id, reason: _, usage } => self.finished(id, usage),
             Event::Refused { id, refusal } => {
                 self.running(id).0.ended = true;
-                if let Refusal::Engine { detail } = refusal {
+                if let Refusal::Engine { detail } | Refusal::Unable { detail } = refusal {
                     harmless(&detail);
                 }
             }
@@ -207,6 +229,10 @@ impl Judge {
         let (request, heard) = self.requests.get_mut(&id).expect("only what was asked is answered");
         assert!(!heard.ended, "more of an answer that has ended");
         // What was asked before the worker was ready is bounded by what was asked for, not by what it has.
-        (heard, request.context_tokens_max.min(CONTEXT_TOKENS))
+        let room = match id {
+            VECTORS => PASSAGES as u32 * PASSAGE_TOKENS_MAX,
+            _ => request.context_tokens_max.min(CONTEXT_TOKENS),
+        };
+        (heard, room)
     }
 }

@@ -1,8 +1,8 @@
 //! Each type of the pool's engine port as the workers know it, and back. Nothing is decided here.
 use archond_actors::domain::{
-    AnswerForm, AnswerPart, CallRule, ChatRole, ChatTurn, Chosen, Content, Conversation, FinishReason,
-    GenerationId, GenerationRequest, ModelId, Prompt, Refusal, Shape, Token, TokenLogprob, Tool, ToolCall,
-    Usage,
+    AnswerForm, AnswerPart, CallRule, ChatRole, ChatTurn, Chosen, Content, Conversation, Finding,
+    FinishReason, GenerationId, GenerationRequest, Inquiry, ModelId, Passage, Prompt, Refusal, Shape,
+    Stretch, Token, TokenLogprob, Tool, ToolCall, Usage,
 };
 use archond_actors::ports::{EngineError, WorkerEvent};
 use archond_models::worker;
@@ -42,6 +42,9 @@ pub(super) fn event(event: worker::Event, model: &ModelId) -> WorkerEvent {
         worker::Event::Token { id: request, token, chosen } => {
             WorkerEvent::Token { id: id(request), token: Token(token), chosen: self::chosen(chosen) }
         }
+        worker::Event::Found { id: request, finding } => {
+            WorkerEvent::Found { id: id(request), finding: self::finding(finding) }
+        }
         worker::Event::Finished { id: request, reason, usage } => WorkerEvent::Finished {
             id: id(request),
             reason: match reason {
@@ -68,6 +71,7 @@ pub(super) fn event(event: worker::Event, model: &ModelId) -> WorkerEvent {
                     Refusal::PromptTooLong { tokens, tokens_max }
                 }
                 worker::Refusal::NoFreeSlot => Refusal::NoFreeSlot,
+                worker::Refusal::Unable { detail } => Refusal::Unable { detail },
                 worker::Refusal::Engine { detail } => Refusal::Engine { detail },
             },
         },
@@ -85,6 +89,45 @@ fn prompt(prompt: &Prompt) -> worker::Prompt {
     match prompt {
         Prompt::Chat(conversation) => worker::Prompt::Chat(self::conversation(conversation)),
         Prompt::Text(text) => worker::Prompt::Text(text.to_string()),
+        Prompt::Passage(passage) => worker::Prompt::Passage(self::passage(passage)),
+        Prompt::Inquiry(inquiry) => worker::Prompt::Inquiry(self::inquiry(inquiry)),
+    }
+}
+
+fn passage(passage: &Passage) -> Vec<worker::Stretch> {
+    let stretch = |stretch: &Stretch| match stretch {
+        Stretch::Text(text) => worker::Stretch::Text(text.to_string()),
+        Stretch::Token(token) => worker::Stretch::Token(token.0),
+    };
+    passage.iter().map(stretch).collect()
+}
+
+fn inquiry(inquiry: &Inquiry) -> worker::Inquiry {
+    match inquiry {
+        Inquiry::Tokens { passage: read, adds_special, reads_marks } => worker::Inquiry::Tokens {
+            passage: passage(read),
+            adds_special: *adds_special,
+            reads_marks: *reads_marks,
+        },
+        Inquiry::Text { tokens } => {
+            worker::Inquiry::Text { tokens: tokens.iter().map(|token| token.0).collect() }
+        }
+        Inquiry::Format { conversation } => {
+            worker::Inquiry::Format { conversation: self::conversation(conversation) }
+        }
+        Inquiry::Vectors { passages } => {
+            worker::Inquiry::Vectors { passages: passages.iter().map(passage).collect() }
+        }
+    }
+}
+
+fn finding(finding: worker::Finding) -> Finding {
+    match finding {
+        worker::Finding::Tokens(tokens) => {
+            Finding::Tokens(tokens.into_iter().map(|(token, bytes)| (Token(token), bytes)).collect())
+        }
+        worker::Finding::Text(text) => Finding::Text(text),
+        worker::Finding::Vector(vector) => Finding::Vector(vector),
     }
 }
 

@@ -1,7 +1,7 @@
 //! An answer under way, of a model or of an Archon. Dropping it ends the work: a client that is gone wants no more.
 use archond_actors::domain::{
-    Accepted, AnswerKind, AnswerPart, ChannelId, FinishReason, GenerationId, InboundMessage, InboxId,
-    OutboxEntry, SessionKey, TokenLogprob, TurnEvent, Usage,
+    Accepted, AnswerKind, AnswerPart, ChannelId, Finding, FinishReason, GenerationId, InboundMessage,
+    InboxId, OutboxEntry, SessionKey, TokenLogprob, TurnEvent, Usage,
 };
 use archond_actors::house::House;
 use archond_actors::observer::TurnObserver;
@@ -87,12 +87,36 @@ impl ModelAnswer {
                     GenerationEvent::Queued { .. }
                     | GenerationEvent::Loading { .. }
                     | GenerationEvent::Reading { .. }
+                    | GenerationEvent::Found { .. }
                     | GenerationEvent::WorkerReplaced,
                 ) => {}
-                None => return Step::Failed(ApiError::unavailable("the answer was lost; ask again")),
+                None => return Step::Failed(lost()),
             }
         }
     }
+
+    /// All that was found out, where that was asked for, and what it cost.
+    pub(super) async fn findings(mut self) -> Result<(Vec<Finding>, Usage), ApiError> {
+        let mut findings = Vec::new();
+        loop {
+            match self.events.recv().await.ok_or_else(lost)? {
+                GenerationEvent::Found { finding } => findings.push(finding),
+                // The next worker begins again.
+                GenerationEvent::WorkerReplaced => findings.clear(),
+                GenerationEvent::Finished { reason: FinishReason::Cancelled, .. } => return Err(lost()),
+                GenerationEvent::Finished { usage, .. } => return Ok((findings, usage)),
+                GenerationEvent::Failed { error } => return Err(error.into()),
+                GenerationEvent::Queued { .. }
+                | GenerationEvent::Loading { .. }
+                | GenerationEvent::Reading { .. }
+                | GenerationEvent::Token { .. } => {}
+            }
+        }
+    }
+}
+
+fn lost() -> ApiError {
+    ApiError::unavailable("the answer was lost; ask again")
 }
 
 impl Drop for ModelAnswer {
@@ -185,7 +209,7 @@ impl ArchonAnswer {
         }
         match self.house.memory().answer_to(self.inbox).await {
             Ok(Some(answer)) => self.end(&answer).await,
-            Ok(None) => Step::Failed(ApiError::unavailable("the answer was lost; ask again")),
+            Ok(None) => Step::Failed(lost()),
             Err(error) => Step::Failed(error.into()),
         }
     }

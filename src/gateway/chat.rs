@@ -24,6 +24,25 @@ pub(super) struct ChatRequest {
 }
 
 pub(super) fn read(fields: &Fields<'_>) -> Result<ChatRequest, ApiError> {
+    let conversation = conversation(fields)?;
+    let form = AnswerForm {
+        calls: call_rule(fields, &conversation.tools)?,
+        // As at llama-server, and not as at OpenAI: small models call again and again where they may.
+        parallel_calls: fields.flag("parallel_tool_calls")?.unwrap_or(false),
+        logprobs: logprobs(fields)?,
+        ..wishes::form(fields)?
+    };
+    Ok(ChatRequest {
+        prompt: Prompt::Chat(conversation),
+        form,
+        sampling: wishes::sampling(fields)?,
+        answer_tokens_max: wishes::answer_tokens_max(fields)?,
+        telling: wishes::telling(fields)?,
+    })
+}
+
+/// The messages and the tools of a request.
+pub(super) fn conversation(fields: &Fields<'_>) -> Result<Conversation, ApiError> {
     let messages = fields.list("messages")?.ok_or_else(|| fields.missing("messages"))?;
     let mut turns = Vec::with_capacity(messages.len());
     for (number, message) in messages.iter().enumerate() {
@@ -35,22 +54,38 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<ChatRequest, ApiError> {
     if turns.is_empty() {
         return Err(fields.fault("messages", "needs at least one message besides the system's"));
     }
+    let goes_on = fields.flag("continue_final_message")?.unwrap_or(false);
+    if goes_on && fields.flag("add_generation_prompt")?.unwrap_or(false) {
+        return Err(fields.fault("continue_final_message", "excludes `add_generation_prompt`"));
+    }
+    match turns.as_slice() {
+        [.., last] if goes_on && last.role != ChatRole::Assistant => {
+            return Err(fields.fault("continue_final_message", "needs a last message of the assistant"));
+        }
+        [.., before, last] if [before, last].iter().all(|turn| turn.role == ChatRole::Assistant) => {
+            return Err(fields.fault("messages", "must not end with two messages of the assistant"));
+        }
+        _ => {}
+    }
     let tools = tools(fields)?;
-    let form = AnswerForm {
-        calls: call_rule(fields, &tools)?,
-        // As at llama-server, and not as at OpenAI: small models call again and again where they may.
-        parallel_calls: fields.flag("parallel_tool_calls")?.unwrap_or(false),
-        logprobs: logprobs(fields)?,
-        ..wishes::form(fields)?
-    };
-    let thinking = thinking(fields)?;
-    Ok(ChatRequest {
-        prompt: Prompt::Chat(Conversation { system: system.into(), turns, tools: tools.into(), thinking }),
-        form,
-        sampling: wishes::sampling(fields)?,
-        answer_tokens_max: wishes::answer_tokens_max(fields)?,
-        telling: wishes::telling(fields)?,
-    })
+    Ok(Conversation { system: system.into(), turns, tools: tools.into(), thinking: thinking(fields)? })
+}
+
+/// The `content` of an object, which may be text alone.
+pub(super) fn text_content(fields: &Fields<'_>) -> Result<String, ApiError> {
+    if fields.list("content")?.is_none() {
+        return Err(fields.missing("content"));
+    }
+    let mut whole = String::new();
+    for content in content(fields, ChatRole::User)? {
+        match content {
+            Content::Text(text) => whole.push_str(&text),
+            Content::Image(_) | Content::Audio(_) => {
+                return Err(fields.fault("content", "must be text alone"));
+            }
+        }
+    }
+    Ok(whole)
 }
 
 /// The last message of the user, for an Archon, who knows what was before.

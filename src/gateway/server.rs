@@ -25,6 +25,7 @@ use super::access::{Access, KeyError};
 use super::answer::Abandoned;
 use super::endpoints;
 use super::error::ApiError;
+use super::inquiries;
 use super::metrics::Counters;
 use crate::settings::GatewaySettings;
 
@@ -224,7 +225,15 @@ fn router(served: Served) -> Router {
         .route("/v1/models", get(endpoints::models))
         .route("/v1/models/{id}", get(endpoints::model))
         .route("/v1/chat/completions", post(endpoints::chat))
+        .route("/v1/chat/completions/input_tokens", post(inquiries::input_tokens))
         .route("/v1/completions", post(endpoints::completion))
+        .route("/v1/embeddings", post(inquiries::embeddings))
+        .route("/tokenize", post(inquiries::tokenize))
+        .route("/v1/tokenize", post(inquiries::tokenize))
+        .route("/detokenize", post(inquiries::detokenize))
+        .route("/v1/detokenize", post(inquiries::detokenize))
+        .route("/apply-template", post(inquiries::apply_template))
+        .route("/v1/apply-template", post(inquiries::apply_template))
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::wrong_method())
         .layer(from_fn_with_state(served.clone(), guard))

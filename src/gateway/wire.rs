@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use super::answer::Ending;
 
+/// What computes, for clients that look whether it changed.
+const FINGERPRINT: &str = concat!("archond-", env!("CARGO_PKG_VERSION"));
+
 /// Which endpoint answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -95,6 +98,7 @@ impl Writer {
         if let Some(fields) = cost.as_object_mut() {
             fields.insert("choices".into(), json!([]));
             fields.insert("usage".into(), usage(&ending.usage));
+            fields.insert("timings".into(), timings(&ending.usage));
         }
         vec![last, cost]
     }
@@ -140,6 +144,7 @@ impl Writer {
             "object": if self.kind == Kind::Chat { "chat.completion" } else { "text_completion" },
             "created": self.created,
             "model": self.model,
+            "system_fingerprint": FINGERPRINT,
             "choices": [choice],
             "usage": usage(&ending.usage),
             "timings": timings(&ending.usage),
@@ -163,6 +168,7 @@ impl Writer {
             "object": if self.kind == Kind::Chat { "chat.completion.chunk" } else { "text_completion" },
             "created": self.created,
             "model": self.model,
+            "system_fingerprint": FINGERPRINT,
             "choices": [choice],
         })
     }

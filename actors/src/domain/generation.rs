@@ -105,6 +105,69 @@ pub enum Prompt {
     Chat(Conversation),
     /// Bare text, without any format.
     Text(Arc<str>),
+    /// Bare text of which some is tokens already.
+    Passage(Passage),
+    /// Nothing: something is to be found out, and no words are wanted.
+    Inquiry(Inquiry),
+}
+
+/// What becomes tokens one after the other: text, and tokens that are known already.
+pub type Passage = Arc<[Stretch]>;
+
+/// A stretch of a [`Passage`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stretch {
+    /// Text. The texts of a vocabulary's marks become marks.
+    Text(Arc<str>),
+    /// One token.
+    Token(Token),
+}
+
+/// What can be found out with a model's vocabulary, its chat format and its weights, without an answer in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inquiry {
+    /// The tokens of a passage.
+    Tokens {
+        /// Which passage.
+        passage: Passage,
+        /// With the tokens that the model's texts begin and end with.
+        adds_special: bool,
+        /// The texts of marks become marks; otherwise they are text like any other.
+        reads_marks: bool,
+    },
+    /// The text of tokens.
+    Text {
+        /// Which tokens.
+        tokens: Arc<[Token]>,
+    },
+    /// A conversation as the model reads it, up to where the answer begins.
+    Format {
+        /// Which conversation.
+        conversation: Conversation,
+    },
+    /// A vector for each passage: near to each other where the passages mean the like. Computed, in a slot.
+    Vectors {
+        /// Which passages.
+        passages: Arc<[Passage]>,
+    },
+}
+
+impl Inquiry {
+    /// Whether it is computed in the time of a slot, as opposed to looked up at once.
+    pub fn takes_slot(&self) -> bool {
+        matches!(self, Self::Vectors { .. })
+    }
+}
+
+/// What was found out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Finding {
+    /// Tokens with their texts, which are parts of characters now and then.
+    Tokens(Vec<(Token, Vec<u8>)>),
+    /// A text.
+    Text(String),
+    /// The vector of the next passage, of length 1.
+    Vector(Vec<f32>),
 }
 
 impl Prompt {
@@ -112,7 +175,15 @@ impl Prompt {
     pub fn turns(&self) -> &[ChatTurn] {
         match self {
             Self::Chat(conversation) => &conversation.turns,
-            Self::Text(_) => &[],
+            Self::Text(_) | Self::Passage(_) | Self::Inquiry(_) => &[],
+        }
+    }
+
+    /// Whether a worker needs one of its slots for it.
+    pub fn takes_slot(&self) -> bool {
+        match self {
+            Self::Chat(_) | Self::Text(_) | Self::Passage(_) => true,
+            Self::Inquiry(inquiry) => inquiry.takes_slot(),
         }
     }
 
@@ -120,7 +191,7 @@ impl Prompt {
     pub fn system(&self) -> &str {
         match self {
             Self::Chat(conversation) => &conversation.system,
-            Self::Text(_) => "",
+            Self::Text(_) | Self::Passage(_) | Self::Inquiry(_) => "",
         }
     }
 }
@@ -291,6 +362,11 @@ pub enum Refusal {
     },
     /// Every slot runs an answer.
     NoFreeSlot,
+    /// The worker or the model cannot do it, through no fault of the request.
+    Unable {
+        /// Why.
+        detail: String,
+    },
     /// The engine could not run it.
     Engine {
         /// What the engine said.

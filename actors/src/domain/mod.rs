@@ -9,8 +9,9 @@ pub mod spec;
 pub mod status;
 
 pub use generation::{
-    AnswerForm, AnswerPart, CallRule, ChatRole, ChatTurn, Chosen, Content, Conversation, FinishReason,
-    GenerationRequest, Prompt, Refusal, Sampling, Shape, Token, TokenLogprob, Tool, ToolCall, Usage,
+    AnswerForm, AnswerPart, CallRule, ChatRole, ChatTurn, Chosen, Content, Conversation, Finding,
+    FinishReason, GenerationRequest, Inquiry, Passage, Prompt, Refusal, Sampling, Shape, Stretch, Token,
+    TokenLogprob, Tool, ToolCall, Usage,
 };
 pub use ids::{
     ArchonId, ChannelId, GenerationId, IdError, InboxId, ModelId, OutboxId, PeerId, SessionKey, ThreadId,

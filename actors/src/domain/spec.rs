@@ -107,6 +107,8 @@ pub struct ArchonLimits {
 /// Who goes first in the pool. The order of the variants is the order of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
+    /// It is looked up at once, and takes no slot.
+    Lookup,
     /// A person waits for the answer.
     Direct,
     /// A machine sent it.

@@ -9,7 +9,7 @@ use ractor::{Actor, ActorCell, RpcReplyPort, SpawnErr};
 use super::actor::{PoolActor, PoolMsg, Question};
 use super::settings::PoolSettings;
 use crate::domain::{
-    AnswerForm, ArchonId, Chosen, FinishReason, GenerationId, ModelId, PoolStatus, Priority, Prompt,
+    AnswerForm, ArchonId, Chosen, Finding, FinishReason, GenerationId, ModelId, PoolStatus, Priority, Prompt,
     Sampling, SessionKey, Usage,
 };
 use crate::insight::{Roster, Vitals};
@@ -71,7 +71,13 @@ pub enum GenerationEvent {
         /// What became of it.
         chosen: Chosen,
     },
-    /// The worker died; the answer goes on in its successor where it stopped.
+    /// The next thing that was found out, where that was wanted.
+    Found {
+        /// What.
+        finding: Finding,
+    },
+    /// The worker died; the answer goes on in its successor where it stopped. What is to be found out is begun again: what was found
+    /// so far is void.
     WorkerReplaced,
     /// The answer is complete.
     Finished {
@@ -171,6 +177,7 @@ impl GenerationEvent {
             Self::Loading { .. } => "loading",
             Self::Reading { .. } => "reading",
             Self::Token { .. } => "token",
+            Self::Found { .. } => "found",
             Self::WorkerReplaced => "worker-replaced",
             Self::Finished { .. } => "finished",
             Self::Failed { .. } => "failed",

@@ -20,6 +20,9 @@ use crate::ports::WorkerLink;
 /// A worker that took no request although a slot seemed free is asked again after this time, if no answer ends before.
 const TURNED_AWAY_PAUSE: Duration = Duration::from_millis(500);
 
+/// Most requests without a slot at once: they wait for the step that the worker computes, and fewer than what it queues.
+const LOOKUPS_MAX: usize = 16;
+
 /// The worker of a lane, from its start to its end.
 pub(super) struct LaneWorker {
     pub(super) id: WorkerId,
@@ -131,6 +134,19 @@ impl Lane {
         self.worker.as_ref().is_some_and(|worker| worker.ready)
     }
 
+    fn has_place_for(&self, next: &Request) -> bool {
+        match next.takes_slot() {
+            true => self.slots_used() < self.slots,
+            false => self.running.len() < self.slots_used() as usize + LOOKUPS_MAX,
+        }
+    }
+
+    /// Requests that run in slots.
+    fn slots_used(&self) -> u32 {
+        let taking = self.running.values().filter(|request| request.takes_slot()).count();
+        u32::try_from(taking).unwrap_or(u32::MAX)
+    }
+
     /// Whether this request can be handed over now.
     pub(super) fn has_room_for(&self, next: &Request) -> bool {
         let Some(worker) = &self.worker else { return false };
@@ -139,7 +155,7 @@ impl Lane {
         let alone = self.running.is_empty();
         takes
             && !self.is_draining
-            && self.running.len() < self.slots as usize
+            && self.has_place_for(next)
             && (alone || !suspect(next))
             && !self.running.values().any(suspect)
     }
@@ -225,7 +241,7 @@ impl Lane {
             state,
             pid: self.worker.as_ref().and_then(|worker| worker.link.as_ref()).map(|link| link.pid()),
             slots: self.slots,
-            slots_used: u32::try_from(self.running.len()).unwrap_or(u32::MAX),
+            slots_used: self.slots_used(),
             queued: u32::try_from(queued).unwrap_or(u32::MAX),
             context_tokens: self.context_tokens,
             crashes: self.crashes,

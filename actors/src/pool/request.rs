@@ -83,6 +83,11 @@ impl Request {
         }
     }
 
+    /// Whether a worker needs one of its slots for it.
+    pub(super) fn takes_slot(&self) -> bool {
+        self.order.prompt.takes_slot()
+    }
+
     /// A model's tokens mean nothing to another model.
     pub(super) fn is_begun(&self) -> bool {
         !self.tokens.is_empty()

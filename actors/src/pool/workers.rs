@@ -15,7 +15,9 @@ use super::request::{Place, Request};
 use super::room::{Room, Tenant, make_room};
 use super::watchdog::Fault;
 use super::worker::{WorkerArgs, WorkerId, spawn_worker};
-use crate::domain::{ActorState, Chosen, FinishReason, GenerationId, ModelId, Refusal, Token, Usage};
+use crate::domain::{
+    ActorState, Chosen, Finding, FinishReason, GenerationId, ModelId, Refusal, Token, Usage,
+};
 use crate::link::Link;
 use crate::ports::{EngineError, WorkerEvent, WorkerLink};
 
@@ -43,6 +45,7 @@ impl PoolState {
             }
             WorkerEvent::Prefill { id, done, total } => self.on_prefill(&worker.model, id, done, total),
             WorkerEvent::Token { id, token, chosen } => self.on_token(&worker.model, id, token, chosen),
+            WorkerEvent::Found { id, finding } => self.on_found(&worker.model, id, finding),
             WorkerEvent::Finished { id, reason, usage } => self.on_finished(&worker.model, id, reason, usage),
             WorkerEvent::Refused { id, refusal } => self.on_refused(&worker.model, id, refusal),
             WorkerEvent::Exited { error } => self.on_worker_exited(&worker.model, &error),
@@ -107,6 +110,15 @@ impl PoolState {
         }
     }
 
+    fn on_found(&mut self, model: &ModelId, id: GenerationId, finding: Finding) {
+        let now = self.now();
+        let Some(lane) = self.lanes.get_mut(model) else { return };
+        if let Some(request) = lane.running.get_mut(&id) {
+            request.tell(GenerationEvent::Found { finding });
+            lane.watchdog.progressed(now);
+        }
+    }
+
     fn on_finished(&mut self, model: &ModelId, id: GenerationId, reason: FinishReason, usage: Usage) {
         let answered = reason != FinishReason::Cancelled;
         if let Some(lane) = self.lanes.get_mut(model) {
@@ -135,6 +147,7 @@ impl PoolState {
             Refusal::PromptTooLong { tokens, tokens_max } => {
                 request.fail(PoolError::PromptTooLong { tokens, tokens_max });
             }
+            Refusal::Unable { detail } => request.fail(PoolError::Unable { detail }),
             Refusal::Engine { detail } => request.fail(PoolError::Engine { detail }),
         }
         self.work(model);

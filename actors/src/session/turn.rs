@@ -151,6 +151,8 @@ impl Turn {
                 publish(TurnEvent::Loading { model, percent })
             }
             (_, GenerationEvent::Reading { done, total }) => publish(TurnEvent::Reading { done, total }),
+            // A turn asks for words alone.
+            (_, GenerationEvent::Found { .. }) => vec![],
             (_, GenerationEvent::WorkerReplaced) => publish(TurnEvent::WorkerReplaced),
             (Phase::Compacting { text, .. }, GenerationEvent::Token { chosen }) => {
                 text.push_str(&chosen.words());

@@ -8,7 +8,8 @@ use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::domain::{
-    ChatTurn, Chosen, FinishReason, GenerationId, GenerationRequest, ModelId, Refusal, Token, Usage,
+    ChatTurn, Chosen, Finding, FinishReason, GenerationId, GenerationRequest, Inquiry, ModelId, Prompt,
+    Refusal, Stretch, Token, Usage,
 };
 use crate::ports::{Engine, EngineError, Footprint, Sink, WorkerEvent, WorkerLink};
 
@@ -380,7 +381,7 @@ impl Process {
             Some(refusal)
         } else if tokens >= tokens_max {
             Some(Refusal::PromptTooLong { tokens, tokens_max })
-        } else if self.running.len() >= self.slots as usize {
+        } else if request.prompt.takes_slot() && self.running.len() >= self.slots as usize {
             Some(Refusal::NoFreeSlot)
         } else if !request.resume.iter().copied().eq(expected) {
             Some(Refusal::Engine { detail: "the resumed tokens are not those of this answer".into() })
@@ -394,6 +395,11 @@ impl Process {
         let poison = script.poison.as_ref().filter(|(poison, _)| text.contains(poison.as_str()));
         let poisoned_after = poison.map(|(_, after)| *after);
         drop(script);
+        if let Prompt::Inquiry(inquiry) = &*request.prompt {
+            found(inquiry).into_iter().for_each(|finding| (self.events)(WorkerEvent::Found { id, finding }));
+            let (reason, usage) = (FinishReason::EndOfTurn, Usage::default());
+            return (self.events)(WorkerEvent::Finished { id, reason, usage });
+        }
         (self.events)(WorkerEvent::Prefill { id, done: tokens, total: tokens });
         self.running.push(Answer { len: request.resume.len(), request, words, poisoned_after });
     }
@@ -461,4 +467,25 @@ fn prompt_tokens(request: &GenerationRequest) -> u32 {
         .map(|text| text.split_whitespace().count())
         .sum();
     u32::try_from(words).unwrap_or(u32::MAX)
+}
+
+/// What is found out without a model: a token is a byte, and all passages mean the same.
+fn found(inquiry: &Inquiry) -> Vec<Finding> {
+    match inquiry {
+        Inquiry::Tokens { passage, .. } => {
+            let bytes = passage.iter().flat_map(|stretch| match stretch {
+                Stretch::Text(text) => text.bytes().collect(),
+                Stretch::Token(token) => vec![token.0 as u8],
+            });
+            vec![Finding::Tokens(bytes.map(|byte| (Token(byte.into()), vec![byte])).collect())]
+        }
+        Inquiry::Text { tokens } => {
+            let bytes: Vec<u8> = tokens.iter().map(|token| token.0 as u8).collect();
+            vec![Finding::Text(String::from_utf8_lossy(&bytes).into_owned())]
+        }
+        Inquiry::Format { conversation } => {
+            vec![Finding::Text(conversation.turns.iter().map(ChatTurn::words).collect())]
+        }
+        Inquiry::Vectors { passages } => passages.iter().map(|_| Finding::Vector(vec![1.0])).collect(),
+    }
 }

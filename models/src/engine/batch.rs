@@ -8,6 +8,7 @@ use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 
 use super::draft::{DRAFT_TOKENS_MAX, Odds};
+use super::embedder::Embedder;
 use super::job::{Job, Slot, count};
 use super::keeping::Keeping;
 use super::model::{LoadedModel, PromptTokens};
@@ -17,7 +18,7 @@ use super::shelf::Shelf;
 use super::slots::{COPY_TOKENS_MIN, Choice, Neighbour, Reading, SlotState, choose, reading, usable};
 use super::stop::Stopper;
 use super::writing::Share;
-use super::{EngineError, EngineEvent, Finish, Refusal, Request};
+use super::{EngineError, EngineEvent, Finish, Prompt, Refusal, Request};
 
 /// `LLAMA_MAX_SEQ` of llama.cpp: it ends the process on more.
 const SLOTS_MAX: u32 = 256;
@@ -47,6 +48,11 @@ pub struct Engine<'m> {
     pub(super) draft_tokens_max: usize,
     pub(super) keeping: Option<Keeping>,
     pub(super) shelf: Option<Shelf>,
+    pub(super) threads: i32,
+    /// While vectors are wanted.
+    pub(super) embedder: Option<Embedder<'m>>,
+    /// To be told with the next step.
+    pub(super) untold: Vec<EngineEvent>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "measures computation; nothing waits for this time to pass")]
@@ -99,6 +105,9 @@ impl<'m> Engine<'m> {
             draft_tokens_max: if is_revocable { DRAFT_TOKENS_MAX } else { 0 },
             keeping: None,
             shelf: None,
+            threads,
+            embedder: None,
+            untold: Vec::new(),
         };
         engine.warm_up()?;
         Ok(engine)
@@ -116,6 +125,12 @@ impl<'m> Engine<'m> {
 
     /// Whether a step has anything to do.
     pub fn is_idle(&self) -> bool {
+        self.writes_nothing()
+            && self.untold.is_empty()
+            && self.embedder.as_ref().is_none_or(Embedder::is_idle)
+    }
+
+    fn writes_nothing(&self) -> bool {
         self.slots.iter().all(|slot| slot.job.is_none())
     }
 
@@ -139,7 +154,11 @@ impl<'m> Engine<'m> {
 
     /// Takes a request: its prompt is read from the next step on. Answers with the first event.
     pub fn start(&mut self, request: &Request) -> EngineEvent {
-        match self.admit(request) {
+        let begun = match &request.prompt {
+            Prompt::Inquiry(inquiry) => self.inquire(request.id, inquiry),
+            Prompt::Chat(_) | Prompt::Text(_) | Prompt::Passage(_) => self.admit(request),
+        };
+        match begun {
             Ok(event) => event,
             Err(refusal) => EngineEvent::Refused { id: request.id, refusal },
         }
@@ -283,7 +302,9 @@ impl<'m> Engine<'m> {
     /// Ends an answer before its time. Unknown ids are answered with nothing: the answer has just ended by itself.
     pub fn cancel(&mut self, id: u64) -> Option<EngineEvent> {
         let running = |slot: &Slot| slot.job.as_ref().is_some_and(|job| job.id == id);
-        let index = self.slots.iter().position(running)?;
+        let Some(index) = self.slots.iter().position(running) else {
+            return self.embedder.as_mut()?.cancel(id);
+        };
         self.finish(index, Finish::Cancelled)
     }
 
@@ -295,8 +316,17 @@ impl<'m> Engine<'m> {
         Some(event)
     }
 
-    /// Computes one batch and tells what came of it. After an error the engine is of no further use.
+    /// Computes one batch, and one of passages whose vectors are wanted, and tells what came of it. After an error the engine is of no
+    /// further use.
     pub fn step(&mut self, events: &mut dyn FnMut(EngineEvent)) -> Result<(), EngineError> {
+        self.untold.drain(..).for_each(&mut *events);
+        self.step_answers(events)?;
+        // As if an answer was written: one that comes meanwhile waits no longer.
+        let tokens_max = self.pace.budget(1);
+        self.embedder.as_mut().map_or(Ok(()), |embedder| embedder.step(tokens_max, events))
+    }
+
+    fn step_answers(&mut self, events: &mut dyn FnMut(EngineEvent)) -> Result<(), EngineError> {
         let began = now();
         self.clock += 1;
         self.batch.clear();

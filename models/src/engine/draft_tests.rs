@@ -142,7 +142,7 @@ fn answers(engine: &mut Engine<'_>, requests: &[Request]) -> (Vec<Told>, usize) 
                     (told[place(id)].1, told[place(id)].2) = (Some(reason), usage);
                 }
                 EngineEvent::Prefill { .. } => {}
-                EngineEvent::Refused { .. } => panic!("{event:?}"),
+                EngineEvent::Refused { .. } | EngineEvent::Found { .. } => panic!("{event:?}"),
             })
             .unwrap();
     }

@@ -12,7 +12,7 @@ use super::{EngineEvent, Finish, Usage};
 use crate::chat::{AnswerEnd, AnswerParser, AnswerPart};
 
 /// Milliseconds between two moments.
-fn milliseconds(from: Instant, to: Instant) -> u32 {
+pub(super) fn milliseconds(from: Instant, to: Instant) -> u32 {
     u32::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(u32::MAX)
 }
 

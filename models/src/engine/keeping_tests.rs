@@ -80,7 +80,7 @@ fn go_on(
         EngineEvent::Prefill { id, done, .. } => places.push((id, done)),
         EngineEvent::Token { id, token, .. } => tokens.entry(id).or_default().push(token),
         EngineEvent::Finished { usage, .. } => usages.push(usage),
-        EngineEvent::Refused { .. } => panic!("{event:?}"),
+        EngineEvent::Refused { .. } | EngineEvent::Found { .. } => panic!("{event:?}"),
     };
     for request in requests {
         let resume = said.get(&request.id).cloned().unwrap_or_default();

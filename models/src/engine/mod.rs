@@ -17,6 +17,10 @@ mod batch;
 mod draft;
 #[cfg(test)]
 mod draft_tests;
+mod embedder;
+mod inquiry;
+#[cfg(test)]
+mod inquiry_tests;
 #[cfg(test)]
 mod isolation_tests;
 mod job;
@@ -42,7 +46,10 @@ mod writing;
 pub use batch::Engine;
 pub use keepsake::Keepsake;
 pub use model::LoadedModel;
-pub use request::{Chosen, Finish, Prompt, Refusal, Request, SamplingParams, TokenLogprob, Usage};
+pub use request::{
+    Chosen, Finding, Finish, Inquiry, PASSAGE_TOKENS_MAX, Prompt, Refusal, Request, SamplingParams, Stretch,
+    TokenLogprob, Usage,
+};
 
 use crate::chat::{ChatError, ChatFamily};
 
@@ -66,6 +73,13 @@ pub enum EngineEvent {
         token: i32,
         /// What became of it.
         chosen: Chosen,
+    },
+    /// Something was found out.
+    Found {
+        /// Which request.
+        id: u64,
+        /// What.
+        finding: Finding,
     },
     /// An answer ended.
     Finished {

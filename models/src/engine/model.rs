@@ -111,13 +111,16 @@ impl LoadedModel {
     pub(super) fn prompt(&self, prompt: &Prompt, id: u64) -> Result<(PromptTokens, AnswerParser), Refusal> {
         match prompt {
             Prompt::Chat(conversation) => self.conversation(conversation, id),
+            Prompt::Inquiry(_) => Err(Refusal::Engine { detail: "it is no prompt".to_owned() }),
             // Whoever hands in bare text writes the format, if any, with his own hand.
-            Prompt::Text(text) => {
-                let tokens = self.llama.vocab().tokenize(text.as_bytes(), true, true);
-                let parser = self.format.parser(&Conversation::default(), &[], id);
-                Ok((PromptTokens { instructions: 0, lasting: usize::MAX, tokens }, parser))
-            }
+            Prompt::Text(text) => Ok(self.bare(self.llama.vocab().tokenize(text.as_bytes(), true, true), id)),
+            Prompt::Passage(passage) => Ok(self.bare(self.tokens_of(passage, true, true)?, id)),
         }
+    }
+
+    fn bare(&self, tokens: Vec<LlamaToken>, id: u64) -> (PromptTokens, AnswerParser) {
+        let parser = self.format.parser(&Conversation::default(), &[], id);
+        (PromptTokens { instructions: 0, lasting: usize::MAX, tokens }, parser)
     }
 
     fn conversation(
@@ -125,14 +128,8 @@ impl LoadedModel {
         conversation: &Conversation,
         id: u64,
     ) -> Result<(PromptTokens, AnswerParser), Refusal> {
-        let refuse = |detail: String| Refusal::Engine { detail };
-        if conversation.media().next().is_some() {
-            return Err(refuse(
-                "this model is not set up for pictures and recordings; send text alone".to_owned(),
-            ));
-        }
         let (mut tokens, mut ends) = (Vec::new(), Vec::new());
-        let pieces = self.format.render(conversation).map_err(|error| refuse(error.to_string()))?;
+        let pieces = self.pieces(conversation)?;
         for piece in &pieces {
             match piece {
                 Piece::Mark(mark) => match self.tokens.get(mark.as_ref()) {
@@ -155,6 +152,17 @@ impl LoadedModel {
         let lasting = Some(shared(&later)).filter(|lasting| *lasting < tokens.len()).unwrap_or(usize::MAX);
         let parser = self.format.parser(conversation, &pieces, id);
         Ok((PromptTokens { instructions, lasting, tokens }, parser))
+    }
+
+    /// A conversation in the model's own chat format.
+    pub(super) fn pieces(&self, conversation: &Conversation) -> Result<Vec<Piece>, Refusal> {
+        let refuse = |detail: String| Refusal::Engine { detail };
+        if conversation.media().next().is_some() {
+            return Err(refuse(
+                "this model is not set up for pictures and recordings; send text alone".to_owned(),
+            ));
+        }
+        self.format.render(conversation).map_err(|error| refuse(error.to_string()))
     }
 
     fn read_text(&self, text: &str, tokens: &mut Vec<LlamaToken>) {

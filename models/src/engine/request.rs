@@ -59,6 +59,62 @@ pub enum Prompt {
     Chat(Conversation),
     /// Bare text, without any format.
     Text(String),
+    /// Bare text of which some is tokens already.
+    Passage(Vec<Stretch>),
+    /// Nothing: something is to be found out, and no words are wanted.
+    Inquiry(Inquiry),
+}
+
+/// Longest passage that has a vector, in tokens: more of a text than one vector can stand for, and an eighth of a usual context in memory.
+pub const PASSAGE_TOKENS_MAX: u32 = 1024;
+
+/// A stretch of what is to become tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stretch {
+    /// Text. The texts of the vocabulary's marks become marks.
+    Text(String),
+    /// One token.
+    Token(i32),
+}
+
+/// What can be found out with the vocabulary, the chat format and the weights, without an answer in words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Inquiry {
+    /// The tokens of a passage.
+    Tokens {
+        /// The passage.
+        passage: Vec<Stretch>,
+        /// With the tokens that the model's texts begin and end with.
+        adds_special: bool,
+        /// The texts of marks become marks; otherwise they are text like any other.
+        reads_marks: bool,
+    },
+    /// The text of tokens.
+    Text {
+        /// Which tokens.
+        tokens: Vec<i32>,
+    },
+    /// A conversation as the model reads it, up to where the answer begins.
+    Format {
+        /// Which conversation.
+        conversation: Conversation,
+    },
+    /// A vector for each passage: none may be longer than [`PASSAGE_TOKENS_MAX`].
+    Vectors {
+        /// The passages.
+        passages: Vec<Vec<Stretch>>,
+    },
+}
+
+/// What was found out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Finding {
+    /// Tokens with their texts, which are parts of characters now and then.
+    Tokens(Vec<(i32, Vec<u8>)>),
+    /// A text.
+    Text(String),
+    /// The vector of the next passage, of length 1.
+    Vector(Vec<f32>),
 }
 
 /// How likely a token was.
@@ -139,6 +195,11 @@ pub enum Refusal {
     /// The request makes no sense to the engine.
     Engine {
         /// What is wrong.
+        detail: String,
+    },
+    /// It cannot be done with this model, or not now, through no fault of the request.
+    Unable {
+        /// Why.
         detail: String,
     },
 }

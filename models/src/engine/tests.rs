@@ -53,7 +53,7 @@ pub(super) fn run(engine: &mut Engine<'_>) -> Vec<(u64, String, Usage)> {
                 }
                 EngineEvent::Finished { id, usage, .. } => done.push((id, usage)),
                 EngineEvent::Prefill { .. } => {}
-                EngineEvent::Refused { .. } => panic!("{event:?}"),
+                EngineEvent::Refused { .. } | EngineEvent::Found { .. } => panic!("{event:?}"),
             })
             .unwrap();
     }

@@ -293,7 +293,10 @@ fn await_command(engine: &mut Engine<'_>, inbox: &Receiver<ToWorker>) -> Option<
             Err(TryRecvError::Empty) if engine.keep_idle() => {}
             Err(TryRecvError::Empty) if !rests => match inbox.recv_timeout(REST_AFTER) {
                 Ok(command) => return Some(command),
-                Err(RecvTimeoutError::Timeout) => rests = true,
+                Err(RecvTimeoutError::Timeout) => {
+                    rests = true;
+                    engine.put_embedder_away();
+                }
                 Err(RecvTimeoutError::Disconnected) => return None,
             },
             Err(TryRecvError::Empty) if engine.shelve_resting() => {}
@@ -351,6 +354,7 @@ impl From<EngineEvent> for FromWorker {
         match event {
             EngineEvent::Prefill { id, done, total } => Self::Prefill { id, done, total },
             EngineEvent::Token { id, token, chosen } => Self::Token { id, token, chosen },
+            EngineEvent::Found { id, finding } => Self::Found { id, finding },
             EngineEvent::Finished { id, reason, usage } => Self::Finished { id, reason, usage },
             EngineEvent::Refused { id, refusal } => Self::Refused { id, refusal },
         }

@@ -1,8 +1,9 @@
 //! Whether what a worker says is in order. Pure: the daemon's guard against a worker that a model file took over.
 use std::collections::HashMap;
 
+use super::finding::Wanted;
 use super::frame::{FromWorker, Hello, Landlock};
-use super::{AnswerPart, Chosen, Event, Finish, Refusal, Request, ToolCall, Usage};
+use super::{AnswerPart, Chosen, Event, Finding, Finish, Refusal, Request, ToolCall, Usage};
 
 /// Longest text of one token, on the average of an answer, in bytes. The longest of the shipped models has fewer than 100.
 const TOKEN_BYTES_MAX: u64 = 4 << 10;
@@ -69,6 +70,8 @@ struct Running {
     told: u32,
     /// What all its tokens said so far.
     bytes_told: u64,
+    /// What is to be found out, if anything.
+    wanted: Wanted,
 }
 
 impl Running {
@@ -87,6 +90,7 @@ impl Running {
 
     fn token(&mut self, token: i32, chosen: &Chosen) -> Result<(), Breach> {
         let nonsense = |kept, detail| sensible(kept, "token", detail);
+        nonsense(self.wanted == Wanted::Words, "words where none are wanted")?;
         nonsense(token >= 0, "a negative token")?;
         self.bytes_told = self.bytes_told.saturating_add(bytes_of(chosen));
         // A call is told as a whole, with its last token.
@@ -105,8 +109,14 @@ impl Running {
         Ok(())
     }
 
-    fn finished(&self, usage: &Usage) -> Result<(), Breach> {
+    fn found(&mut self, finding: &Finding) -> Result<(), Breach> {
+        self.wanted.take(finding).map_err(|detail| Breach::Nonsense { message: "found", detail })
+    }
+
+    fn finished(&self, reason: Finish, usage: &Usage) -> Result<(), Breach> {
         let nonsense = |kept, detail| sensible(kept, "finished", detail);
+        let is_whole = reason == Finish::Cancelled || self.wanted.is_satisfied();
+        nonsense(is_whole, "something is still to be found out")?;
         let Usage {
             prompt_tokens,
             cached_tokens,
@@ -153,14 +163,17 @@ impl Conduct {
         let vacant = !self.running.contains_key(&request.id);
         if vacant {
             let resumed = u32::try_from(request.resume.len()).unwrap_or(u32::MAX);
+            let wanted = Wanted::by(&request.prompt);
+            let tokens_max = request.context_tokens_max.min(self.context_tokens);
             let running = Running {
                 resumed: resumed.into(),
                 answer_tokens_left: request.answer_tokens_max.saturating_sub(resumed),
-                tokens_max: request.context_tokens_max.min(self.context_tokens),
+                tokens_max: wanted.tokens_max().unwrap_or(tokens_max),
                 read: None,
                 fell_back: false,
                 told: 0,
                 bytes_told: 0,
+                wanted,
             };
             self.running.insert(request.id, running);
         }
@@ -185,6 +198,10 @@ impl Conduct {
             FromWorker::Token { id, token, chosen } => {
                 self.running("token", id)?.token(token, &chosen)?;
                 Ok(Accepted::Event(Event::Token { id, token, chosen }))
+            }
+            FromWorker::Found { id, finding } => {
+                self.running("found", id)?.found(&finding)?;
+                Ok(Accepted::Event(Event::Found { id, finding }))
             }
             FromWorker::Finished { id, reason, usage } => self.finished(id, reason, usage),
             FromWorker::Refused { id, refusal } => {
@@ -224,7 +241,7 @@ impl Conduct {
     }
 
     fn finished(&mut self, id: u64, reason: Finish, usage: Usage) -> Result<Accepted, Breach> {
-        self.running("finished", id)?.finished(&usage)?;
+        self.running("finished", id)?.finished(reason, &usage)?;
         self.running.remove(&id);
         Ok(Accepted::Event(Event::Finished { id, reason, usage }))
     }
@@ -281,6 +298,7 @@ fn cut(mut text: String, bytes_max: usize) -> String {
 fn cut_refusal(refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::Engine { detail } => Refusal::Engine { detail: cut(detail, DETAIL_BYTES_MAX) },
+        Refusal::Unable { detail } => Refusal::Unable { detail: cut(detail, DETAIL_BYTES_MAX) },
         Refusal::PromptTooLong { .. } | Refusal::NoFreeSlot => refusal,
     }
 }

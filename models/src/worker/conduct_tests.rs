@@ -1,7 +1,7 @@
 //! What is accepted of a worker, and what is not.
 use super::*;
 use crate::chat::AnswerForm;
-use crate::engine::{Prompt, SamplingParams};
+use crate::engine::{Inquiry, Prompt, SamplingParams, Stretch};
 
 fn ready() -> Conduct {
     let mut conduct = Conduct::new(2, 512);
@@ -181,4 +181,84 @@ fn an_answer_keeps_its_bounds() {
     let usage = FromWorker::Finished { id: 1, reason: Finish::EndOfTurn, usage: guessed };
     let wanted = "its finished makes no sense: more guesses right than were made";
     check(answering(&request(1, 9)), usage, wanted);
+}
+
+/// A worker that was asked to find something out.
+fn finding_out(inquiry: Inquiry) -> Conduct {
+    let mut conduct = ready();
+    conduct.begin(&Request { prompt: Prompt::Inquiry(inquiry), ..request(1, 9) });
+    conduct
+}
+
+fn found(finding: Finding) -> FromWorker {
+    FromWorker::Found { id: 1, finding }
+}
+
+fn vectors(passages: usize) -> Conduct {
+    let passages = vec![vec![Stretch::Text("hi".to_owned())]; passages];
+    finding_out(Inquiry::Vectors { passages })
+}
+
+fn tokens() -> Conduct {
+    let passage = vec![Stretch::Text("hi".to_owned()), Stretch::Token(7)];
+    finding_out(Inquiry::Tokens { passage, adds_special: true, reads_marks: true })
+}
+
+#[test]
+fn what_was_asked_for_is_found_and_then_it_ends() {
+    let vector = || found(Finding::Vector(vec![0.6, -0.8]));
+    let orderly = |mut conduct: Conduct, messages: Vec<FromWorker>| {
+        messages.into_iter().for_each(|message| drop(conduct.judge(message).unwrap()));
+        assert!(conduct.running.is_empty());
+    };
+    // More than a context, which is no measure for passages.
+    let read = [prefill(1, 0, 2048), prefill(1, 9, 2048), vector(), prefill(1, 2048, 2048), vector()];
+    orderly(vectors(2), [read.to_vec(), vec![finished(1, 2048, 0, 0)]].concat());
+    orderly(tokens(), vec![found(Finding::Tokens(vec![(5, vec![0xff]); 19])), finished(1, 19, 0, 0)]);
+    let text = Inquiry::Text { tokens: vec![1, 2] };
+    orderly(finding_out(text), vec![found(Finding::Text("x".repeat(1 << 20))), finished(1, 2, 0, 0)]);
+    let cancelled = |reason| FromWorker::Finished { id: 1, reason, usage: Usage::default() };
+    orderly(vectors(2), vec![vector(), cancelled(Finish::Cancelled)]);
+}
+
+#[test]
+fn nothing_else_is_found() {
+    let nonsense = |conduct, finding, wanted: &str| {
+        check(conduct, found(finding), &format!("its found makes no sense: {wanted}"));
+    };
+    let other = "it is not what was asked for";
+    nonsense(answering(&request(1, 9)), Finding::Text(String::new()), other);
+    nonsense(tokens(), Finding::Text(String::new()), other);
+    nonsense(tokens(), Finding::Tokens(vec![(5, vec![]); 20]), "more tokens than the text has bytes");
+    nonsense(tokens(), Finding::Tokens(vec![(-1, vec![])]), "a negative token");
+    nonsense(vectors(1), Finding::Tokens(Vec::new()), other);
+    for (vector, wanted) in [
+        (vec![], "a vector of no usual length"),
+        (vec![0.0; 65_537], "a vector of no usual length"),
+        (vec![1.0, 1.0], "a vector whose length is not 1"),
+        (vec![f32::NAN], "a vector whose length is not 1"),
+        (vec![f32::INFINITY], "a vector whose length is not 1"),
+    ] {
+        nonsense(vectors(1), Finding::Vector(vector), wanted);
+    }
+    let began = |left| {
+        let mut conduct = vectors(left);
+        conduct.judge(found(Finding::Vector(vec![1.0, 0.0]))).unwrap();
+        conduct
+    };
+    nonsense(began(1), Finding::Vector(vec![1.0, 0.0]), "more vectors than passages");
+    nonsense(began(2), Finding::Vector(vec![1.0]), "vectors of different lengths");
+    let mut told = tokens();
+    told.judge(found(Finding::Tokens(Vec::new()))).unwrap();
+    nonsense(told, Finding::Tokens(Vec::new()), other);
+    check(ready(), found(Finding::Text(String::new())), "it said found of request 1, which does not run");
+
+    check(vectors(1), token(1), "its token makes no sense: words where none are wanted");
+    let early = "its finished makes no sense: something is still to be found out";
+    check(began(2), finished(1, 2, 0, 0), early);
+    check(tokens(), finished(1, 2, 0, 0), early);
+    let wanted = "its prefill makes no sense: more to read than the context holds";
+    check(vectors(2), prefill(1, 0, 2049), wanted);
+    let wanted = "its finished makes no sense: more tokens than the context holds";
+    check(began(1), finished(1, 1025, 0, 0), wanted);
 }

@@ -1,5 +1,5 @@
 //! What the daemon hears of a worker.
-use super::{Chosen, Finish, Refusal, Usage};
+use super::{Chosen, Finding, Finish, Refusal, Usage};
 
 /// What a worker says. Events of one worker come in order, from one thread; [`Event::Exited`] always comes, last.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,13 @@ pub enum Event {
         token: i32,
         /// What became of it.
         chosen: Chosen,
+    },
+    /// Something was found out.
+    Found {
+        /// Which request.
+        id: u64,
+        /// What.
+        finding: Finding,
     },
     /// An answer ended.
     Finished {

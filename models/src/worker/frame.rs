@@ -10,12 +10,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::ChatFamily;
-use crate::engine::{Chosen, Finish, Refusal, Request, Usage};
+use crate::engine::{Chosen, Finding, Finish, Refusal, Request, Usage};
 
 /// Longest frame. A prompt of a long context is about 1 MiB of text.
 pub(super) const FRAME_BYTES_MAX: usize = 8 << 20;
 /// Raised with every change of the messages.
-pub(super) const PROTOCOL: u32 = 5;
+pub(super) const PROTOCOL: u32 = 6;
 /// Both ends must be of the same build.
 pub(super) const BUILD: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
 
@@ -107,6 +107,10 @@ pub(super) enum FromWorker {
     Failed {
         detail: String,
         unusable: bool,
+    },
+    Found {
+        id: u64,
+        finding: Finding,
     },
 }
 
@@ -202,6 +206,8 @@ mod tests {
             FromWorker::Finished { id: 7, reason: Finish::Length, usage: Usage::default() },
             FromWorker::Refused { id: 8, refusal: Refusal::PromptTooLong { tokens: 9, tokens_max: 8 } },
             FromWorker::Failed { detail: "x".to_owned(), unusable: true },
+            FromWorker::Found { id: 9, finding: Finding::Tokens(vec![(5, vec![0xc3]), (6, vec![0xa9])]) },
+            FromWorker::Found { id: 9, finding: Finding::Vector(vec![0.5, -0.5]) },
         ]
     }
 
@@ -253,7 +259,7 @@ mod tests {
         }
 
         #[test]
-        fn a_damaged_message_is_refused_or_read(which in 0_usize..6, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        fn a_damaged_message_is_refused_or_read(which in 0_usize..8, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
             let mut frame = encode(&samples()[which]).unwrap();
             let place = at.index(frame.len());
             frame[place] = byte;

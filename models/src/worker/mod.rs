@@ -8,6 +8,7 @@ use std::path::PathBuf;
 mod child;
 mod conduct;
 mod event;
+mod finding;
 mod forbidden;
 mod frame;
 mod keepsake;
@@ -28,7 +29,10 @@ pub use spawner::Spawner;
 pub use crate::chat::{
     AnswerForm, AnswerPart, CallRule, ChatFamily, Content, Conversation, Role, Shape, Tool, ToolCall, Turn,
 };
-pub use crate::engine::{Chosen, Finish, Prompt, Refusal, Request, SamplingParams, TokenLogprob, Usage};
+pub use crate::engine::{
+    Chosen, Finding, Finish, Inquiry, PASSAGE_TOKENS_MAX, Prompt, Refusal, Request, SamplingParams, Stretch,
+    TokenLogprob, Usage,
+};
 
 /// What to run.
 #[derive(Debug, Clone)]

@@ -183,7 +183,7 @@ fn follow(worker: &Worker, events: &Receiver<Event>) -> Outcome {
                 }
                 return Outcome { words: ending(&detail, unusable, ready), exited: true };
             }
-            Event::Loading { .. } | Event::Prefill { .. } | Event::Token { .. } => {}
+            Event::Loading { .. } | Event::Prefill { .. } | Event::Token { .. } | Event::Found { .. } => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 use std::sync::{Condvar, Mutex};
 
 use super::*;
+use crate::domain::{Finding, Inquiry, Passage, Stretch, Token};
 
 /// A pool with one slot, in which one answer runs; what is ordered now waits.
 async fn busy_house(settings: PoolSettings) -> (House, Reading) {
@@ -153,4 +154,36 @@ async fn a_disk_that_hangs_keeps_no_loaded_model_from_answering() {
     engine.hang(false);
     second.end().await.is_whole(&large(), "echo: two");
     assert_eq!(first.await.unwrap().models.len(), 1);
+}
+
+fn inquiry(archon: &str, inquiry: Inquiry) -> GenerationOrder {
+    let priority = if inquiry.takes_slot() { Priority::Direct } else { Priority::Lookup };
+    GenerationOrder { priority, prompt: Arc::new(Prompt::Inquiry(inquiry)), ..order(archon, "") }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_looked_up_waits_for_no_slot_and_what_is_computed_does() {
+    let House { pool, engine, .. } = house(PoolSettings::default()).await;
+    engine.set_slots(1);
+    engine.set_answer_tokens(Some(50));
+    engine.set_token_delay(Duration::from_secs(1));
+    let mut runs = begin(&pool, order("ann", "long")).await.unwrap();
+    runs.until(is_text).await;
+    let mut waits = begin(&pool, order("bob", "behind")).await.unwrap();
+    waits.until(queued_at(1)).await;
+    let passage: Passage = [Stretch::Text("hi".into())].into();
+    let vectors = Inquiry::Vectors { passages: [passage.clone(), passage.clone()].into() };
+    let mut computed = begin(&pool, inquiry("ann", vectors)).await.unwrap();
+    computed.until(queued_at(2)).await;
+    let tokens = Inquiry::Tokens { passage, adds_special: false, reads_marks: true };
+    let looked_up = begin(&pool, inquiry("ann", tokens)).await.unwrap().end().await;
+    let wanted = [b'h', b'i'].map(|byte| (Token(byte.into()), vec![byte])).to_vec();
+    assert!(looked_up.seen.contains(&GenerationEvent::Found { finding: Finding::Tokens(wanted) }));
+    let status = pool.status().await.unwrap();
+    assert_eq!((status.models[0].slots_used, status.models[0].queued), (1, 2), "neither has begun meanwhile");
+    runs.end().await;
+    waits.end().await;
+    let found = computed.end().await.seen;
+    let vector = GenerationEvent::Found { finding: Finding::Vector(vec![1.0]) };
+    assert_eq!(found.iter().filter(|event| **event == vector).count(), 2, "{found:?}");
 }

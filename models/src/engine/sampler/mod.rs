@@ -99,7 +99,7 @@ impl Chooser {
         }
         let (tools, thinking) = match &request.prompt {
             Prompt::Chat(conversation) => (conversation.tools.as_slice(), conversation.thinking),
-            Prompt::Text(_) => (&[][..], false),
+            Prompt::Text(_) | Prompt::Passage(_) | Prompt::Inquiry(_) => (&[][..], false),
         };
         let style = if thinking { style(model) } else { style(model).without_thought() };
         let mut held = None;

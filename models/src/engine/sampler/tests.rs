@@ -143,7 +143,7 @@ fn answered(request: &Request) -> (Vec<LlamaToken>, Vec<Chosen>, Finish) {
                 }
                 EngineEvent::Finished { reason, .. } => end = Some(reason),
                 EngineEvent::Prefill { .. } => {}
-                EngineEvent::Refused { .. } => panic!("{event:?}"),
+                EngineEvent::Refused { .. } | EngineEvent::Found { .. } => panic!("{event:?}"),
             })
             .unwrap();
     }
