@@ -2,7 +2,8 @@
 //! has no key where one is needed is sent away.
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
 use super::error::ApiError;
@@ -10,6 +11,9 @@ use crate::settings::{GatewaySettings, KeyReference};
 
 /// Fewest characters of a key: less can be guessed.
 const KEY_LEN_MIN: usize = 16;
+
+/// How long a browser may remember what a page may do: the settings change with a restart only.
+const PREFLIGHT_SECONDS: u64 = 600;
 
 /// Why the key cannot be had. It never says what was found.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +53,12 @@ impl Access {
         Ok(Self { key, hosts: settings.hosts.clone(), origins: settings.origins.clone() })
     }
 
-    /// Checks `Host` and `Origin`. `address` is where the gateway listens.
-    pub(super) fn check_place(&self, headers: &HeaderMap, address: SocketAddr) -> Result<(), ApiError> {
+    /// Checks `Host` and `Origin`. `address` is where the gateway listens. Answers the web page that asks, which is one that may.
+    pub(super) fn check_place(
+        &self,
+        headers: &HeaderMap,
+        address: SocketAddr,
+    ) -> Result<Option<HeaderValue>, ApiError> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = hosts.next().and_then(|host| host.to_str().ok()).map(str::to_ascii_lowercase);
         let allowed = |host: &String| {
@@ -62,10 +70,10 @@ impl Access {
             return Err(ApiError::forbidden(message));
         }
         let mut origins = headers.get_all(header::ORIGIN).iter();
-        let Some(origin) = origins.next() else { return Ok(()) };
-        let origin = origin.to_str().unwrap_or_default().to_ascii_lowercase();
+        let Some(page) = origins.next() else { return Ok(None) };
+        let origin = page.to_str().unwrap_or_default().to_ascii_lowercase();
         if origins.next().is_none() && (self.origins.contains(&origin) || is_own(&origin, address)) {
-            return Ok(());
+            return Ok(Some(page.clone()));
         }
         Err(ApiError::forbidden("this `Origin` is not allowed; add it to `gateway.origins`"))
     }
@@ -73,16 +81,45 @@ impl Access {
     /// Checks the key, in the same time wherever it differs.
     pub(super) fn check_key(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let Some(key) = &self.key else { return Ok(()) };
-        let bearer = headers.get(header::AUTHORIZATION).map(axum::http::HeaderValue::as_bytes);
+        let bearer = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         let bearer = bearer.and_then(|value| {
             let (scheme, rest) = value.split_at_checked(7)?;
             scheme.eq_ignore_ascii_case(b"Bearer ").then_some(rest)
         });
-        let given = bearer.or_else(|| headers.get("x-api-key").map(axum::http::HeaderValue::as_bytes));
+        let given = bearer.or_else(|| headers.get("x-api-key").map(HeaderValue::as_bytes));
         match given {
             Some(given) if bool::from(given.ct_eq(key)) => Ok(()),
             _ => Err(ApiError::no_key()),
         }
+    }
+}
+
+/// What a browser asks before it lets a page send JSON or a key; it sends no key itself. `None`: it is a request like any other.
+pub(super) fn preflight(
+    page: Option<&HeaderValue>,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Option<Response> {
+    page?;
+    if method != Method::OPTIONS || !headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        return None;
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let allowed = response.headers_mut();
+    allowed.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    allowed.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(PREFLIGHT_SECONDS));
+    // Clients have headers of their own, and the page may use the gateway: whatever it sends is read or passed over.
+    if let Some(wanted) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        allowed.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+    }
+    Some(response)
+}
+
+/// Lets the page read the answer, refusals included: a browser hides what does not say so.
+pub(super) fn let_read(page: Option<HeaderValue>, response: &mut Response) {
+    if let Some(page) = page {
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page);
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
     }
 }
 

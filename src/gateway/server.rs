@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, interval_at};
 
-use super::access::{Access, KeyError};
+use super::access::{Access, KeyError, let_read, preflight};
 use super::answer::Abandoned;
 use super::endpoints;
 use super::error::ApiError;
@@ -243,15 +243,20 @@ fn router(served: Served) -> Router {
 /// Everything passes here first.
 async fn guard(State(served): State<Served>, request: Request, next: Next) -> Response {
     let (access, path) = (&served.gateway.access, request.uri().path().to_owned());
-    let allowed = access.check_place(request.headers(), served.address).and_then(|()| match path.as_str() {
+    let page = access.check_place(request.headers(), served.address);
+    let allowed = page.as_ref().map_err(Clone::clone).and_then(|_| match path.as_str() {
         // Those who look after machines have no key, and learn nothing but whether it works.
         "/health" => Ok(()),
         _ => access.check_key(request.headers()),
     });
-    let response = match allowed {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+    let page = page.ok().flatten();
+    let asked = preflight(page.as_ref(), request.method(), request.headers());
+    let mut response = match (asked, allowed) {
+        (Some(response), _) => response,
+        (None, Ok(())) => next.run(request).await,
+        (None, Err(error)) => error.into_response(),
     };
+    let_read(page, &mut response);
     served.gateway.counters.answered(response.status().as_u16());
     tracing::debug!(status = response.status().as_u16(), "an HTTP request was answered");
     response

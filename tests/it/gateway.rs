@@ -145,6 +145,44 @@ fn strangers_are_kept_out() {
 }
 
 #[test]
+fn pages_that_are_allowed_can_read_what_they_are_told_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let settings =
+        format!("(gateway: (key: \"file:{}\", origins: [\"https://chat.example\"]))", key.display());
+    let api = Api::start(&settings);
+    let asks =
+        "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization,x-own\r\n";
+    let has = |reply: &Reply, line: &str| reply.head.to_ascii_lowercase().lines().any(|one| one == line);
+    let page = "Origin: https://chat.example\r\n";
+    let before = api.raw("OPTIONS", "/v1/chat/completions", &format!("{page}{asks}"), "");
+    assert_eq!(before.status, 204, "a browser has no key yet: {}", before.head);
+    for line in [
+        "access-control-allow-origin: https://chat.example",
+        "access-control-allow-headers: authorization,x-own",
+        "access-control-allow-methods: get, post",
+        "vary: origin",
+    ] {
+        assert!(has(&before, line), "{line}: {}", before.head);
+    }
+    let refused = api.raw("GET", "/v1/models", page, "");
+    assert_eq!(refused.status, 401, "the key is asked for all the same");
+    assert!(has(&refused, "access-control-allow-origin: https://chat.example"), "{}", refused.head);
+    let right = format!("{page}Authorization: Bearer 0123456789abcdef0123456789abcdef\r\n");
+    let answered = api.raw("GET", "/v1/models", &right, "");
+    assert!(answered.status == 200 && has(&answered, "access-control-allow-origin: https://chat.example"));
+    for stranger in ["https://evil.example", "null", "https://chat.example.evil.example"] {
+        let refused =
+            api.raw("OPTIONS", "/v1/chat/completions", &format!("Origin: {stranger}\r\n{asks}"), "");
+        assert_eq!(refused.status, 403, "{stranger}");
+        assert!(!refused.head.to_ascii_lowercase().contains("access-control"), "{}", refused.head);
+    }
+    let nobody = api.raw("OPTIONS", "/v1/models", asks, "");
+    assert_eq!(nobody.status, 401, "who is no page asks as anybody");
+}
+
+#[test]
 fn whoever_leaves_frees_his_slot() {
     let api = Api::start("(worker: (slots: 1))");
     let body = json!({
