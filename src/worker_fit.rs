@@ -8,11 +8,17 @@ pub const SLOTS_AUTO_MAX: u32 = 8;
 /// 512 MiB; the rest is activations. All of it counts against the limit, though a small part is ever written.
 const SCRATCH_BYTES_MAX: u64 = 600 << 20;
 
+/// What a worker that sees takes beside its projector's file, at most: a decoded picture of 24 million pixels thrice (the decoder's,
+/// the pixels, llama.cpp's copy), a message with 24 MiB of media and what is made of it, and the buffers of an encoding.
+const MEDIA_BYTES_MAX: u64 = 512 << 20;
+
 /// The memory that a model needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
     /// The weights: mapped from their file, but of use only while they stay in memory.
     pub weights_bytes: u64,
+    /// The projector, which is read into memory; 0 where there is none.
+    pub projector_bytes: u64,
     /// One sequence of the whole context; 0 where the shape of the model is unknown.
     pub sequence_bytes: u64,
 }
@@ -42,25 +48,39 @@ impl Need {
         SCRATCH_BYTES_MAX.min(self.weights_bytes)
     }
 
+    /// What pictures and recordings take.
+    fn media_bytes(&self) -> u64 {
+        if self.projector_bytes == 0 { 0 } else { self.projector_bytes.saturating_add(MEDIA_BYTES_MAX) }
+    }
+
+    /// All that does not depend on the slots.
+    fn base_bytes(&self) -> u64 {
+        self.weights_bytes.saturating_add(self.scratch_bytes()).saturating_add(self.media_bytes())
+    }
+
     /// What a worker with so many slots takes up.
     pub fn bytes(&self, slots: u32) -> u64 {
         let sequences = self.sequence_bytes.saturating_mul(slots.into());
-        self.weights_bytes.saturating_add(self.scratch_bytes()).saturating_add(sequences)
+        self.base_bytes().saturating_add(sequences)
     }
 
     /// How that comes about, for people.
     pub fn arithmetic(&self, slots: u32) -> String {
         let gb = |bytes: u64| bytes as f64 / 1e9;
         let (weights, scratch) = (gb(self.weights_bytes), gb(self.scratch_bytes()));
+        let media = match self.media_bytes() {
+            0 => String::new(),
+            media => format!(" + {:.1} GB to see and hear", gb(media)),
+        };
         format!(
-            "{weights:.1} GB of weights + {scratch:.1} GB to compute in + {slots} x {:.2} GB of conversation",
+            "{weights:.1} GB of weights + {scratch:.1} GB to compute in{media} + {slots} x {:.2} GB of conversation",
             gb(self.sequence_bytes)
         )
     }
 
     fn room(&self, memory_bytes_max: Option<u64>) -> u32 {
         let Some(memory) = memory_bytes_max else { return u32::MAX };
-        let free = memory.saturating_sub(self.weights_bytes).saturating_sub(self.scratch_bytes());
+        let free = memory.saturating_sub(self.base_bytes());
         free.checked_div(self.sequence_bytes).map_or(u32::MAX, |room| u32::try_from(room).unwrap_or(u32::MAX))
     }
 }
@@ -79,6 +99,7 @@ mod tests {
         let model = catalogue.get(id).unwrap();
         let need = Need {
             weights_bytes: model.weights.bytes.count(),
+            projector_bytes: 0,
             sequence_bytes: model.kv.sequence_bytes(context_tokens),
         };
         // As the daemon does by itself: four fifths of the machine's memory.
@@ -108,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_is_kept_and_the_room_is_told() {
-        let need = Need { weights_bytes: 100, sequence_bytes: 10 };
+        let need = Need { weights_bytes: 100, projector_bytes: 0, sequence_bytes: 10 };
         assert_eq!(need.fit(Amount::Fixed(64), Some(250)), Fit { slots: 64, room: 5 });
         assert_eq!(need.fit(Amount::Fixed(2), Some(250)), Fit { slots: 2, room: 5 });
         assert_eq!(need.fit(Amount::Fixed(3), None), Fit { slots: 3, room: u32::MAX });
@@ -116,7 +137,7 @@ mod tests {
 
     #[test]
     fn at_the_edge() {
-        let need = Need { weights_bytes: 100, sequence_bytes: 10 };
+        let need = Need { weights_bytes: 100, projector_bytes: 0, sequence_bytes: 10 };
         for (memory, slots, room) in [
             (0, 1, 0),
             (200, 1, 0),
@@ -132,8 +153,17 @@ mod tests {
     }
 
     #[test]
+    fn a_projector_takes_its_file_and_room_for_pictures() {
+        let blind = Need { weights_bytes: GIB, projector_bytes: 0, sequence_bytes: GIB / 4 };
+        let sees = Need { projector_bytes: GIB / 2, ..blind };
+        assert_eq!(sees.bytes(2), blind.bytes(2) + GIB);
+        let room = |need: &Need| need.fit(Amount::Auto, Some(4 * GIB)).room;
+        assert_eq!((room(&blind), room(&sees)), (9, 5));
+    }
+
+    #[test]
     fn a_model_of_unknown_shape_is_taken_to_fit() {
-        let need = Need { weights_bytes: u64::MAX, sequence_bytes: 0 };
+        let need = Need { weights_bytes: u64::MAX, projector_bytes: 0, sequence_bytes: 0 };
         assert_eq!(need.fit(Amount::Auto, Some(GIB)), Fit { slots: 8, room: u32::MAX });
     }
 }

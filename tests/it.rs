@@ -36,6 +36,8 @@ mod kit;
 mod ledger;
 #[path = "it/log_lines.rs"]
 mod log_lines;
+#[path = "it/media.rs"]
+mod media;
 #[path = "it/power_cut.rs"]
 mod power_cut;
 #[path = "it/power_scenarios.rs"]

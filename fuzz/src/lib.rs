@@ -20,7 +20,7 @@ mod worker;
 
 pub use admin::admin_lines;
 /// Where the product's files look for it.
-pub use archond_models::chat;
+pub use archond_models::{chat, media};
 pub use chat_format::chat_format;
 pub use gguf_head::gguf_head;
 pub use json_schema::json_schema;

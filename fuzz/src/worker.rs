@@ -18,7 +18,7 @@ use crate::engine::{
     Usage,
 };
 use conduct::{Accepted, Conduct};
-use frame::{FrameError, FromWorker, Hello, Landlock, ToWorker};
+use frame::{FrameError, FromWorker, Hello, Landlock, Message, ToWorker};
 
 /// What the worker was asked for.
 const SLOTS: u32 = 2;
@@ -78,7 +78,7 @@ fn framed(mut stream: &[u8]) -> Vec<u8> {
 
 /// What can be read can be written, and is then read as the same.
 fn both_ways(stream: &[u8]) {
-    fn check<T: serde::Serialize + serde::de::DeserializeOwned>(mut stream: &[u8]) {
+    fn check<T: Message + serde::Serialize + serde::de::DeserializeOwned>(mut stream: &[u8]) {
         while let Ok(message) = frame::read::<T>(&mut stream) {
             let written = frame::encode(&message).expect("it was no longer than a frame");
             let again: T = frame::read(&mut written.as_slice()).expect("what was written can be read");

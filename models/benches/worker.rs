@@ -79,6 +79,7 @@ fn launch(spawner: &Spawner) -> (Worker, Receiver<Event>) {
     let spec = WorkerSpec {
         program: std::env::current_exe().unwrap(),
         model_path: model_path(),
+        projector_path: None,
         family: ChatFamily::Gemma4,
         slots: 4,
         context_tokens: 2048,

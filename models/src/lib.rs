@@ -8,6 +8,7 @@ pub mod engine;
 pub mod gguf;
 pub mod grammar;
 pub mod library;
+pub mod media;
 pub mod progress;
 #[cfg(feature = "llama")]
 pub mod worker;

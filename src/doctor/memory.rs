@@ -50,7 +50,11 @@ fn fitting(entry: &Entry, limits: &WorkerLimits) -> Fitting {
         _ => (false, model.weights.bytes.count()),
     };
     let context = limits.context_tokens.min(model.context_tokens);
-    let need = Need { weights_bytes, sequence_bytes: model.kv.sequence_bytes(context.into()) };
+    let need = Need {
+        weights_bytes,
+        projector_bytes: entry.projector.as_ref().map_or(0, |stored| stored.record.bytes),
+        sequence_bytes: model.kv.sequence_bytes(context.into()),
+    };
     let fit = need.fit(limits.slots, limits.memory_bytes_max);
     Fitting {
         id: model.id.clone(),

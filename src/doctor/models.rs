@@ -100,7 +100,7 @@ mod tests {
 
     fn entry(id: &str, state: State) -> Entry {
         let catalogue = Catalogue::load(None).unwrap();
-        Entry { model: Arc::clone(catalogue.get(id).unwrap()), state }
+        Entry { model: Arc::clone(catalogue.get(id).unwrap()), state, projector: None }
     }
 
     fn ready() -> State {

@@ -1,6 +1,6 @@
 //! Joins the pool's engine port with the model workers: each type of one side is turned into the other's, nothing is decided here
 //! but which file, how many slots and how much memory a worker gets.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archond_actors::domain::{GenerationId, GenerationRequest, ModelId};
@@ -78,12 +78,15 @@ impl LlamaEngine {
         let entry = library.catalogue().get(model.as_str()).ok_or_else(not_on_disk)?;
         let model_path = library.path_of(model.as_str()).ok_or_else(not_on_disk)?;
         let file_bytes = std::fs::metadata(&model_path).ok().map(|file| file.len());
+        let projector_path = library.mmproj_of(model.as_str());
+        let need = limits.need_of(entry, file_bytes, projector_path.as_deref());
         let context_tokens = limits.context_tokens.min(entry.context_tokens);
         Ok(WorkerSpec {
             program,
             model_path,
+            projector_path,
             family: family(entry.family),
-            slots: limits.slots_of(entry, file_bytes, context_tokens),
+            slots: limits.slots_of(entry, need, context_tokens),
             context_tokens,
             threads: limits.threads,
             draft_tokens_max: limits.draft_tokens_max,
@@ -106,14 +109,19 @@ fn library(models: &ModelsOnDisk) -> Option<Library> {
 }
 
 impl WorkerLimits {
-    fn need_of(&self, model: &Model, weights_bytes: u64) -> Need {
+    fn need_of(&self, model: &Model, file_bytes: Option<u64>, projector: Option<&Path>) -> Need {
         let context_tokens = self.context_tokens.min(model.context_tokens);
-        Need { weights_bytes, sequence_bytes: model.kv.sequence_bytes(context_tokens.into()) }
+        Need {
+            weights_bytes: file_bytes.unwrap_or_else(|| model.weights.bytes.count()),
+            projector_bytes: projector
+                .and_then(|path| Some(std::fs::metadata(path).ok()?.len()))
+                .unwrap_or(0),
+            sequence_bytes: model.kv.sequence_bytes(context_tokens.into()),
+        }
     }
 
     /// How many slots the worker of a model gets. Says in the log when they may be too many for the memory.
-    fn slots_of(&self, model: &Model, file_bytes: Option<u64>, context_tokens: u32) -> u32 {
-        let need = self.need_of(model, file_bytes.unwrap_or_else(|| model.weights.bytes.count()));
+    fn slots_of(&self, model: &Model, need: Need, context_tokens: u32) -> u32 {
         let fit = need.fit(self.slots, self.memory_bytes_max);
         if fit.room < fit.slots {
             let remedy = if fit.room == 0 {
@@ -168,7 +176,8 @@ impl Engine for LlamaEngine {
         let library = library(&self.models)?;
         let entry = library.catalogue().get(model.as_str())?;
         let file_bytes = std::fs::metadata(library.path_of(model.as_str())?).ok()?.len();
-        let need = self.limits.need_of(entry, file_bytes);
+        let projector = library.mmproj_of(model.as_str());
+        let need = self.limits.need_of(entry, Some(file_bytes), projector.as_deref());
         let slots = need.fit(self.limits.slots, self.limits.memory_bytes_max).slots;
         Some(Footprint { file_bytes, memory_bytes: need.bytes(slots), arithmetic: need.arithmetic(slots) })
     }

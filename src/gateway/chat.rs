@@ -4,6 +4,7 @@ use std::sync::Arc;
 use archond_actors::domain::{
     AnswerForm, CallRule, ChatRole, ChatTurn, Content, Conversation, Prompt, Sampling, Tool, ToolCall,
 };
+use archond_models::media::{AudioKind, ImageKind, MEDIA_BYTES_MAX, MEDIA_MAX, MEDIUM_BYTES_MAX};
 use base64::Engine as _;
 use serde_json::Value;
 
@@ -48,6 +49,7 @@ pub(super) fn conversation(fields: &Fields<'_>) -> Result<Conversation, ApiError
     for (number, message) in messages.iter().enumerate() {
         turns.push(turn(&Fields::of(message, &format!("messages[{number}]"))?)?);
     }
+    bound_media(fields, &turns)?;
     // What stands first is how the model is set up; what follows is a word in between.
     let sets_up = turns.first().is_some_and(|turn| turn.role == ChatRole::System);
     let system = if sets_up { turns.remove(0).words() } else { String::new() };
@@ -168,13 +170,28 @@ fn part(fields: &Fields<'_>, role: ChatRole) -> Result<Content, ApiError> {
             url = owner.required_text(field)?;
             let words = "must be a `data:` URL with the picture in base64: nothing is fetched from elsewhere";
             let data = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
-            let (_, data) = data.ok_or_else(|| owner.fault(field, words))?;
-            Ok(Content::Image(decode(owner, field, data)?))
+            let (media_type, data) = data.ok_or_else(|| owner.fault(field, words))?;
+            let declared = media_type.split(';').next().and_then(ImageKind::named);
+            let declared = declared.ok_or_else(|| {
+                owner.fault(field, "must be of the type image/png, image/jpeg, image/webp or image/gif")
+            })?;
+            let bytes = decode(owner, field, data)?;
+            match ImageKind::of(&bytes) {
+                Some(found) if found == declared => Ok(Content::Image(bytes)),
+                Some(found) => {
+                    Err(owner.fault(field, &format!("says that it is {declared}, and is {found}")))
+                }
+                None => Err(owner.fault(field, &format!("says that it is {declared}, and is not"))),
+            }
         }
         "input_audio" => {
             let audio = fields.group("input_audio")?.ok_or_else(|| fields.missing("input_audio"))?;
-            let data = audio.required_text("data")?;
-            Ok(Content::Audio(decode(&audio, "data", data)?))
+            if audio.required_text("format")? != "wav" {
+                return Err(audio.fault("format", "must be wav"));
+            }
+            let bytes = decode(&audio, "data", audio.required_text("data")?)?;
+            AudioKind::of(&bytes).ok_or_else(|| audio.fault("data", "says that it is WAV, and is not"))?;
+            Ok(Content::Audio(bytes))
         }
         _ => Err(fields.fault("type", "must be text, image_url or input_audio")),
     }
@@ -182,7 +199,29 @@ fn part(fields: &Fields<'_>, role: ChatRole) -> Result<Content, ApiError> {
 
 fn decode(fields: &Fields<'_>, field: &str, data: &str) -> Result<Arc<[u8]>, ApiError> {
     let bytes = base64::engine::general_purpose::STANDARD.decode(data.trim());
-    bytes.map(Into::into).map_err(|_| fields.fault(field, "is not base64"))
+    let bytes: Arc<[u8]> = bytes.map_err(|_| fields.fault(field, "is not base64"))?.into();
+    if bytes.len() > MEDIUM_BYTES_MAX {
+        return Err(fields.fault(field, &format!("may have {} MiB at most", MEDIUM_BYTES_MAX >> 20)));
+    }
+    Ok(bytes)
+}
+
+/// What travels to the worker in one message.
+fn bound_media(fields: &Fields<'_>, turns: &[ChatTurn]) -> Result<(), ApiError> {
+    let media = turns.iter().flat_map(|turn| &turn.content).filter_map(|content| match content {
+        Content::Text(_) => None,
+        Content::Image(bytes) | Content::Audio(bytes) => Some(bytes.len()),
+    });
+    if media.clone().count() > MEDIA_MAX {
+        return Err(
+            fields.fault("messages", &format!("may have {MEDIA_MAX} pictures and recordings at most"))
+        );
+    }
+    if media.sum::<usize>() > MEDIA_BYTES_MAX {
+        let words = format!("may have {} MiB of pictures and recordings at most", MEDIA_BYTES_MAX >> 20);
+        return Err(fields.fault("messages", &words));
+    }
+    Ok(())
 }
 
 fn tool_call(fields: &Fields<'_>) -> Result<ToolCall, ApiError> {

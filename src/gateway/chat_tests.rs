@@ -14,8 +14,8 @@ fn a_whole_conversation_is_read() {
             {"role": "developer", "content": "Be short."},
             {"role": "user", "content": [
                 {"type": "text", "text": "What is it?"},
-                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AQID"}},
-                {"type": "input_audio", "input_audio": {"data": "BAU=", "format": "wav"}},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
+                {"type": "input_audio", "input_audio": {"data": "UklGRgAAAABXQVZF", "format": "wav"}},
             ]},
             {"role": "assistant", "content": null, "reasoning_content": "hm",
              "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{\"a\":1}"}}]},
@@ -32,8 +32,8 @@ fn a_whole_conversation_is_read() {
     let request = request.unwrap();
     let Prompt::Chat(conversation) = &request.prompt else { panic!("no conversation") };
     assert_eq!(&*conversation.system, "Be short.");
-    assert_eq!(conversation.turns[0].content[1], Content::Image([1, 2, 3].into()));
-    assert_eq!(conversation.turns[0].content[2], Content::Audio([4, 5].into()));
+    assert_eq!(conversation.turns[0].content[1], Content::Image((*b"\x89PNG\r\n\x1a\n").into()));
+    assert_eq!(conversation.turns[0].content[2], Content::Audio((*b"RIFF\0\0\0\0WAVE").into()));
     assert_eq!(conversation.turns[1].calls[0].arguments, "{\"a\":1}");
     assert_eq!((&*conversation.turns[1].thought, &*conversation.turns[2].answers), ("hm", "c1"));
     assert!(conversation.thinking && !request.form.parallel_calls);
@@ -77,4 +77,34 @@ fn a_fault_names_its_field() {
         let error = read_json(&body).err().unwrap_or_else(|| panic!("{body} was accepted"));
         assert_eq!((error.status.as_u16(), error.param.as_deref()), (400, Some(field)), "{body}");
     }
+}
+
+#[test]
+fn media_are_what_they_say_and_not_too_much() {
+    let part = |part: Value| json!({"messages": [{"role": "user", "content": [part]}]});
+    let image = |url: &str| part(json!({"type": "image_url", "image_url": {"url": url}}));
+    let audio = |data: &str, format: &str| {
+        part(json!({"type": "input_audio", "input_audio": {"data": data, "format": format}}))
+    };
+    let large = format!("data:image/gif;base64,R0lGODlh{}", "AAAA".repeat(MEDIUM_BYTES_MAX / 3));
+    let cases = [
+        (image("data:image/jpeg;base64,iVBORw0KGgo="), "says that it is JPEG, and is PNG"),
+        (image("data:image/png;base64,aGVsbG8="), "says that it is PNG, and is not"),
+        (image("data:image/svg+xml;base64,aGVsbG8="), "must be of the type image/png"),
+        (image("data:image/png;base64,***"), "is not base64"),
+        (image("data:image/png,hello"), "must be a `data:` URL"),
+        (image("file:///etc/passwd"), "must be a `data:` URL"),
+        (image(&large), "may have 6 MiB at most"),
+        (audio("SUQz", "mp3"), "must be wav"),
+        (audio("SUQz", "wav"), "says that it is WAV, and is not"),
+    ];
+    for (body, words) in cases {
+        let error = read_json(&body).err().unwrap_or_else(|| panic!("{words}: accepted"));
+        assert_eq!(error.status.as_u16(), 400);
+        assert!(error.body()["error"]["message"].as_str().unwrap().contains(words), "{}", error.body());
+    }
+    let png = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}});
+    let many = |count| json!({"messages": [{"role": "user", "content": vec![png.clone(); count]}]});
+    assert!(read_json(&many(MEDIA_MAX)).is_ok());
+    assert!(read_json(&many(MEDIA_MAX + 1)).is_err());
 }

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A daemon, and where its API is.
 pub(crate) struct Api {
-    _daemon: Daemon,
+    pub(crate) daemon: Daemon,
     pub(crate) house: TestHouse,
     address: String,
 }
@@ -39,14 +39,18 @@ impl Reply {
 
 impl Api {
     pub(crate) fn start(settings: &str) -> Self {
-        let house = TestHouse::new();
+        Self::of(TestHouse::new(), settings)
+    }
+
+    /// In a house that was prepared.
+    pub(crate) fn of(house: TestHouse, settings: &str) -> Self {
         std::fs::write(house.path().join("config/archond.ron"), settings).unwrap();
         let daemon = house.start(&["ezra"]);
         let status = house.run(&["ps", "--json"]);
         let status: Value = serde_json::from_slice(&status.stdout).unwrap();
         let place = status["gateway"].as_str().unwrap();
         let address = place.strip_prefix("http://").unwrap().strip_suffix("/v1").unwrap().to_owned();
-        Self { _daemon: daemon, house, address }
+        Self { daemon, house, address }
     }
 
     pub(crate) fn connect(&self, request: &str) -> TcpStream {

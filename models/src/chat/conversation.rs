@@ -85,6 +85,16 @@ pub enum Content {
     Audio(Vec<u8>),
 }
 
+impl Content {
+    /// How many bytes it has.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Image(bytes) | Self::Audio(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// A tool as it is declared to the model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {

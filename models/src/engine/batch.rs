@@ -11,6 +11,8 @@ use super::draft::{DRAFT_TOKENS_MAX, Odds};
 use super::embedder::Embedder;
 use super::job::{Job, Slot, count};
 use super::keeping::Keeping;
+use super::looking::Pending;
+use super::media::Media;
 use super::model::{LoadedModel, PromptTokens};
 use super::pace::{Pace, STEP_TOKENS_MAX};
 use super::sampler::Chooser;
@@ -53,6 +55,9 @@ pub struct Engine<'m> {
     pub(super) embedder: Option<Embedder<'m>>,
     /// To be told with the next step.
     pub(super) untold: Vec<EngineEvent>,
+    pub(super) media: Option<Media>,
+    /// Requests whose media are being measured.
+    pub(super) pending: Vec<Pending>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "measures computation; nothing waits for this time to pass")]
@@ -108,6 +113,8 @@ impl<'m> Engine<'m> {
             threads,
             embedder: None,
             untold: Vec::new(),
+            media: None,
+            pending: Vec::new(),
         };
         engine.warm_up()?;
         Ok(engine)
@@ -126,6 +133,7 @@ impl<'m> Engine<'m> {
     /// Whether a step has anything to do.
     pub fn is_idle(&self) -> bool {
         self.writes_nothing()
+            && self.pending.is_empty()
             && self.untold.is_empty()
             && self.embedder.as_ref().is_none_or(Embedder::is_idle)
     }
@@ -152,19 +160,18 @@ impl<'m> Engine<'m> {
         computed.map_err(|error| EngineError::Compute { detail: error.to_string() })
     }
 
-    /// Takes a request: its prompt is read from the next step on. Answers with the first event.
-    pub fn start(&mut self, request: &Request) -> EngineEvent {
+    /// Takes a request: its prompt is read from the next step on. Answers with the first event, which a step tells later if it depends on
+    /// pictures or recordings.
+    pub fn start(&mut self, request: &Request) -> Option<EngineEvent> {
         let begun = match &request.prompt {
-            Prompt::Inquiry(inquiry) => self.inquire(request.id, inquiry),
+            Prompt::Inquiry(inquiry) => self.inquire(request.id, inquiry).map(Some),
             Prompt::Chat(_) | Prompt::Text(_) | Prompt::Passage(_) => self.admit(request),
         };
-        match begun {
-            Ok(event) => event,
-            Err(refusal) => EngineEvent::Refused { id: request.id, refusal },
-        }
+        begun.unwrap_or_else(|refusal| Some(EngineEvent::Refused { id: request.id, refusal }))
     }
 
-    fn admit(&mut self, request: &Request) -> Result<EngineEvent, Refusal> {
+    /// `None`: it waits until its media are measured.
+    pub(super) fn admit(&mut self, request: &Request) -> Result<Option<EngineEvent>, Refusal> {
         let refuse = |detail: &str| Refusal::Engine { detail: detail.to_owned() };
         if let Some(fault) = request.sampling.fault() {
             return Err(refuse(fault));
@@ -174,8 +181,9 @@ impl<'m> Engine<'m> {
             return Err(refuse("a token to resume is not one of this model's"));
         }
         let began = now();
-        let (prompt, parser) = self.model.prompt(&request.prompt, request.id)?;
-        let PromptTokens { mut tokens, instructions, lasting } = prompt;
+        let Some(media) = self.measured(request)? else { return Ok(None) };
+        let (prompt, parser) = self.model.prompt(&request.prompt, &media, request.id)?;
+        let PromptTokens { mut tokens, instructions, lasting, media } = prompt;
         let tokens_max = request.context_tokens_max.min(self.context_tokens);
         // Does not depend on what is resumed: what was begun once is not refused when it is to go on.
         let prompt_tokens_max =
@@ -213,6 +221,7 @@ impl<'m> Engine<'m> {
             instructions: None,
             checkpoint: None,
             has_taken: false,
+            media,
             speaks_again: false,
             odds: Odds::default(),
             drafted_tokens: 0,
@@ -222,14 +231,20 @@ impl<'m> Engine<'m> {
             first_token: None,
         };
         if let Some(reason) = job.replay(self.model, &resumed, tokens.len()) {
-            return Ok(job.finished(reason, tokens.len(), now()));
+            return Ok(Some(job.finished(reason, tokens.len(), now())));
         }
-        Ok(self.settle(choice, job, PromptTokens { tokens, instructions, lasting }))
+        Ok(Some(self.settle(choice, job, tokens, instructions, lasting)))
     }
 
     /// Puts a request into its slot, behind as much of its prompt as is known.
-    fn settle(&mut self, choice: Choice, mut job: Job, prompt: PromptTokens) -> EngineEvent {
-        let PromptTokens { tokens, instructions, lasting } = prompt;
+    fn settle(
+        &mut self,
+        choice: Choice,
+        mut job: Job,
+        tokens: Vec<LlamaToken>,
+        instructions: usize,
+        lasting: usize,
+    ) -> EngineEvent {
         let mut found = self.on_shelf(&tokens, choice.keep.max(choice.elsewhere));
         let goes_on = found.is_none() && choice.keep > 0;
         // It is another's conversation if much of what would last of it is lost.
@@ -301,6 +316,9 @@ impl<'m> Engine<'m> {
 
     /// Ends an answer before its time. Unknown ids are answered with nothing: the answer has just ended by itself.
     pub fn cancel(&mut self, id: u64) -> Option<EngineEvent> {
+        if let Some(event) = self.cancel_pending(id) {
+            return Some(event);
+        }
         let running = |slot: &Slot| slot.job.as_ref().is_some_and(|job| job.id == id);
         let Some(index) = self.slots.iter().position(running) else {
             return self.embedder.as_mut()?.cancel(id);
@@ -329,6 +347,7 @@ impl<'m> Engine<'m> {
     fn step_answers(&mut self, events: &mut dyn FnMut(EngineEvent)) -> Result<(), EngineError> {
         let began = now();
         self.clock += 1;
+        self.hear_of_media(events)?;
         self.batch.clear();
         // First of all: what the batch adds to a slot is not in its memory yet and cannot be taken over.
         let readers = self.share();
@@ -358,7 +377,7 @@ impl<'m> Engine<'m> {
             }
         }
         if self.batch.n_tokens() == 0 {
-            return Ok(());
+            return self.look(room, true, events);
         }
         self.compute()?;
         self.shelve_marked();
@@ -375,7 +394,7 @@ impl<'m> Engine<'m> {
         if let Some(keeping) = &mut self.keeping {
             keeping.thrift.computed(took);
         }
-        Ok(())
+        self.look(room, false, events)
     }
 
     /// Lets slots take over what their neighbours have read. Returns those that read on by themselves, in order of arrival.

@@ -33,7 +33,12 @@ impl Engine<'_> {
             }
             Inquiry::Text { tokens } => (Finding::Text(self.model.text_of(tokens)?), tokens.len()),
             Inquiry::Format { conversation } => {
-                let (prompt, _) = self.model.prompt(&Prompt::Chat(conversation.clone()), id)?;
+                if conversation.media().next().is_some() {
+                    return Err(refuse(
+                        "pictures and recordings are no text; leave them out, or send the chat itself",
+                    ));
+                }
+                let (prompt, _) = self.model.prompt(&Prompt::Chat(conversation.clone()), &[], id)?;
                 (Finding::Text(self.model.written(conversation)?), prompt.tokens.len())
             }
             Inquiry::Vectors { passages } => return self.embed(id, passages),

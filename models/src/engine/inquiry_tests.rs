@@ -4,7 +4,9 @@ use super::*;
 use crate::chat::Conversation;
 
 fn ask(engine: &mut Engine<'_>, id: u64, inquiry: Inquiry) -> EngineEvent {
-    engine.start(&Request { prompt: Prompt::Inquiry(inquiry), ..request(id, &[]) })
+    engine
+        .start(&Request { prompt: Prompt::Inquiry(inquiry), ..request(id, &[]) })
+        .expect("nothing is measured for it")
 }
 
 fn text(text: &str) -> Vec<Stretch> {
@@ -85,7 +87,7 @@ fn a_conversation_is_shown_as_the_model_reads_it() {
     let conversation = Conversation::of_texts(SYSTEM, ["hello"]);
     let found = ask(&mut engine, 1, Inquiry::Format { conversation });
     let EngineEvent::Found { finding: Finding::Text(shown), .. } = found else { panic!("{found:?}") };
-    let read = model().prompt(&prompt(SYSTEM, &["hello"]), 1).unwrap().0.tokens;
+    let read = model().prompt(&prompt(SYSTEM, &["hello"]), &[], 1).unwrap().0.tokens;
     assert_eq!(model().llama.vocab().tokenize(shown.as_bytes(), false, true), read);
     assert!(shown.starts_with("<bos><|turn>system\nYou are Ezra"), "{shown}");
 }

@@ -141,8 +141,8 @@ impl Crowd {
         asked.resume.clone_from(&answer.told);
         self.running.insert(self.ids, answer);
         match self.engine.start(&asked) {
-            EngineEvent::Prefill { .. } => {}
-            EngineEvent::Finished { id, usage, .. } => self.finished(id, usage),
+            Some(EngineEvent::Prefill { .. }) => {}
+            Some(EngineEvent::Finished { id, usage, .. }) => self.finished(id, usage),
             event => panic!("{event:?}"),
         }
     }
@@ -169,7 +169,7 @@ impl Crowd {
             EngineEvent::Token { id, token, .. } => running.get_mut(&id).unwrap().told.push(token),
             EngineEvent::Finished { id, usage, .. } => ended.push((id, usage)),
             EngineEvent::Prefill { .. } => {}
-            EngineEvent::Refused { .. } => panic!("{event:?}"),
+            EngineEvent::Refused { .. } | EngineEvent::Found { .. } => panic!("{event:?}"),
         };
         self.engine.step(&mut hear).unwrap();
         ended.into_iter().for_each(|(id, usage)| self.finished(id, usage));

@@ -1,9 +1,12 @@
 //! One answer in the making, and the slot that it runs in.
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use llama_cpp_2::token::LlamaToken;
 
 use super::draft::Odds;
+use super::media::Medium;
 use super::model::LoadedModel;
 use super::sampler::Chooser;
 use super::shelf::Shelved;
@@ -53,13 +56,29 @@ impl Slot {
         let ends = self.job.as_ref().map_or([None; 2], |job| [job.instructions, job.checkpoint]);
         // What ends there is saved before anything is read behind it.
         let ends = ends.into_iter().flatten().filter_map(|end| end.checked_sub(self.held));
-        ends.filter(|left| *left > 0).fold(self.unread().len(), usize::min)
+        let medium = self.next_medium().map(|span| span.places.start.saturating_sub(self.held));
+        ends.filter(|left| *left > 0).chain(medium).fold(self.unread().len(), usize::min)
+    }
+
+    /// The first medium whose rows are not all in memory.
+    pub(super) fn next_medium(&self) -> Option<&Span> {
+        self.job.as_ref()?.media.iter().find(|span| span.places.end > self.held)
     }
 
     /// Whether the next token to read was spoken before, and is spoken again.
     pub(super) fn speaks_again(&self) -> bool {
         self.job.as_ref().is_some_and(|job| job.speaks_again && job.first_token.is_none())
     }
+}
+
+/// Rows of a medium that follow each other in a prompt.
+#[derive(Debug, Clone)]
+pub(super) struct Span {
+    /// Where they stand.
+    pub(super) places: Range<usize>,
+    /// How many rows of the medium come before.
+    pub(super) before: usize,
+    pub(super) medium: Arc<Medium>,
 }
 
 /// What came of one token.
@@ -90,6 +109,8 @@ pub(super) struct Job {
     pub(super) checkpoint: Option<usize>,
     /// It took over what a neighbour had read. Once: what cannot be taken is read.
     pub(super) has_taken: bool,
+    /// The pictures and recordings of the prompt, in its order.
+    pub(super) media: Vec<Span>,
     /// The prompt is in memory, and what is missing of the answer goes the way that it went the first time: token by token.
     pub(super) speaks_again: bool,
     /// Of guesses of what comes next.

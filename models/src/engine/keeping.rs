@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::batch::{Engine, now};
 use super::keepsake::{Keepsake, Thrift, read_state, state_bytes, write_state};
+use super::media::is_place_holder;
 
 /// Longest pause of those who write, with the last save begun in it: several slots are saved in one pause, so that they can go on
 /// together as they did, but not at the price of a stutter.
@@ -23,10 +24,11 @@ impl Engine<'_> {
     /// Call it before the first request.
     pub fn keep_in(&mut self, mut keepsake: Keepsake) -> usize {
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            let (context, model) = (&mut self.context, self.model);
+            let (context, model, sees) = (&mut self.context, self.model, self.media.is_some());
             let most = self.context_tokens as usize;
             let restored = keepsake.restore(index as u64, |tokens, state| {
-                let sane = (1..=most).contains(&tokens.len()) && tokens.iter().all(|token| model.has(*token));
+                let sane = (1..=most).contains(&tokens.len())
+                    && tokens.iter().all(|token| model.has(*token) || sees && is_place_holder(*token));
                 let whole = sane
                     && read_state(context, index as i32, state)
                     && usize::try_from(context.kv_cache_seq_pos_max(index as i32))

@@ -84,7 +84,7 @@ fn go_on(
     };
     for request in requests {
         let resume = said.get(&request.id).cloned().unwrap_or_default();
-        hear(engine.start(&Request { resume, ..request.clone() }));
+        hear(engine.start(&Request { resume, ..request.clone() }).unwrap());
     }
     while !engine.is_idle() {
         engine.step(&mut hear).unwrap();
@@ -112,7 +112,7 @@ fn answers_go_on_where_they_were_saved() {
         assert_eq!(tokens, undisturbed(&asked));
         assert!(usages.iter().all(|usage| usage.cached_tokens == usage.prompt_tokens), "{usages:?}");
         for request in &asked {
-            let prompt = model().prompt(&request.prompt, 1).unwrap().0.tokens.len();
+            let prompt = model().prompt(&request.prompt, &[], 1).unwrap().0.tokens.len();
             // What was spoken last was not in memory yet.
             let held = prompt + saved[&request.id] - 1;
             let own = places.iter().filter(|(id, _)| *id == request.id);

@@ -28,6 +28,8 @@ mod keeping;
 #[cfg(test)]
 mod keeping_tests;
 mod keepsake;
+mod looking;
+mod media;
 mod model;
 mod pace;
 mod request;
@@ -45,6 +47,7 @@ mod writing;
 
 pub use batch::Engine;
 pub use keepsake::Keepsake;
+pub use media::Projector;
 pub use model::LoadedModel;
 pub use request::{
     Chosen, Finding, Finish, Inquiry, PASSAGE_TOKENS_MAX, Prompt, Refusal, Request, SamplingParams, Stretch,
@@ -124,6 +127,16 @@ pub enum EngineError {
         /// What it said.
         detail: String,
     },
+    /// The projector cannot be used with the model.
+    #[error(
+        "the projector {} cannot be used: {detail}; without it (`archond model rm`, then import or pull the model alone) text can be read", path.display()
+    )]
+    Projector {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        detail: String,
+    },
     /// The vocabulary lacks a special token of the chat format.
     #[error("the model has no token `{mark}`: it is no {family:?} model, or its file is damaged")]
     NoMark {
@@ -169,6 +182,13 @@ pub enum EngineError {
 impl EngineError {
     /// Whether the model file itself is at fault, so that trying again does not help.
     pub fn is_of_the_file(&self) -> bool {
-        matches!(self, Self::Open { .. } | Self::Load { .. } | Self::NoMark { .. } | Self::Format(_))
+        matches!(
+            self,
+            Self::Open { .. }
+                | Self::Load { .. }
+                | Self::NoMark { .. }
+                | Self::Format(_)
+                | Self::Projector { .. }
+        )
     }
 }

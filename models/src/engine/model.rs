@@ -1,6 +1,7 @@
 //! A loaded model: its file, its vocabulary, and prompts as tokens.
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
@@ -8,12 +9,17 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token_type::LlamaTokenAttr;
 
+use super::job::Span;
+use super::media::{Medium, MediumRow, Row, is_place_holder};
 use super::slots::common_prefix;
 use super::{EngineError, Prompt, Refusal};
 use crate::chat::{
     AnswerParser, ChatFamily, ChatFormat, Conversation, Piece, Role, Shown, Turn, Vocabulary,
     cut_inside_marks, is_mark,
 };
+
+/// A conversation's media are numbered by the chat format, and handed in by the engine: a bug if they do not agree.
+const UNPLACED: &str = "a picture or recording has no place in the prompt";
 
 /// A model in memory, ready for an [`Engine`](super::Engine).
 #[derive(Debug)]
@@ -107,10 +113,15 @@ impl LoadedModel {
     }
 
     /// What is to be gone on with as tokens, up to where the answer begins, and what takes the answer apart. The parser of bare text
-    /// knows no calls and no thoughts, but for those that a family's own marks tell.
-    pub(super) fn prompt(&self, prompt: &Prompt, id: u64) -> Result<(PromptTokens, AnswerParser), Refusal> {
+    /// knows no calls and no thoughts, but for those that a family's own marks tell. `media` are the conversation's, as they were measured.
+    pub(super) fn prompt(
+        &self,
+        prompt: &Prompt,
+        media: &[MediumRow],
+        id: u64,
+    ) -> Result<(PromptTokens, AnswerParser), Refusal> {
         match prompt {
-            Prompt::Chat(conversation) => self.conversation(conversation, id),
+            Prompt::Chat(conversation) => self.conversation(conversation, media, id),
             Prompt::Inquiry(_) => Err(Refusal::Engine { detail: "it is no prompt".to_owned() }),
             // Whoever hands in bare text writes the format, if any, with his own hand.
             Prompt::Text(text) => Ok(self.bare(self.llama.vocab().tokenize(text.as_bytes(), true, true), id)),
@@ -120,15 +131,17 @@ impl LoadedModel {
 
     fn bare(&self, tokens: Vec<LlamaToken>, id: u64) -> (PromptTokens, AnswerParser) {
         let parser = self.format.parser(&Conversation::default(), &[], id);
-        (PromptTokens { instructions: 0, lasting: usize::MAX, tokens }, parser)
+        (PromptTokens { instructions: 0, lasting: usize::MAX, tokens, media: Vec::new() }, parser)
     }
 
     fn conversation(
         &self,
         conversation: &Conversation,
+        media: &[MediumRow],
         id: u64,
     ) -> Result<(PromptTokens, AnswerParser), Refusal> {
-        let (mut tokens, mut ends) = (Vec::new(), Vec::new());
+        let refuse = |detail: String| Refusal::Engine { detail };
+        let (mut tokens, mut ends, mut spans) = (Vec::new(), Vec::new(), Vec::new());
         let pieces = self.pieces(conversation)?;
         for piece in &pieces {
             match piece {
@@ -137,7 +150,11 @@ impl LoadedModel {
                     None => self.read_text(mark, &mut tokens),
                 },
                 Piece::Text(text) => self.read_text(text, &mut tokens),
-                Piece::Media(_) => {} // refused above
+                Piece::Media(number) => {
+                    let (medium, row) = media.get(*number).ok_or_else(|| refuse(UNPLACED.to_owned()))?;
+                    spans.extend(spans_of(medium, row, tokens.len()));
+                    tokens.extend_from_slice(row);
+                }
             }
             ends.push(tokens.len());
         }
@@ -151,17 +168,12 @@ impl LoadedModel {
         later.turns.extend([Role::Assistant, Role::User].map(|role| Turn::text(role, "...")));
         let lasting = Some(shared(&later)).filter(|lasting| *lasting < tokens.len()).unwrap_or(usize::MAX);
         let parser = self.format.parser(conversation, &pieces, id);
-        Ok((PromptTokens { instructions, lasting, tokens }, parser))
+        Ok((PromptTokens { instructions, lasting, tokens, media: spans }, parser))
     }
 
     /// A conversation in the model's own chat format.
     pub(super) fn pieces(&self, conversation: &Conversation) -> Result<Vec<Piece>, Refusal> {
         let refuse = |detail: String| Refusal::Engine { detail };
-        if conversation.media().next().is_some() {
-            return Err(refuse(
-                "this model is not set up for pictures and recordings; send text alone".to_owned(),
-            ));
-        }
         self.format.render(conversation).map_err(|error| refuse(error.to_string()))
     }
 
@@ -196,11 +208,27 @@ impl LoadedModel {
 #[derive(Debug)]
 pub(super) struct PromptTokens {
     pub(super) tokens: Vec<LlamaToken>,
+    /// Where among them rows of media stand.
+    pub(super) media: Vec<Span>,
     /// How many of the first are instructions: what every conversation of the same Archon begins with.
     pub(super) instructions: usize,
     /// How many of the first the next turn's prompt begins with, whatever the answer is: fewer than all in formats that open an answer
     /// otherwise than they show a past one. Greater than all: the next prompt goes on behind the answer, as far as is known.
     pub(super) lasting: usize,
+}
+
+/// The stretches of place holders in a medium's row, which begins at `start`.
+fn spans_of(medium: &Arc<Medium>, row: &Row, start: usize) -> Vec<Span> {
+    let (mut spans, mut place, mut before) = (Vec::new(), start, 0);
+    for stretch in row.chunk_by(|one, other| is_place_holder(*one) == is_place_holder(*other)) {
+        let places = place..place + stretch.len();
+        place = places.end;
+        if stretch.first().copied().is_some_and(is_place_holder) {
+            spans.push(Span { places, before, medium: Arc::clone(medium) });
+            before += stretch.len();
+        }
+    }
+    spans
 }
 
 /// Where the file says nothing that is understood, nothing is taken to slide: a memory that lacks anything is then not used.

@@ -5,6 +5,7 @@
 //! reading it, if that is more than the slots hold.
 use super::batch::Engine;
 use super::keepsake::{Keepsake, read_state, state_bytes, write_state};
+use super::media::is_place_holder;
 use super::pace::STEP_TOKENS_MAX;
 use super::slots::{COPY_TOKENS_MIN, usable};
 
@@ -100,12 +101,14 @@ impl Engine<'_> {
         prompt: &[super::LlamaToken],
     ) -> Option<Shelved> {
         let (context, model, most) = (&mut self.context, self.model, self.context_tokens as usize);
+        let sees = self.media.is_some();
         let records = &mut self.shelf.as_mut()?.records;
         let restored = records.restore(found.owner, |tokens, state| {
             // By what it holds, not by its name: nobody is to go on from another's context.
             let begins = tokens.len() == found.length && tokens.get(..found.keep) == prompt.get(..found.keep);
             let sane = begins && tokens.len() <= most;
-            sane && tokens.iter().all(|token| model.has(*token)) && read_state(context, slot as i32, state)
+            sane && tokens.iter().all(|token| model.has(*token) || sees && is_place_holder(*token))
+                && read_state(context, slot as i32, state)
         });
         restored?;
         records.touch(found.owner);

@@ -53,13 +53,14 @@ fn a_second_start_reads_no_instructions() {
     // Nothing rested: only the instructions, which go there as soon as they are read.
     let (text, second) = answer(&mut with_shelf(&file, 1), &asked(1, &COLOUR));
     assert_eq!(text, fresh.0);
-    let instructions = super::tests::model().prompt(&asked(1, &COLOUR).prompt, 1).unwrap().0.instructions;
+    let instructions =
+        super::tests::model().prompt(&asked(1, &COLOUR).prompt, &[], 1).unwrap().0.instructions;
     assert!(instructions > 400 && second.restored_tokens as usize == instructions, "{second:?}");
 }
 
 /// How many tokens of a prompt the next one begins with.
 fn lasting_tokens(request: &Request) -> u32 {
-    u32::try_from(super::tests::model().prompt(&request.prompt, 1).unwrap().0.lasting).unwrap()
+    u32::try_from(super::tests::model().prompt(&request.prompt, &[], 1).unwrap().0.lasting).unwrap()
 }
 
 #[test]

@@ -63,11 +63,11 @@ pub(super) fn run(engine: &mut Engine<'_>) -> Vec<(u64, String, Usage)> {
 
 pub(super) fn start(engine: &mut Engine<'_>, request: &Request) {
     let event = engine.start(request);
-    assert!(matches!(event, EngineEvent::Prefill { .. }), "{event:?}");
+    assert!(matches!(event, Some(EngineEvent::Prefill { .. })), "{event:?}");
 }
 
 fn read_prompt(prompt: &Prompt) -> Vec<llama_cpp_2::token::LlamaToken> {
-    model().prompt(prompt, 1).unwrap().0.tokens
+    model().prompt(prompt, &[], 1).unwrap().0.tokens
 }
 
 fn piece(token: llama_cpp_2::token::LlamaToken) -> String {

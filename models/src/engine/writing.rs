@@ -38,7 +38,11 @@ impl Engine<'_> {
         let most = self.draftable(&slots, read);
         let guessed = |&index: &usize| {
             let slot = self.slots.get(index)?;
-            Some((look_up(&slot.tokens, most.min(self.wanted(slot))), slot.job.as_ref()?.odds))
+            let mut guess = look_up(&slot.tokens, most.min(self.wanted(slot)));
+            // A picture does not come again by itself.
+            let words = guess.tokens.iter().take_while(|token| self.model.has(**token)).count();
+            guess.tokens.truncate(words);
+            Some((guess, slot.job.as_ref()?.odds))
         };
         let guesses: Vec<_> = slots.iter().map(|slot| guessed(slot).unwrap_or_default()).collect();
         let weighed: Vec<_> = guesses.iter().map(|(guess, odds)| (guess, odds)).collect();

@@ -97,6 +97,16 @@ pub enum LibraryError {
         /// What differs.
         reason: String,
     },
+    /// The file is a projector, but not the one of the model.
+    #[error("{} is not the projector of `{id}`: {reason}", path.display())]
+    NotItsProjector {
+        /// Which file.
+        path: PathBuf,
+        /// The model.
+        id: String,
+        /// Why not.
+        reason: String,
+    },
     /// Another model has this name.
     #[error(
         "there is another model `{id}`; choose a name with `--name`, or remove it with `archond model rm {id}`"

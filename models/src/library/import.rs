@@ -105,7 +105,12 @@ impl Library {
 
     /// Adds a model of the user's own to the user's part of the catalogue.
     fn describe(&mut self, model: &Arc<Model>) -> Result<(), LibraryError> {
-        if model.source != Source::Import || self.catalogue.get(&model.id).is_some() {
+        if self.catalogue.get(&model.id).is_some() { Ok(()) } else { self.describe_anew(model) }
+    }
+
+    /// Writes what is known of a model of the user's own, whatever was written of it before.
+    pub(super) fn describe_anew(&mut self, model: &Arc<Model>) -> Result<(), LibraryError> {
+        if model.source != Source::Import {
             return Ok(());
         }
         let dir: PathBuf = self.catalogue.user_dir().ok_or(LibraryError::NoUserDirectory)?.to_path_buf();
@@ -166,7 +171,7 @@ impl<'a> Candidate<'a> {
 }
 
 /// Puts the file's bytes where a part is expected, and makes sure that they are the ones that were looked at.
-fn place(
+pub(super) fn place(
     from: &Path,
     part: &Path,
     placement: Placement,

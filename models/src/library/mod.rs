@@ -13,17 +13,20 @@ mod files;
 mod import;
 mod lock;
 mod own;
+mod projector;
 mod record;
 mod shelf;
 
 pub use error::LibraryError;
 pub use import::{Imported, Placement};
 pub use lock::Lock;
+pub use projector::check_projector;
 pub use record::FileRecord;
 
 pub(crate) use error::at;
 pub(crate) use files::{copy_hashed, digest_hex, free_bytes, hash_file, hash_into, reflink, sync_dir};
 pub(crate) use import::ensure_space;
+pub(crate) use projector::projector_fault;
 pub(crate) use record::now_unix_s;
 pub(crate) use shelf::Shelf;
 
@@ -44,6 +47,8 @@ pub struct Entry {
     pub model: Arc<Model>,
     /// Its weights on disk.
     pub state: State,
+    /// Its projector, if it is complete.
+    pub projector: Option<Stored>,
 }
 
 /// What is there of a model's weights.
@@ -184,8 +189,9 @@ impl Library {
     }
 
     fn entry_of(&self, model: &Arc<Model>) -> Entry {
-        let state = self.state(&model.weights, model, &self.shelf(&model.id));
-        Entry { model: Arc::clone(model), state }
+        let shelf = self.shelf(&model.id);
+        let projector = model.mmproj.as_ref().and_then(|artifact| shelf.stored(artifact));
+        Entry { model: Arc::clone(model), state: self.state(&model.weights, model, &shelf), projector }
     }
 
     fn state(&self, artifact: &Artifact, model: &Model, shelf: &Shelf) -> State {

@@ -207,3 +207,27 @@ fn a_partial_download_is_shown_as_one() {
     assert_eq!(state, State::Partial { bytes: 4, total: 3_106_736_256 });
     assert!(matches!(place.library().verify("gemma-4-e2b", QUIET), Err(LibraryError::NotOnDisk { .. })));
 }
+
+#[test]
+fn a_projector_comes_to_lie_beside_its_model_and_no_other_does() {
+    let place = Place::new();
+    let mut library = place.library();
+    let projector = fixture().with_file_name("tiny-mmproj.gguf");
+    let id = "tiny-gemma4-tools";
+    let early = library.import_projector(id, &projector, Placement::Copy, QUIET).unwrap_err();
+    assert!(matches!(early, LibraryError::Unknown(_)), "{early}");
+    library.import(&fixture(), None, Placement::Copy, QUIET).unwrap();
+    assert_eq!(library.mmproj_of(id), None);
+    let wrong = library.import_projector(id, &fixture(), Placement::Copy, QUIET).unwrap_err();
+    assert!(wrong.to_string().contains("its architecture is `gemma4`, not `clip`"), "{wrong}");
+    let stored = library.import_projector(id, &projector, Placement::Copy, QUIET).unwrap();
+    let later = place.library();
+    assert_eq!(later.mmproj_of(id).as_ref(), Some(&stored.path));
+    assert_eq!(later.entry(id).unwrap().projector, Some(stored.clone()));
+    assert_eq!(later.verify(id, QUIET).unwrap().last(), Some(&stored));
+    // Again: the same file in the same place.
+    let again = library.import_projector(id, &projector, Placement::Copy, QUIET).unwrap();
+    assert_eq!((again.path, again.record.sha256), (stored.path.clone(), stored.record.sha256));
+    std::fs::write(&stored.path, b"short").unwrap();
+    assert_eq!(place.library().mmproj_of(id), None, "what is not whole is not used");
+}

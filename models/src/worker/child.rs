@@ -25,7 +25,7 @@ use super::frame::{self, BUILD, FrameError, FromWorker, Hello, LoadOrder, PROTOC
 use super::log_lines::{LineSubscriber, memory_ran_short};
 use super::probe::run_sandbox_probe;
 use super::sandbox::{self, SandboxError};
-use crate::engine::{Engine, EngineError, EngineEvent, Keepsake, LoadedModel};
+use crate::engine::{Engine, EngineError, EngineEvent, Keepsake, LoadedModel, Projector};
 
 /// Requests that wait for the engine between two steps.
 const INBOX_LEN: usize = 64;
@@ -204,6 +204,11 @@ fn identity(order: &LoadOrder) -> io::Result<u64> {
     (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()).hash(&mut hasher);
     (BUILD, &order.model_path, format!("{:?}", order.family), order.slots, order.context_tokens)
         .hash(&mut hasher);
+    // What a picture is to the model, it is by this projector.
+    if let Some(path) = &order.projector_path {
+        let file = std::fs::metadata(path)?;
+        (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()).hash(&mut hasher);
+    }
     Ok(hasher.finish())
 }
 
@@ -252,7 +257,9 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
     let keepsake = if order.has_keepsake { open_keepsake(&output, &order) } else { None };
     drop(output);
     let shelf = open_shelf(&order);
-    let landlock = sandbox::close(&order.model_path)?;
+    let readable: Vec<&Path> =
+        std::iter::once(&order.model_path).chain(&order.projector_path).map(|path| path.as_path()).collect();
+    let landlock = sandbox::close(&readable)?;
     tell(to, &FromWorker::Hello(Hello::own(), landlock));
     if tracing::subscriber::set_global_default(LineSubscriber).is_err() {
         complain("INFO another log was set up before"); // the messages go there then
@@ -261,7 +268,16 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
     let listener = std::thread::Builder::new().name("listen".to_owned());
     let started = listener.spawn(move || listen(from, &commands));
     started.map_err(|source| WorkerFailure::System { what: "memory for a thread", source })?;
-    let LoadOrder { model_path, family, slots, context_tokens, threads, draft_tokens_max, .. } = order;
+    let LoadOrder {
+        model_path,
+        projector_path,
+        family,
+        slots,
+        context_tokens,
+        threads,
+        draft_tokens_max,
+        ..
+    } = order;
     let progress = Rc::clone(to);
     tell(to, &FromWorker::Loading { percent: 0 });
     let model = LoadedModel::load(&model_path, family, move |percent| {
@@ -269,6 +285,9 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
     })?;
     let mut engine = Engine::new(&model, slots, context_tokens, threads)?;
     engine.draft_at_most(draft_tokens_max as usize);
+    if let Some(path) = projector_path {
+        engine.see_with(Projector::load(&path, &model, threads)?)?;
+    }
     if let Some(keepsake) = keepsake {
         let tokens = engine.keep_in(keepsake);
         tracing::info!("{tokens} tokens of context were taken over from the worker before");
@@ -317,7 +336,7 @@ fn generate(engine: &mut Engine<'_>, inbox: &Receiver<ToWorker>, to: &Out) -> Re
         };
         for command in awaited.into_iter().chain(inbox.try_iter()) {
             let event = match command {
-                ToWorker::Generate(request) => Some(engine.start(&request)),
+                ToWorker::Generate(request) => engine.start(&request),
                 ToWorker::Cancel { id } => engine.cancel(id),
                 ToWorker::Hello(_) | ToWorker::Load(_) => return Err(WorkerFailure::Disorder),
             };

@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::chat::ChatFamily;
 use crate::engine::{Chosen, Finding, Finish, Refusal, Request, Usage};
+use crate::media::MEDIA_BYTES_MAX;
 
-/// Longest frame. A prompt of a long context is about 1 MiB of text.
+/// Longest frame from a worker.
 pub(super) const FRAME_BYTES_MAX: usize = 8 << 20;
+/// Longest frame to a worker. A prompt of a long context is about 1 MiB of text; its pictures and recordings come on top.
+const ORDER_BYTES_MAX: usize = FRAME_BYTES_MAX + MEDIA_BYTES_MAX;
 /// Raised with every change of the messages.
 pub(super) const PROTOCOL: u32 = 6;
 /// Both ends must be of the same build.
@@ -36,6 +39,7 @@ impl Hello {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LoadOrder {
     pub(super) model_path: PathBuf,
+    pub(super) projector_path: Option<PathBuf>,
     pub(super) family: ChatFamily,
     pub(super) slots: u32,
     pub(super) context_tokens: u32,
@@ -114,6 +118,20 @@ pub(super) enum FromWorker {
     },
 }
 
+/// What one end says to the other.
+pub(super) trait Message {
+    /// The longest frame of it.
+    const BYTES_MAX: usize;
+}
+
+impl Message for ToWorker {
+    const BYTES_MAX: usize = ORDER_BYTES_MAX;
+}
+
+impl Message for FromWorker {
+    const BYTES_MAX: usize = FRAME_BYTES_MAX;
+}
+
 /// Why a frame is none.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FrameError {
@@ -124,19 +142,19 @@ pub(super) enum FrameError {
     #[error("the connection is broken: {0}")]
     Broken(#[from] io::Error),
     /// Longer than allowed.
-    #[error("a frame of {bytes} bytes is longer than the {FRAME_BYTES_MAX} that are allowed")]
-    TooLong { bytes: usize },
+    #[error("a frame of {bytes} bytes is longer than the {bytes_max} that are allowed")]
+    TooLong { bytes: usize, bytes_max: usize },
     /// Not a message.
     #[error("a frame does not hold a message: {0}")]
     Senseless(#[from] postcard::Error),
 }
 
 /// A message as a frame.
-pub(super) fn encode(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
+pub(super) fn encode<T: Message + Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
     let mut frame = postcard::to_extend(message, vec![0; 4])?;
     let bytes = frame.len().saturating_sub(4);
-    let length = u32::try_from(bytes).ok().filter(|_| bytes <= FRAME_BYTES_MAX);
-    let length = length.ok_or(FrameError::TooLong { bytes })?;
+    let length = u32::try_from(bytes).ok().filter(|_| bytes <= T::BYTES_MAX);
+    let length = length.ok_or(FrameError::TooLong { bytes, bytes_max: T::BYTES_MAX })?;
     if let Some(head) = frame.get_mut(..4) {
         head.copy_from_slice(&length.to_le_bytes());
     }
@@ -144,17 +162,17 @@ pub(super) fn encode(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
 }
 
 /// Writes a message. The caller flushes.
-pub(super) fn write(to: &mut impl Write, message: &impl Serialize) -> Result<(), FrameError> {
+pub(super) fn write(to: &mut impl Write, message: &(impl Message + Serialize)) -> Result<(), FrameError> {
     Ok(to.write_all(&encode(message)?)?)
 }
 
 /// Reads the next message. Room is made as bytes arrive, so a length that lies costs nothing.
-pub(super) fn read<T: DeserializeOwned>(from: &mut impl Read) -> Result<T, FrameError> {
+pub(super) fn read<T: Message + DeserializeOwned>(from: &mut impl Read) -> Result<T, FrameError> {
     let mut head = [0; 4];
     read_exact(from, &mut head)?;
     let bytes = u32::from_le_bytes(head) as usize;
-    if bytes > FRAME_BYTES_MAX {
-        return Err(FrameError::TooLong { bytes });
+    if bytes > T::BYTES_MAX {
+        return Err(FrameError::TooLong { bytes, bytes_max: T::BYTES_MAX });
     }
     let mut body = Vec::new();
     from.take(bytes as u64).read_to_end(&mut body)?;
@@ -230,8 +248,11 @@ mod tests {
         let mut longer = postcard::to_extend(&FromWorker::Loading { percent: 1 }, vec![3, 0, 0, 0]).unwrap();
         longer.push(0);
         assert!(matches!(read::<FromWorker>(&mut longer.as_slice()), Err(FrameError::Senseless(_))));
-        let huge = "x".repeat(FRAME_BYTES_MAX);
+        let huge = FromWorker::Failed { detail: "x".repeat(FRAME_BYTES_MAX), unusable: false };
         assert!(matches!(encode(&huge), Err(FrameError::TooLong { .. })));
+        let media = (ORDER_BYTES_MAX as u32).to_le_bytes();
+        assert!(matches!(read::<ToWorker>(&mut &media[..]), Err(FrameError::Closed)));
+        assert!(matches!(read::<FromWorker>(&mut &media[..]), Err(FrameError::TooLong { .. })));
     }
 
     #[test]

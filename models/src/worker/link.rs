@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use super::conduct::{Accepted, Conduct};
-use super::frame::{self, FromWorker, Hello, Landlock, LoadOrder, ToWorker};
+use super::frame::{self, FRAME_BYTES_MAX, FrameError, FromWorker, Hello, Landlock, LoadOrder, ToWorker};
 use super::last_words::LastWords;
 use super::spawner::{KeepsSpawner, Process, ProcessHandle};
-use super::{Event, Keepsake, Refusal, Request, WorkerSpec};
+use super::{Content, Event, Keepsake, Prompt, Refusal, Request, WorkerSpec};
 
 /// Frames that wait for the worker to read them. It reads while it computes, so more means that it stands still.
 const OUTBOX_FRAMES_MAX: usize = 256;
@@ -52,11 +52,28 @@ impl Link {
     }
 
     fn send(&self, message: &ToWorker) -> Result<(), Unsent> {
-        let frame = frame::encode(message).map_err(|error| Unsent::TooLong(error.to_string()))?;
+        let too_long = |error: FrameError| Unsent::TooLong(error.to_string());
+        let frame = frame::encode(message).map_err(too_long)?;
+        // The room for media is for media: the engine would stand still over so many words.
+        let bytes_max = FRAME_BYTES_MAX + media_bytes(message);
+        if frame.len() > bytes_max {
+            return Err(too_long(FrameError::TooLong { bytes: frame.len(), bytes_max }));
+        }
         if self.gone.load(Ordering::Acquire) {
             return Err(Unsent::Stuck);
         }
         self.outbox.try_send(frame).map_err(|_| Unsent::Stuck)
+    }
+}
+
+/// How much of a message are pictures and recordings.
+fn media_bytes(message: &ToWorker) -> usize {
+    match message {
+        ToWorker::Generate(request) => match &request.prompt {
+            Prompt::Chat(conversation) => conversation.media().map(Content::bytes).sum(),
+            Prompt::Text(_) | Prompt::Passage(_) | Prompt::Inquiry(_) => 0,
+        },
+        ToWorker::Hello(_) | ToWorker::Load(_) | ToWorker::Cancel { .. } => 0,
     }
 }
 
@@ -152,6 +169,7 @@ fn order(spec: WorkerSpec) -> LoadOrder {
     let WorkerSpec {
         program: _,
         model_path,
+        projector_path,
         family,
         slots,
         context_tokens,
@@ -165,6 +183,7 @@ fn order(spec: WorkerSpec) -> LoadOrder {
     let shelf = shelf.map(|shelf| (shelf.path, shelf.bytes_max));
     LoadOrder {
         model_path,
+        projector_path,
         family,
         slots,
         context_tokens,

@@ -39,8 +39,10 @@ pub use crate::engine::{
 pub struct WorkerSpec {
     /// The daemon's own binary: `/proc/self/exe`.
     pub program: PathBuf,
-    /// The model's GGUF file: the only file that the worker may open.
+    /// The model's GGUF file: with the projector the only file that the worker may open.
     pub model_path: PathBuf,
+    /// The GGUF file that turns pictures and recordings into what the model reads; without it the worker takes text alone.
+    pub projector_path: Option<PathBuf>,
     /// How the model was taught to converse.
     pub family: ChatFamily,
     /// Answers at once.

@@ -76,7 +76,7 @@ pub fn run_sandbox_probe(permitted: &Path) -> io::Result<SandboxProbe> {
     let (tcp_address, own_program) = (tcp.local_addr()?, std::env::current_exe()?);
     // As a worker has it only before its sandbox is closed.
     let keepsake = File::from(Keepsake::new(KEEPSAKE_BYTES)?.descriptor()?);
-    let landlock = sandbox::close(permitted).map_err(io::Error::other)?;
+    let landlock = sandbox::close(&[permitted]).map_err(io::Error::other)?;
     let model = File::open(permitted);
     let model_readable = model.is_ok();
     let by_filter = [

@@ -1,4 +1,4 @@
-//! What a worker may do: compute, read its model file, speak over the connection it was born with. Nothing else.
+//! What a worker may do: compute, read its model files, speak over the connection it was born with. Nothing else.
 //!
 //! Two locks, because neither is complete. Landlock bounds files, TCP and signals, but not UDP, and older kernels lack it.
 //! The system call filter knows no paths, but closes every kind of socket, every new program and process, every change of a file, signals
@@ -46,9 +46,9 @@ pub(super) enum SandboxError {
     Seccomp(#[from] seccompiler::Error),
 }
 
-/// Closes the sandbox. Call it before other threads are started.
-pub(super) fn close(model_path: &Path) -> Result<Landlock, SandboxError> {
-    let landlock = bound_files(model_path)?;
+/// Closes the sandbox. These files can still be read, and nothing else. Call it before other threads are started.
+pub(super) fn close(readable: &[&Path]) -> Result<Landlock, SandboxError> {
+    let landlock = bound_files(readable)?;
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     for filter in [no_new_clone(arch)?, forbidden_calls(arch)?] {
         apply_filter_all_threads(&filter)?;
@@ -56,15 +56,16 @@ pub(super) fn close(model_path: &Path) -> Result<Landlock, SandboxError> {
     Ok(landlock)
 }
 
-fn bound_files(model_path: &Path) -> Result<Landlock, SandboxError> {
-    let model = PathBeneath::new(PathFd::new(model_path)?, AccessFs::ReadFile);
-    let status = Ruleset::default()
+fn bound_files(readable: &[&Path]) -> Result<Landlock, SandboxError> {
+    let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(LANDLOCK_ABI))?
         .handle_access(AccessNet::from_all(LANDLOCK_ABI))?
         .scope(Scope::from_all(LANDLOCK_ABI))?
-        .create()?
-        .add_rule(model)?
-        .restrict_self()?;
+        .create()?;
+    for path in readable {
+        rules = rules.add_rule(PathBeneath::new(PathFd::new(path)?, AccessFs::ReadFile))?;
+    }
+    let status = rules.restrict_self()?;
     Ok(match status.ruleset {
         RulesetStatus::FullyEnforced => Landlock::Full,
         RulesetStatus::PartiallyEnforced => Landlock::Partial,

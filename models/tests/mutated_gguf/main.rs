@@ -119,6 +119,7 @@ impl Place {
         let spec = WorkerSpec {
             program: std::env::current_exe().unwrap(),
             model_path: model_path.to_owned(),
+            projector_path: None,
             family,
             slots: 2,
             context_tokens: 512,

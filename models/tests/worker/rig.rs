@@ -20,6 +20,7 @@ pub(crate) fn spec() -> WorkerSpec {
     WorkerSpec {
         program: std::env::current_exe().unwrap(),
         model_path: model_path(),
+        projector_path: None,
         family: ChatFamily::Gemma4,
         slots: 2,
         context_tokens: 1024,

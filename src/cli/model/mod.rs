@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use archond_models::catalogue::UnknownModel;
 use archond_models::download::{Downloader, Origin, Piece, PullError, Settings};
-use archond_models::library::{Entry, Library, LibraryError, Placement, State};
+use archond_models::library::{Entry, Library, LibraryError, Placement, State, check_projector};
 
 use super::console::Console;
 use super::exit::ExitCode;
@@ -48,6 +48,9 @@ pub enum ModelCommand {
         /// Its name in the library; a name of the catalogue says that it is that model
         #[arg(long)]
         name: Option<String>,
+        /// Its projector, a GGUF file that lets it see pictures and hear recordings
+        #[arg(long, value_name = "FILE")]
+        projector: Option<PathBuf>,
         /// Make a hard link in place of a copy: takes no space, but who changes the file changes the model
         #[arg(long)]
         link: bool,
@@ -136,6 +139,7 @@ fn exit_code_of_library(error: &LibraryError) -> ExitCode {
         | LibraryError::Gguf { .. }
         | LibraryError::NotAFile { .. }
         | LibraryError::NotUsable { .. }
+        | LibraryError::NotItsProjector { .. }
         | LibraryError::NotThisModel { .. } => ExitCode::BadInput,
         LibraryError::NoUserDirectory | LibraryError::Describe { .. } => ExitCode::Internal,
     }
@@ -163,7 +167,10 @@ pub(super) async fn run(
         ModelCommand::Pull { name, from, mmproj } => pull(console, ctx, &name, from.as_deref(), mmproj).await,
         ModelCommand::Ls { all } => ls(console, ctx, all),
         ModelCommand::Show { name } => show(console, ctx, &name),
-        ModelCommand::Import { path, name, link } => import(console, ctx, &path, name.as_deref(), link),
+        ModelCommand::Import { path, name, projector, link } => {
+            let placement = if link { Placement::Link } else { Placement::Copy };
+            import(console, ctx, &path, name.as_deref(), projector.as_deref(), placement)
+        }
         ModelCommand::Verify { name } => verify(console, ctx, &name),
         ModelCommand::Rm { name, yes } => rm(console, ctx, &name, yes),
     }
@@ -225,18 +232,26 @@ fn import(
     ctx: &ModelContext,
     path: &Path,
     name: Option<&str>,
-    link: bool,
+    projector: Option<&Path>,
+    placement: Placement,
 ) -> Result<(), ModelCliError> {
+    if let Some(projector) = projector {
+        check_projector(path, projector)?; // before anything is copied
+    }
     let meter = Meter::new(ctx.terminal, &path.display().to_string());
-    let placement = if link { Placement::Link } else { Placement::Copy };
     // An alias of the catalogue is as good as the id; anything else is a new name.
     let known = name.and_then(|name| ctx.library.catalogue().named(name)).map(|model| model.id.clone());
     let name = known.as_deref().or(name);
-    let imported = ctx.library.clone().import(path, name, placement, &|progress| meter.show(progress));
+    let mut library = ctx.library.clone();
+    let imported = library.import(path, name, placement, &|progress| meter.show(progress));
     meter.end();
     let imported = imported?;
     let outcome = if imported.already { "was in the library already" } else { "is in the library" };
     console.line(&format!("{} {outcome} as `{}`", path.display(), imported.model.id))?;
+    if let Some(projector) = projector {
+        library.import_projector(&imported.model.id, projector, placement, &|_| {})?;
+        console.line(&format!("{} is its projector", projector.display()))?;
+    }
     Ok(())
 }
 
