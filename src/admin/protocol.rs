@@ -301,6 +301,12 @@ pub struct ModelView {
     /// How many of those did not have to be read again.
     #[serde(default)]
     pub cached_tokens: u64,
+    /// Tokens of the answers that ended, but for the first of each.
+    #[serde(default)]
+    pub written_tokens: u64,
+    /// What those took, in milliseconds, each answer for itself.
+    #[serde(default)]
+    pub written_ms: u64,
     /// The last failure.
     pub last_error: Option<String>,
 }

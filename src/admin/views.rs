@@ -141,6 +141,8 @@ pub(super) fn model_view(model: &ModelStatus) -> ModelView {
         tokens: model.tokens,
         prompt_tokens: model.prompt_tokens,
         cached_tokens: model.cached_tokens,
+        written_tokens: model.written_tokens,
+        written_ms: model.written_ms,
         last_error: model.last_error.clone(),
     }
 }

@@ -131,13 +131,22 @@ pub(super) fn model_table(models: &[ModelView]) -> String {
             model.queued.to_string(),
             model.context_tokens.to_string(),
             model.tokens.to_string(),
+            tokens_per_second(model),
             model.crashes.to_string(),
         ]
     };
     table(
-        ["MODEL", "STATE", "PID", "MEMORY", "SLOTS", "QUEUE", "CONTEXT", "TOKENS", "CRASHES"],
+        ["MODEL", "STATE", "PID", "MEMORY", "SLOTS", "QUEUE", "CONTEXT", "TOKENS", "TOK/S", "CRASHES"],
         models.iter().map(row),
     )
+}
+
+/// How fast its answers were written so far, each for itself.
+fn tokens_per_second(model: &ModelView) -> String {
+    match model.written_ms {
+        0 => NOTHING.to_owned(),
+        milliseconds => format!("{:.1}", model.written_tokens as f64 * 1000.0 / milliseconds as f64),
+    }
 }
 
 /// Columns without lines, never wrapped: `awk` and `grep` can read them.
@@ -197,6 +206,8 @@ mod tests {
             tokens: 1234,
             prompt_tokens: 0,
             cached_tokens: 0,
+            written_tokens: 1000,
+            written_ms: 44_000,
             last_error: None,
         };
         let archons = [archon, quarantined];
@@ -206,8 +217,8 @@ mod tests {
         electra  quarantined  -                                                  2         1        0        6
         ");
         insta::assert_snapshot!(model_table(&[model]), @r"
-        MODEL                  STATE         PID   MEMORY  SLOTS  QUEUE  CONTEXT  TOKENS  CRASHES
-        smollm2-135m-instruct  loading 40 %  4711  212 MB  1/8    0      8192     1234    1
+        MODEL                  STATE         PID   MEMORY  SLOTS  QUEUE  CONTEXT  TOKENS  TOK/S  CRASHES
+        smollm2-135m-instruct  loading 40 %  4711  212 MB  1/8    0      8192     1234    22.7   1
         ");
         let house = HouseView {
             version: env!("CARGO_PKG_VERSION").into(),

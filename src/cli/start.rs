@@ -276,6 +276,8 @@ mod tests {
             tokens: 0,
             prompt_tokens: 0,
             cached_tokens: 0,
+            written_tokens: 0,
+            written_ms: 0,
             last_error: None,
         };
         let house = HouseView {

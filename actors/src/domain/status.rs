@@ -151,6 +151,10 @@ pub struct ModelStatus {
     pub prompt_tokens: u64,
     /// How many of those did not have to be read again.
     pub cached_tokens: u64,
+    /// Tokens of the answers that ended, but for the first of each.
+    pub written_tokens: u64,
+    /// What those took, in milliseconds, each answer for itself.
+    pub written_ms: u64,
     /// The last failure, in words.
     pub last_error: Option<String>,
 }

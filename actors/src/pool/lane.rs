@@ -91,6 +91,8 @@ pub(super) struct Lane {
     /// Of the answers that have ended.
     pub(super) prompt_tokens: u64,
     pub(super) cached_tokens: u64,
+    pub(super) written_tokens: u64,
+    pub(super) written_ms: u64,
     pub(super) last_error: Option<String>,
     request_crashes_max: u32,
 }
@@ -125,6 +127,8 @@ impl Lane {
             tokens: 0,
             prompt_tokens: 0,
             cached_tokens: 0,
+            written_tokens: 0,
+            written_ms: 0,
             last_error: None,
             request_crashes_max: settings.request_crashes_max,
         }
@@ -248,6 +252,8 @@ impl Lane {
             tokens: self.tokens,
             prompt_tokens: self.prompt_tokens,
             cached_tokens: self.cached_tokens,
+            written_tokens: self.written_tokens,
+            written_ms: self.written_ms,
             last_error: self.last_error.clone(),
         }
     }

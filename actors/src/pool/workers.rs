@@ -124,6 +124,9 @@ impl PoolState {
         if let Some(lane) = self.lanes.get_mut(model) {
             lane.prompt_tokens = lane.prompt_tokens.saturating_add(usage.prompt_tokens.into());
             lane.cached_tokens = lane.cached_tokens.saturating_add(usage.cached_tokens.into());
+            let written = u64::from(usage.answer_tokens.saturating_sub(1));
+            lane.written_tokens = lane.written_tokens.saturating_add(written);
+            lane.written_ms = lane.written_ms.saturating_add(usage.decode_ms.into());
         }
         if let Some(request) = self.take_back(model, id, answered) {
             request.finish(model.clone(), reason, usage);

@@ -78,6 +78,8 @@ pub(super) mod tests {
             tokens,
             prompt_tokens: 200,
             cached_tokens: 100,
+            written_tokens: 0,
+            written_ms: 0,
             last_error: None,
         };
         let node = |path: &str, depth, state: &str| ActorNode {
