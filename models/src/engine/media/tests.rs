@@ -256,3 +256,26 @@ fn a_projector_of_something_else_is_refused_before_it_is_loaded() {
     assert!(fault(other.path()).contains("cut off"));
     assert!(fault(Path::new("/nowhere")).contains("/nowhere"));
 }
+
+#[test]
+fn a_picture_that_rested_is_not_read_again() {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(64 << 20).unwrap();
+    let shelved = || {
+        let mut engine = seeing(1);
+        engine.shelve_in(Keepsake::open_on_disk(&file, 1).unwrap());
+        engine
+    };
+    let shown = |id| showing(id, &[picture(1)], &["what is my colour?"]);
+    let mut engine = shelved();
+    let (first, _) = answer(&mut engine, &shown(1));
+    while engine.shelve_resting() {}
+    let (again, rested) = answer(&mut engine, &shown(2));
+    assert_eq!(again, first);
+    assert!(rested.cached_tokens > 70, "{rested:?}");
+    while engine.shelve_resting() {}
+    drop(engine);
+    let (restarted, found) = answer(&mut shelved(), &shown(3));
+    assert_eq!(restarted, first);
+    assert!(found.restored_tokens > 70, "{found:?}");
+}
