@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::admin::{AdminContext, AdminListener, BindError, ProfileError};
 use crate::clock::SystemClock;
-use crate::engine::{LlamaEngine, WorkerLimits};
+use crate::engine::{HouseEngine, LlamaEngine, RemoteError, WorkerLimits};
 use crate::gateway::{Gateway, GatewayContext, KeyError};
 use crate::logging::{self, LogLevels, LoggingError};
 use crate::models_on_disk::{self, ModelsError, ModelsOnDisk};
@@ -81,6 +81,9 @@ pub enum DaemonError {
     /// The gateway's key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// A model of another machine.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// The store.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -260,7 +263,7 @@ async fn start_house(
     };
     House::start(HouseArgs {
         store: Arc::new(store),
-        engine: Arc::new(engine),
+        engine: Arc::new(HouseEngine::new(engine, &settings.house.remotes).await?),
         clock,
         calls: Arc::new(RuntimeThreads),
         memory: MemorySettings::default(),

@@ -42,6 +42,8 @@ mod media;
 mod power_cut;
 #[path = "it/power_scenarios.rs"]
 mod power_scenarios;
+#[path = "it/remote.rs"]
+mod remote;
 #[path = "it/repl.rs"]
 mod repl;
 #[path = "it/settings.rs"]

@@ -282,8 +282,8 @@ pub trait WorkerLink: Send + Sync + 'static {
     fn cancel(&self, id: GenerationId);
     /// Ends the process at once, by signal.
     fn kill(&self);
-    /// The process.
-    fn pid(&self) -> u32;
+    /// The process, where it is one of this machine.
+    fn pid(&self) -> Option<u32>;
 }
 
 /// What a model takes up.

@@ -11,4 +11,6 @@ pub mod library;
 pub mod media;
 pub mod progress;
 #[cfg(feature = "llama")]
+pub mod remote;
+#[cfg(feature = "llama")]
 pub mod worker;

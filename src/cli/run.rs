@@ -29,7 +29,7 @@ pub(super) fn run(args: RunArgs) -> Result<ExitCode, CliError> {
 /// What the shell is told when the daemon did not start, or ended.
 pub(super) fn exit_code(error: &DaemonError) -> ExitCode {
     match error {
-        DaemonError::Settings(_) | DaemonError::Key(_) => ExitCode::BadSettings,
+        DaemonError::Settings(_) | DaemonError::Key(_) | DaemonError::Remote(_) => ExitCode::BadSettings,
         DaemonError::NoSuchArchon { .. } => ExitCode::NotFound,
         DaemonError::Paths(error) => exit_code_of_paths(error),
         DaemonError::Models(error) => exit_code_of_models(error),

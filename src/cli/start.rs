@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use archond_actors::domain::ArchonId;
 use archond_models::catalogue::Role;
-use archond_models::library::{Library, State};
+use archond_models::library::{Entry, Library, State};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::client::{Client, ClientError, accepted};
@@ -95,9 +95,12 @@ async fn prepare(console: &mut Console, names: &[String]) -> Result<(), CliError
             let hint = "`archond archon list` shows all, `archond archon new` begins one".to_owned();
             return Err(CliError::NoArchon { name: name.clone(), hint });
         };
-        own_models_suffice &= library.path_of(profile.spec.route.default.as_str()).is_some();
+        let model = &profile.spec.route.default;
+        let is_remote = settings.house.remotes.iter().any(|remote| remote.model == *model);
+        own_models_suffice &= is_remote || library.path_of(model.as_str()).is_some();
     }
-    if own_models_suffice || has_common_model(&library) {
+    let remotes = settings.house.remotes.iter().map(|remote| remote.model.as_str());
+    if own_models_suffice || has_common_model(&library, remotes) {
         return Ok(());
     }
     let Some(starter) = library.catalogue().iter().find(|model| model.role == Role::Starter) else {
@@ -113,9 +116,11 @@ async fn prepare(console: &mut Console, names: &[String]) -> Result<(), CliError
     Ok(())
 }
 
-/// Whether a model is on disk that answers for any Archon.
-fn has_common_model(library: &Library) -> bool {
-    library.list().iter().any(|entry| entry.model.role != Role::Own && matches!(entry.state, State::Ready(_)))
+/// Whether a model is here, or at another machine, that answers for any Archon.
+fn has_common_model<'m>(library: &Library, mut remotes: impl Iterator<Item = &'m str>) -> bool {
+    let is_common = |model: &str| library.catalogue().get(model).is_some_and(|model| model.role != Role::Own);
+    let is_here = |entry: &Entry| entry.model.role != Role::Own && matches!(entry.state, State::Ready(_));
+    remotes.any(is_common) || library.list().iter().any(is_here)
 }
 
 /// The daemon's process, while it starts.

@@ -93,6 +93,7 @@ fn defaults(paths: &Paths) -> HouseSettings {
         },
         queue_len_max: 0,
         gateway: GatewaySettings::default(),
+        remotes: Vec::new(),
         autostart: Vec::new(),
         effective: Vec::new(),
     }

@@ -13,6 +13,7 @@ pub(crate) mod machine;
 mod memory;
 mod models;
 mod overlay;
+mod remotes;
 mod repair;
 mod rights;
 mod sandbox;
@@ -61,6 +62,10 @@ pub fn checks(ground: &Arc<Ground>, daemon: &Arc<Daemon>, deep: bool) -> Vec<Che
         }),
         look("leftovers", |ground, daemon| leftovers::judge(&leftovers::gather(ground, daemon), daemon)),
         Check::new("models", models::limit(ground, deep), move |note| models::check(&for_models, deep, note)),
+        Check::new("remotes", remotes::limit(&ground.settings.house.remotes), {
+            let ground = ground.clone();
+            move |note| remotes::check(&ground.settings.house.remotes, note)
+        }),
         look("sandbox", |_, _| sandbox::check()),
         look("logs", |ground, _| space::logs(&ground.settings.paths.logs())),
     ]

@@ -29,7 +29,8 @@ pub(super) fn limit(ground: &Ground, deep: bool) -> Duration {
 pub(super) fn check(ground: &Ground, deep: bool, note: &Note) -> Finding {
     let entries = ground.library.list();
     let wrong = if deep { hash(&ground.library, &entries, note) } else { Vec::new() };
-    judge(&entries, &fittings(&entries, &ground.limits()), deep, wrong)
+    let elsewhere = !ground.settings.house.remotes.is_empty();
+    judge(&entries, &fittings(&entries, &ground.limits()), deep, elsewhere, wrong)
 }
 
 /// Reads every file; what is wrong with them.
@@ -49,9 +50,16 @@ fn hash(library: &Library, entries: &[Entry], note: &Note) -> Vec<Finding> {
     wrong
 }
 
-fn judge(entries: &[Entry], fittings: &[Fitting], deep: bool, mut faults: Vec<Finding>) -> Finding {
+/// `elsewhere`: another machine runs a model for this house.
+fn judge(
+    entries: &[Entry],
+    fittings: &[Fitting],
+    deep: bool,
+    elsewhere: bool,
+    mut faults: Vec<Finding>,
+) -> Finding {
     let mut ready = Vec::new();
-    let mut gemma = false;
+    let mut gemma = elsewhere;
     let mut count = 0_u64;
     for entry in entries {
         let id = &entry.model.id;
@@ -83,6 +91,9 @@ fn judge(entries: &[Entry], fittings: &[Fitting], deep: bool, mut faults: Vec<Fi
             None => "this machine has too little memory for a Gemma".to_owned(),
         };
         faults.push(Finding::warning(finding, remedy));
+    }
+    if ready.is_empty() {
+        return Finding::worst("none is here; other machines run those of `remotes`", faults);
     }
     let looked = if deep { "every byte is right" } else { "sizes are right; `--deep` reads every byte" };
     Finding::worst(format!("{} ({}): {looked}", ready.join(", "), bytes(count)), faults)
@@ -116,7 +127,9 @@ mod tests {
 
     #[test]
     fn models_are_told_by_what_is_here() {
-        let check = |entries: &[Entry]| judge(entries, &[], false, Vec::new());
+        let check = |entries: &[Entry]| judge(entries, &[], false, false, Vec::new());
+        let told = judge(&[], &[], false, true, Vec::new());
+        assert_eq!(told, Finding::ok("none is here; other machines run those of `remotes`"));
         let told = check(&[entry("gemma-4-e4b", ready()), entry("gemma-4-31b", State::Absent)]);
         assert_eq!(told, Finding::ok("gemma-4-e4b (5.3 GB): sizes are right; `--deep` reads every byte"));
         let told = check(&[entry("smollm2-135m-instruct", ready())]);

@@ -16,7 +16,10 @@ use crate::settings::Amount;
 use crate::shelves::Shelves;
 use crate::worker_fit::Need;
 
+pub mod remote;
 mod translate;
+
+pub use remote::{HouseEngine, RemoteError};
 
 /// Runs models in worker processes of this program.
 pub struct LlamaEngine {
@@ -159,8 +162,8 @@ impl WorkerLink for LlamaLink {
         self.0.kill();
     }
 
-    fn pid(&self) -> u32 {
-        self.0.pid()
+    fn pid(&self) -> Option<u32> {
+        Some(self.0.pid())
     }
 }
 

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
 use super::error::ApiError;
-use crate::settings::{GatewaySettings, KeyReference};
+use crate::settings::{GatewaySettings, KeyReference, SecretError};
 
 /// Fewest characters of a key: less can be guessed.
 const KEY_LEN_MIN: usize = 16;
@@ -18,20 +18,9 @@ const PREFLIGHT_SECONDS: u64 = 600;
 /// Why the key cannot be had. It never says what was found.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file cannot be read.
-    #[error("the gateway's key cannot be read from {path}: {source}")]
-    File {
-        /// Which file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The variable is not there.
-    #[error("the gateway's key is to be in ${name}, which is not set")]
-    Variable {
-        /// Its name.
-        name: String,
-    },
+    /// It cannot be had.
+    #[error("the gateway's key {0}")]
+    Secret(#[from] SecretError),
     /// It can be guessed.
     #[error(
         "the gateway's key is shorter than {KEY_LEN_MIN} characters; make one with `openssl rand -hex 32`"
@@ -124,18 +113,11 @@ pub(super) fn let_read(page: Option<HeaderValue>, response: &mut Response) {
 }
 
 fn read_key(reference: &KeyReference) -> Result<Vec<u8>, KeyError> {
-    let text = match reference {
-        KeyReference::File(path) => std::fs::read_to_string(path)
-            .map_err(|source| KeyError::File { path: path.display().to_string(), source })?,
-        KeyReference::Variable(name) => {
-            std::env::var(name).map_err(|_| KeyError::Variable { name: name.clone() })?
-        }
-    };
-    let key = text.lines().next().unwrap_or_default().trim();
+    let key = reference.reveal()?;
     if key.len() < KEY_LEN_MIN {
         return Err(KeyError::TooShort);
     }
-    Ok(key.as_bytes().to_vec())
+    Ok(key.into_bytes())
 }
 
 /// `[::1]:80` is `[::1]` and `80`.

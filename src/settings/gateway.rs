@@ -1,9 +1,9 @@
 //! The settings of the HTTP gateway: the group `gateway` of `archond.ron`.
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reader::{Group, any, within};
+use super::secret::{KeyReference, is_reference};
 use super::values::{Bytes, HumanDuration};
 
 /// Where the OpenAI API is, unless it is set.
@@ -51,34 +51,10 @@ impl Default for GatewaySettings {
     }
 }
 
-/// Where a secret is. The secret itself is never a setting.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyReference {
-    /// The first line of a file.
-    File(PathBuf),
-    /// An environment variable of the daemon.
-    Variable(String),
-}
-
-impl std::str::FromStr for KeyReference {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = "must be `file:/PATH` or `env:VARIABLE`: a secret is not written into the settings";
-        match text.split_once(':') {
-            Some(("file", path)) if path.starts_with('/') => Ok(Self::File(path.into())),
-            Some(("env", name)) if !name.is_empty() && !name.contains('=') => Ok(Self::Variable(name.into())),
-            _ => Err(wanted.to_owned()),
-        }
-    }
-}
-
 pub(super) fn read(mut group: Group<'_>) -> GatewaySettings {
     let enabled = group.value("enabled", true, any);
     let address = group.value("address", ADDRESS.to_owned(), |text| parse_address(text).map(drop));
-    let key = group.value("key", None::<String>, |text| match text {
-        Some(text) => text.parse::<KeyReference>().map(drop),
-        None => Ok(()),
-    });
+    let key = group.value("key", None::<String>, is_reference);
     let hosts = group.list::<String>("hosts", &[], |name| {
         let plain =
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));

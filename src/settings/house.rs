@@ -10,6 +10,7 @@ use super::fault::{Fault, nearest};
 use super::gateway::{self, GatewaySettings};
 use super::paths::{Paths, SOCKET_PATH_BYTES_MAX};
 use super::reader::{Effective, Group, Sheet, any, within};
+use super::remotes::{self, RemoteSettings};
 use super::values::{Amount, Bytes, LogLevel};
 
 /// Most sequences in one worker: each costs context memory, and a batch gains nothing beyond this on a home machine.
@@ -41,6 +42,8 @@ pub struct HouseSettings {
     pub queue_len_max: u32,
     /// The HTTP gateway.
     pub gateway: GatewaySettings,
+    /// Models on other machines of the user's.
+    pub remotes: Vec<RemoteSettings>,
     /// Archons that start with the daemon.
     pub autostart: Vec<ArchonId>,
     /// Each setting's value and where it came from.
@@ -92,6 +95,7 @@ fn read_group(sheet: &Sheet<'_>, mut top: Group<'_>, paths: &Paths, archons: &[A
     let worker = read_worker(top.group("worker"));
     let queue_len_max = top.value("queue_len_max", 256, within(1..=100_000, " generations"));
     let gateway = gateway::read(top.group("gateway"));
+    let remotes = remotes::read(&mut top);
     let autostart = top.list::<String>("autostart", &[], |name| is_archon(name, archons));
     let mut named: Vec<ArchonId> = Vec::new();
     for name in autostart {
@@ -107,6 +111,7 @@ fn read_group(sheet: &Sheet<'_>, mut top: Group<'_>, paths: &Paths, archons: &[A
         worker,
         queue_len_max,
         gateway,
+        remotes,
         autostart: named,
         effective: Vec::new(),
     }

@@ -1,7 +1,7 @@
 //! What the user may set: the house (`archond.ron`) and the Archons' profiles (`archons/*.ron`), read from RON with every fault of
 //! every file at once, each with its line and column. Nothing is opened or started before all of it is good.
 //!
-//! Reading order: [`fault`], `lexis`, `scan`, [`reader`], [`values`], [`profile`], [`house`], [`paths`].
+//! Reading order: [`fault`], `lexis`, `scan`, [`reader`], [`values`], [`secret`], [`profile`], [`house`], [`paths`].
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,18 +16,22 @@ mod lexis;
 pub mod paths;
 pub mod profile;
 pub mod reader;
+pub mod remotes;
 mod scan;
+pub mod secret;
 #[cfg(test)]
 mod tests;
 pub mod values;
 
 pub use environment::Environment;
 pub use fault::{EXIT_BAD_SETTINGS, Fault, Place, SettingsFaults};
-pub use gateway::{GatewaySettings, KeyReference};
+pub use gateway::GatewaySettings;
 pub use house::{HouseSettings, WorkerSettings};
 pub use paths::{Paths, PathsError, private_dir};
 pub use profile::{Origin, Profile, ProfileSource};
 pub use reader::{Effective, Provenance};
+pub use remotes::RemoteSettings;
+pub use secret::{KeyReference, SecretError};
 pub use values::{Amount, Bytes, HumanDuration, LogLevel};
 
 /// The profiles that come with archond, by name.
@@ -67,17 +71,21 @@ impl Settings {
     /// Reads everything; answers all faults of all files when there is one.
     pub fn load(sources: &Sources) -> Result<Self, SettingsFaults> {
         let (found, mut faults) = find_profiles(&sources.paths);
+        let names: Vec<ArchonId> = found.keys().cloned().collect();
+        let house = load_house(sources, &names);
+        // A profile may name a model of another machine, too.
+        let remotes = house.iter().flat_map(|house| &house.remotes).map(|remote| remote.model.clone());
+        let models: Vec<ModelId> = sources.models.iter().cloned().chain(remotes).collect();
         let mut archons = BTreeMap::new();
         for source in found.values() {
-            match profile::read(source, &sources.models) {
+            match profile::read(source, &models) {
                 Ok(profile) => {
                     archons.insert(source.id.clone(), profile);
                 }
                 Err(more) => faults.extend(more),
             }
         }
-        let names: Vec<ArchonId> = found.into_keys().collect();
-        match load_house(sources, &names) {
+        match house {
             Ok(house) if faults.is_empty() => Ok(Self { house, archons, paths: sources.paths.clone() }),
             Ok(_) => Err(SettingsFaults(faults)),
             Err(mut all) => {

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct Api {
     pub(crate) daemon: Daemon,
     pub(crate) house: TestHouse,
-    address: String,
+    pub(crate) address: String,
 }
 
 pub(crate) struct Reply {

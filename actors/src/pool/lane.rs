@@ -243,7 +243,7 @@ impl Lane {
         ModelStatus {
             id: self.model.clone(),
             state,
-            pid: self.worker.as_ref().and_then(|worker| worker.link.as_ref()).map(|link| link.pid()),
+            pid: self.worker.as_ref().and_then(|worker| worker.link.as_ref()?.pid()),
             slots: self.slots,
             slots_used: self.slots_used(),
             queued: u32::try_from(queued).unwrap_or(u32::MAX),

@@ -99,7 +99,7 @@ impl Actor for WorkerActor {
 
 impl WorkerState {
     fn inspect(&self) -> Inspection {
-        let pid = self.link.as_ref().map(|link| link.pid());
+        let pid = self.link.as_ref().and_then(|link| link.pid());
         vec![
             ("model", self.args.id.model.to_string().into()),
             ("process", pid.map_or_else(|| Fact::from("none yet"), Fact::from)),

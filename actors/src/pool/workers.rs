@@ -336,6 +336,8 @@ impl PoolState {
             last_used: lane.last_used,
             is_settled: lane.is_ready() && now >= lane.ready_at + self.settings.residence_min,
         });
+        // Who takes no memory here, because he computes elsewhere, has none to leave.
+        let tenants = tenants.filter(|tenant| tenant.bytes > 0);
         let budget = self.settings.memory_bytes_max.unwrap_or(u64::MAX);
         let room = make_room(bytes(model), budget, tenants.collect());
         let Some(lane) = self.lanes.get_mut(model) else { return false };

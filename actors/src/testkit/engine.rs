@@ -256,8 +256,8 @@ impl WorkerLink for FakeLink {
         let _ = self.commands.send(Command::Kill);
     }
 
-    fn pid(&self) -> u32 {
-        self.pid
+    fn pid(&self) -> Option<u32> {
+        Some(self.pid)
     }
 }
 

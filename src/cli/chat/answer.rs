@@ -54,6 +54,8 @@ impl AnswerOnScreen {
             TurnView::Loading { model, percent } => {
                 console.progress(&format!("loading {model}: {percent} %"))
             }
+            // Another machine reads without telling how far it is.
+            TurnView::Reading { total: 0, .. } => console.progress("waiting for the first word"),
             TurnView::Reading { done, total } => {
                 console.progress(&format!("reading: {done} of {total} tokens"))
             }
