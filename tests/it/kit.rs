@@ -144,14 +144,22 @@ impl Daemon {
         Ok(Self { pid, pidfd: pidfd_open(pid, PidfdFlags::empty())? })
     }
 
-    /// The model workers that it has now.
+    /// The model workers that it has now, to be killed: each is when it is dropped.
     pub(crate) fn workers(&self) -> Vec<Self> {
+        self.worker_pids().into_iter().filter_map(|pid| Self::try_of(pid).ok()).collect()
+    }
+
+    /// The processes of the model workers that it has now.
+    pub(crate) fn worker_pids(&self) -> Vec<u32> {
         // A thread, or the whole process, may end while it is read; what it leaves has another parent then.
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
         let children =
             threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-        let pids = children.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-        pids.filter_map(|pid| Self::try_of(pid.parse().unwrap()).ok()).collect()
+        let pids = children
+            .flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>());
+        let mut pids: Vec<u32> = pids.collect();
+        pids.sort_unstable();
+        pids
     }
 
     /// Waits for its end; `false` when it still runs after this time.
