@@ -100,6 +100,11 @@ impl Written {
         }
     }
 
+    /// How long it is.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Whether a text within the call is still open, so that a closing mark may be part of it.
     pub(super) fn is_inside_text(&self) -> bool {
         !self.is_too_long && matches!(self.calls(), Err(CallError::Read(ReadError::OpenText)))

@@ -199,7 +199,13 @@ impl Renderer<'_> {
             Value::Dict(entries) => {
                 self.prompt.text("{");
                 for (index, (key, value)) in sorted(entries).into_iter().enumerate() {
-                    self.prompt.text(if index == 0 { "" } else { "," }).text(key).text(":");
+                    self.prompt.text(if index == 0 { "" } else { "," });
+                    if is_bare(key) {
+                        self.prompt.text(key);
+                    } else {
+                        self.quoted(key);
+                    }
+                    self.prompt.text(":");
                     self.literal(value);
                 }
                 self.prompt.text("}");
@@ -221,6 +227,16 @@ impl Renderer<'_> {
     fn end_turn(&mut self) {
         self.prompt.mark("<turn|>").text("\n");
     }
+}
+
+/// Whether a key can stand without quotes. The template writes all keys bare, so that one with a colon in it turns into another.
+fn is_bare(key: &str) -> bool {
+    !key.is_empty()
+        && key.trim() == key
+        && !key.starts_with(['"', '\''])
+        && !key.contains([':', ',', '{', '}', '[', ']'])
+        && !key.contains("<|")
+        && !key.contains("|>")
 }
 
 /// What the model said, without the thoughts that an earlier version or another program left in it as text.

@@ -3,14 +3,15 @@ use super::tags::{CallTag, Tags};
 use crate::chat::call::{CallIds, Closed, Written};
 use crate::chat::parts::{Blanks, Parts};
 
-/// How often a closing tag may be taken for part of a text inside the call. Bounds the time: each time the call is read again.
-const CLOSINGS_IN_TEXT_MAX: u32 = 4;
+/// Most bytes that are read again because a closing tag may be part of a text inside the call: each time the call is read from its
+/// beginning. Bounds the time to some hundredths of a second, and is enough for sixteen closing tags in the longest call.
+const AGAIN_BYTES_MAX: usize = 16 << 20;
 
 #[derive(Debug, Clone)]
 enum State {
     Text(Blanks),
     Thought(Blanks),
-    Call { written: Written, close: Option<&'static str>, passed: u32 },
+    Call { written: Written, close: Option<&'static str>, again: usize },
 }
 
 /// What a tag does where it stands.
@@ -124,14 +125,14 @@ impl TaggedReader {
     fn turn(&mut self, turning: Turning, ids: &mut CallIds, parts: &mut Parts) {
         match turning {
             Turning::Call(tag) => {
-                self.state = State::Call { written: Written::new(tag.open), close: tag.close, passed: 0 };
+                self.state = State::Call { written: Written::new(tag.open), close: tag.close, again: 0 };
             }
             Turning::CallEnd(tag) => {
-                if let State::Call { written, passed, .. } = &mut self.state
-                    && *passed < CLOSINGS_IN_TEXT_MAX
+                if let State::Call { written, again, .. } = &mut self.state
+                    && *again + written.bytes() <= AGAIN_BYTES_MAX
                     && written.is_inside_text()
                 {
-                    *passed += 1;
+                    *again += written.bytes();
                     return written.push(tag);
                 }
                 self.end_call(Closed::Mark(tag), ids, parts);

@@ -2,10 +2,13 @@
 use super::*;
 
 mod answers;
+mod forging;
 mod gemma4;
 mod mending;
 mod other_templates;
 mod properties;
+mod roundtrip;
+mod strange;
 mod tagged;
 
 /// The marks of Gemma 4's vocabulary.
