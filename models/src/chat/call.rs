@@ -150,6 +150,21 @@ impl Written {
     }
 
     fn calls(&self) -> Result<Vec<(String, Value)>, CallError> {
+        let unfenced = self.unfenced();
+        let this = unfenced.as_ref().unwrap_or(self);
+        this.read()
+    }
+
+    /// The call without the code fence that a model may put around it.
+    fn unfenced(&self) -> Option<Self> {
+        let (_, fenced) = self.text.trim_start().strip_prefix("```")?.split_once('\n')?;
+        let inner = fenced.trim_end().strip_suffix("```").unwrap_or(fenced);
+        let cut = self.text.len() - fenced.len();
+        let quotes: Option<_> = self.quotes.iter().map(|quote| quote.checked_sub(cut)).collect();
+        Some(Self { text: inner.to_owned(), quotes: quotes?, ..Self::new(&self.opened_by) })
+    }
+
+    fn read(&self) -> Result<Vec<(String, Value)>, CallError> {
         let begin = self.text.len() - self.text.trim_start().len();
         let written = self.text.trim_start();
         if written.starts_with(['{', '[']) {

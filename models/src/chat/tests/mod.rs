@@ -4,6 +4,7 @@ use super::*;
 mod answers;
 mod forging;
 mod gemma4;
+mod malformed;
 mod mending;
 mod other_templates;
 mod properties;
