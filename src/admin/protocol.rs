@@ -281,6 +281,9 @@ pub struct ModelView {
     pub percent: Option<u8>,
     /// The worker's process.
     pub pid: Option<u32>,
+    /// What computes, while there is a worker: `100% CPU`, or the server that does.
+    #[serde(default)]
+    pub processor: Option<String>,
     /// The worker's memory, in bytes, file pages included.
     pub memory_bytes: Option<u64>,
     /// Sequences at once.

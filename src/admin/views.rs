@@ -132,6 +132,7 @@ pub(super) fn model_view(model: &ModelStatus) -> ModelView {
         state: state.to_owned(),
         percent,
         pid: model.pid,
+        processor: model.processor.clone(),
         memory_bytes: model.pid.and_then(resident_bytes),
         slots: model.slots,
         slots_used: model.slots_used,

@@ -127,6 +127,7 @@ pub(super) fn model_table(models: &[ModelView]) -> String {
             state,
             model.pid.map_or(NOTHING.to_owned(), |pid| pid.to_string()),
             model.memory_bytes.map_or(NOTHING.to_owned(), bytes),
+            model.processor.clone().unwrap_or_else(|| NOTHING.to_owned()),
             format!("{}/{}", model.slots_used, model.slots),
             model.queued.to_string(),
             model.context_tokens.to_string(),
@@ -136,7 +137,19 @@ pub(super) fn model_table(models: &[ModelView]) -> String {
         ]
     };
     table(
-        ["MODEL", "STATE", "PID", "MEMORY", "SLOTS", "QUEUE", "CONTEXT", "TOKENS", "TOK/S", "CRASHES"],
+        [
+            "MODEL",
+            "STATE",
+            "PID",
+            "MEMORY",
+            "PROCESSOR",
+            "SLOTS",
+            "QUEUE",
+            "CONTEXT",
+            "TOKENS",
+            "TOK/S",
+            "CRASHES",
+        ],
         models.iter().map(row),
     )
 }
@@ -197,6 +210,7 @@ mod tests {
             state: "loading".into(),
             percent: Some(40),
             pid: Some(4711),
+            processor: Some("100% CPU".into()),
             memory_bytes: Some(212_000_000),
             slots: 8,
             slots_used: 1,
@@ -217,8 +231,8 @@ mod tests {
         electra  quarantined  -                                                  2         1        0        6
         ");
         insta::assert_snapshot!(model_table(&[model]), @r"
-        MODEL                  STATE         PID   MEMORY  SLOTS  QUEUE  CONTEXT  TOKENS  TOK/S  CRASHES
-        smollm2-135m-instruct  loading 40 %  4711  212 MB  1/8    0      8192     1234    22.7   1
+        MODEL                  STATE         PID   MEMORY  PROCESSOR  SLOTS  QUEUE  CONTEXT  TOKENS  TOK/S  CRASHES
+        smollm2-135m-instruct  loading 40 %  4711  212 MB  100% CPU   1/8    0      8192     1234    22.7   1
         ");
         let house = HouseView {
             version: env!("CARGO_PKG_VERSION").into(),

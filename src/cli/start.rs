@@ -272,6 +272,7 @@ mod tests {
             state: "loading".into(),
             percent: Some(37),
             pid: None,
+            processor: None,
             memory_bytes: None,
             slots: 4,
             slots_used: 0,

@@ -165,6 +165,11 @@ impl WorkerLink for LlamaLink {
     fn pid(&self) -> Option<u32> {
         Some(self.0.pid())
     }
+
+    fn processor(&self) -> String {
+        // llama.cpp is built without any other back end.
+        "100% CPU".to_owned()
+    }
 }
 
 #[async_trait]

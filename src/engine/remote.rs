@@ -82,23 +82,30 @@ impl HouseEngine {
     }
 }
 
-struct RemoteLink(RemoteWorker);
+struct RemoteLink {
+    worker: RemoteWorker,
+    url: String,
+}
 
 impl WorkerLink for RemoteLink {
     fn generate(&self, request: GenerationRequest) -> bool {
-        self.0.send(translate::request(&request))
+        self.worker.send(translate::request(&request))
     }
 
     fn cancel(&self, id: GenerationId) {
-        self.0.cancel(id.0);
+        self.worker.cancel(id.0);
     }
 
     fn kill(&self) {
-        self.0.kill();
+        self.worker.kill();
     }
 
     fn pid(&self) -> Option<u32> {
         None
+    }
+
+    fn processor(&self) -> String {
+        self.url.clone()
     }
 }
 
@@ -131,6 +138,6 @@ impl Engine for HouseEngine {
         let tell = move |event| events(translate::event(event, &name));
         let worker = RemoteWorker::launch(&remote.spec, &remote.begun, tell)
             .map_err(|detail| EngineError::Unusable { model: model.clone(), detail })?;
-        Ok(Arc::new(RemoteLink(worker)))
+        Ok(Arc::new(RemoteLink { worker, url: remote.spec.endpoint.to_string() }))
     }
 }

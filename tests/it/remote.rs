@@ -80,6 +80,9 @@ fn the_model_of_another_house_answers_as_ones_own() {
     let status = near.house.client().status();
     let model = status.models.iter().find(|model| model.model == FAR).unwrap();
     assert_eq!((model.state.as_str(), model.pid), ("ready", None));
+    assert_eq!(model.processor, Some(format!("http://{}", far.address)));
+    let there = far.house.client().status();
+    assert_eq!(there.models[0].processor.as_deref(), Some("100% CPU"));
     let doctor = near.house.run(&["doctor", "--json"]);
     let doctor: Value = serde_json::from_slice(&doctor.stdout).unwrap();
     let row = doctor["checks"].as_array().unwrap().iter().find(|row| row["check"] == "remotes").unwrap();

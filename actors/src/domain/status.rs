@@ -135,6 +135,8 @@ pub struct ModelStatus {
     pub state: ModelState,
     /// The worker's process.
     pub pid: Option<u32>,
+    /// What computes, while there is a worker: `100% CPU`, or the server that does.
+    pub processor: Option<String>,
     /// Sequences that it can run at once.
     pub slots: u32,
     /// Sequences that run.

@@ -240,10 +240,12 @@ impl Lane {
             (None, Some(at), _) => ModelState::Restarting { retry_in: at.saturating_sub(now) },
             (None, None, _) => ModelState::Idle,
         };
+        let link = self.worker.as_ref().and_then(|worker| worker.link.as_ref());
         ModelStatus {
             id: self.model.clone(),
             state,
-            pid: self.worker.as_ref().and_then(|worker| worker.link.as_ref()?.pid()),
+            pid: link.and_then(|link| link.pid()),
+            processor: link.map(|link| link.processor()),
             slots: self.slots,
             slots_used: self.slots_used(),
             queued: u32::try_from(queued).unwrap_or(u32::MAX),

@@ -259,6 +259,10 @@ impl WorkerLink for FakeLink {
     fn pid(&self) -> Option<u32> {
         Some(self.pid)
     }
+
+    fn processor(&self) -> String {
+        "100% CPU".to_owned()
+    }
 }
 
 /// Why the process ends.

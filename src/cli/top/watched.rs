@@ -69,6 +69,7 @@ pub(super) mod tests {
             state: "ready".into(),
             percent: None,
             pid: Some(7),
+            processor: None,
             memory_bytes: Some(5_000_000_000),
             slots: 8,
             slots_used: 1,
