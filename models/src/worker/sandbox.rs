@@ -29,6 +29,10 @@ const X32_BIT: i64 = 0x4000_0000;
 #[cfg(target_arch = "x86_64")]
 const X32_ONLY: std::ops::RangeInclusive<i64> = 512..=547;
 
+/// Asks for the registers of tiles (AMX, in Intel's server processors).
+#[cfg(target_arch = "x86_64")]
+const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
+
 /// Which signal a descriptor's owner gets, and the owner in another form: the same on every architecture of this filter.
 const F_SETSIG: i32 = 10;
 const F_SETOWN_EX: i32 = 15;
@@ -105,6 +109,10 @@ fn forbidden_calls(arch: TargetArch) -> Result<BpfProgram, BackendError> {
     rules.insert(libc::SYS_openat, opening_to_write(2)?);
     #[cfg(target_arch = "x86_64")]
     rules.insert(libc::SYS_open, opening_to_write(1)?);
+    // llama.cpp's code for tiles ends the process on some machines that offer them (ggml-org/llama.cpp#20824). Without this right it
+    // computes with vectors.
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_arch_prctl, vec![all([arg(0, Cmp::Eq, ARCH_REQ_XCOMP_PERM)])?]);
     refuse_second_table(&mut rules);
     filter(rules, libc::EPERM, arch)
 }

@@ -133,6 +133,13 @@ fn some_calls_depend_on_what_they_ask() {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn nothing_computes_with_tiles() {
+    check(libc::SYS_arch_prctl, &[0x1023, 18], libc::EPERM);
+    check(libc::SYS_arch_prctl, &[0x1002, 0x7f00_0000_0000], 0); // a thread's own memory
+}
+
 #[test]
 fn files_are_opened_only_to_read() {
     let here = libc::AT_FDCWD as u64;
