@@ -259,6 +259,21 @@ fn two_at_once_build_once() {
 }
 
 #[test]
+fn the_long_part_of_a_build_shows_how_far_it_is() {
+    let checkout = Checkout::new();
+    let began = r#"build="$1/a checkout/target/release/build/llama-cpp-sys-2-0/out/build"; mkfifo "$1/gate"; mkdir -p "$build/src"
+        printf '"file": "a"\n"file": "b"\n' > "$build/compile_commands.json"; touch "$build/src/a.o""#;
+    checkout.shell(began, &[]);
+    let mut command = checkout.command("a checkout/archond", &["ps"]);
+    let mut child = command.env("ARCHOND_PROGRESS_SECONDS", "0.01").spawn().unwrap();
+    let mut gate = std::fs::OpenOptions::new().write(true).open(checkout.path("gate")).unwrap();
+    let said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(said.into_iter().any(|line| line.contains("llama.cpp: 1 of 2 files after 0 min")));
+    gate.write_all(b"go\n").unwrap();
+    assert_eq!(Ran::of(child.wait_with_output().unwrap()).out, "ran ps\n");
+}
+
+#[test]
 fn the_check_runs_everything_and_says_what_failed() {
     let checkout = Checkout::new();
     let good = checkout.run(&["test"]);
