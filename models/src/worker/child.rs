@@ -14,13 +14,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setrlimit,
 };
 
+use super::anticipation::Anticipation;
 use super::frame::{self, BUILD, FrameError, FromWorker, Hello, LoadOrder, PROTOCOL, ToWorker};
 use super::log_lines::{LineSubscriber, memory_ran_short};
 use super::probe::run_sandbox_probe;
@@ -212,6 +213,11 @@ fn identity(order: &LoadOrder) -> io::Result<u64> {
     Ok(hasher.finish())
 }
 
+#[expect(clippy::disallowed_methods, reason = "measures computation, and a pause of the engine's own thread")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 struct Connection {
     from: BufReader<UnixStream>,
     to: BufWriter<UnixStream>,
@@ -327,6 +333,7 @@ fn await_command(engine: &mut Engine<'_>, inbox: &Receiver<ToWorker>) -> Option<
 
 /// The life of a ready worker: take what came in, compute a step, tell, again.
 fn generate(engine: &mut Engine<'_>, inbox: &Receiver<ToWorker>, to: &Out) -> Result<(), WorkerFailure> {
+    let mut anticipation = Anticipation::default();
     loop {
         let awaited = if engine.is_idle() {
             let Some(command) = await_command(engine, inbox) else { return Ok(()) };
@@ -335,17 +342,54 @@ fn generate(engine: &mut Engine<'_>, inbox: &Receiver<ToWorker>, to: &Out) -> Re
             None
         };
         for command in awaited.into_iter().chain(inbox.try_iter()) {
-            let event = match command {
-                ToWorker::Generate(request) => engine.start(&request),
-                ToWorker::Cancel { id } => engine.cancel(id),
-                ToWorker::Hello(_) | ToWorker::Load(_) => return Err(WorkerFailure::Disorder),
-            };
-            event.into_iter().for_each(|event| put(to, &event.into()));
+            obey(engine, command, to)?;
         }
-        engine.step(&mut |event| put(to, &event.into()))?;
+        let (began, mut ended) = (now(), 0);
+        engine.step(&mut |event| {
+            ended += usize::from(matches!(event, EngineEvent::Finished { .. }));
+            put(to, &event.into());
+        })?;
         let _told_by_the_listener = to.borrow_mut().flush();
+        let step = now() - began;
         engine.keep();
+        if ended > 0 && !engine.is_idle() {
+            match anticipation.pause(step) {
+                Some(pause) => {
+                    let came = hold_still(engine, inbox, to, ended, pause)?;
+                    anticipation.learn(ended, came);
+                }
+                None => anticipation.forgive(ended),
+            }
+        }
     }
+}
+
+fn obey(engine: &mut Engine<'_>, command: ToWorker, to: &Out) -> Result<(), WorkerFailure> {
+    let event = match command {
+        ToWorker::Generate(request) => engine.start(&request),
+        ToWorker::Cancel { id } => engine.cancel(id),
+        ToWorker::Hello(_) | ToWorker::Load(_) => return Err(WorkerFailure::Disorder),
+    };
+    event.into_iter().for_each(|event| put(to, &event.into()));
+    Ok(())
+}
+
+/// Waits for as many requests as answers have ended, but no longer than so long. Returns how many came.
+fn hold_still(
+    engine: &mut Engine<'_>,
+    inbox: &Receiver<ToWorker>,
+    to: &Out,
+    ended: usize,
+    pause: Duration,
+) -> Result<usize, WorkerFailure> {
+    let (began, mut came) = (now(), 0);
+    while came < ended {
+        let Some(left) = pause.checked_sub(now() - began) else { break };
+        let Ok(command) = inbox.recv_timeout(left) else { break };
+        came += usize::from(matches!(command, ToWorker::Generate(_)));
+        obey(engine, command, to)?;
+    }
+    Ok(came)
 }
 
 /// Passes on what the daemon says. Its end is this process's end, even in the middle of a computation.

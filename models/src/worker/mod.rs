@@ -5,6 +5,7 @@
 //! happens there arrives as an [`Event`]. The worker can read its model file and nothing else, and has no network.
 use std::path::PathBuf;
 
+mod anticipation;
 mod child;
 mod conduct;
 mod event;
