@@ -15,6 +15,7 @@ use super::looking::Pending;
 use super::media::Media;
 use super::model::{LoadedModel, PromptTokens};
 use super::pace::{Pace, STEP_TOKENS_MAX};
+use super::portions::portions;
 use super::sampler::Chooser;
 use super::shelf::Shelf;
 use super::slots::{COPY_TOKENS_MIN, Choice, Neighbour, Reading, SlotState, choose, reading, usable};
@@ -31,6 +32,8 @@ const ANSWER_TOKENS_MIN: u32 = 64;
 /// Most tokens of an answer that are spoken again, one a step as they were the first time, rather than read like a prompt: read in one
 /// batch they come out rounded otherwise, and the answer may go another way. More than these would take too long.
 const SPOKEN_AGAIN_MAX: usize = 32;
+/// What can be read in so many steps is read without guesses beside it.
+const BRIEF_STEPS: usize = 4;
 /// Tokens that are computed once before the first request: pages the weights in while the worker is still "loading".
 const WARM_UP_TOKENS: usize = 16;
 
@@ -352,18 +355,23 @@ impl<'m> Engine<'m> {
         // First of all: what the batch adds to a slot is not in its memory yet and cannot be taken over.
         let readers = self.share();
         let writing = self.busy(true).len();
-        let mut room = self.pace.budget(writing).min(self.batch_tokens_max.saturating_sub(writing));
-        let mut taken = Vec::new();
-        for index in readers {
-            let takes = self.slots.get(index).map_or(0, |slot| slot.readable().min(room));
+        let most = self.batch_tokens_max.saturating_sub(writing);
+        let budget = self.pace.budget(writing).min(most);
+        let left: Vec<_> =
+            readers.iter().map(|index| self.slots.get(*index).map_or(0, Slot::readable)).collect();
+        let portions = portions(&left, budget, most);
+        let (mut taken, mut room) = (Vec::new(), budget);
+        for (index, takes) in readers.into_iter().zip(portions) {
             if takes > 0 {
-                room -= takes;
+                room = room.saturating_sub(takes);
                 taken.push(Share::of(index, takes));
             }
         }
         let mut advanced: Vec<usize> = taken.iter().map(|share| share.slot).collect();
         let read = taken.iter().map(Share::rows).sum();
-        taken.extend(self.writers(read));
+        // A first token is not to wait for guesses; a prompt that takes long to read is not to slow the others down all the while.
+        let reads_briefly = read > 0 && left.iter().sum::<usize>() <= BRIEF_STEPS * budget;
+        taken.extend(self.writers(read, if reads_briefly { 0 } else { self.draft_tokens_max }));
         let speaks_again = |slot: &usize| self.slots.get(*slot).is_some_and(Slot::speaks_again);
         advanced.extend(taken.iter().map(|share| share.slot).filter(speaks_again));
         // Sequences that follow each other are computed side by side; llama.cpp cuts the batch at every other place ("split_equal"),

@@ -32,6 +32,7 @@ mod looking;
 mod media;
 mod model;
 mod pace;
+mod portions;
 mod request;
 mod sampler;
 mod shelf;

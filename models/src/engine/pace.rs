@@ -80,16 +80,18 @@ impl Pace {
         [step / all, of_read * read as f64 / all, of_written * written as f64 / all]
     }
 
-    /// Prompt tokens that the next step may read beside so many rows of answers: a power of two, so that equal prompts are mostly cut
-    /// alike.
+    /// Prompt tokens that the next step may read beside so many rows of answers: of few sizes, powers of two and what is halfway between
+    /// them, so that equal prompts are mostly cut alike.
     pub(super) fn budget(&self, written: usize) -> usize {
         let (aim, most) =
             if written > 0 { (STEP_SHARED, SHARED_TOKENS_MAX) } else { (STEP_ALONE, STEP_TOKENS_MAX) };
+        let fits = |budget: usize| budget <= most && self.takes(budget, written) <= aim.as_secs_f64();
         let mut budget = STEP_TOKENS_MIN;
-        while budget < most && self.takes(budget * 2, written) <= aim.as_secs_f64() {
+        while fits(budget * 2) {
             budget *= 2;
         }
-        budget
+        let halfway = budget / 2 * 3;
+        if fits(halfway) { halfway } else { budget }
     }
 
     /// Takes in a step that read so many tokens of prompts and had so many rows of answers.
@@ -144,7 +146,7 @@ mod tests {
         assert_eq!(budgets([0.5, 0.060, 0.1]), [16, 16, 16]);
         assert_eq!(budgets([0.001, 0.0001, 0.0001]), [512, 128, 128]);
         assert_eq!(budgets([0.030, 0.0035, 0.005]), [128, 64, 64]);
-        assert_eq!(budgets([0.030, 0.0035, 0.010]), [128, 64, 32], "what the others take is not there");
+        assert_eq!(budgets([0.030, 0.0035, 0.010]), [128, 64, 48], "what the others take is not there");
     }
 
     #[test]

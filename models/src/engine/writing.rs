@@ -32,10 +32,11 @@ impl Share {
 }
 
 impl Engine<'_> {
-    /// What the slots add whose answers are being written, with as many guesses each as pay beside so many tokens that are read.
-    pub(super) fn writers(&self, read: usize) -> Vec<Share> {
+    /// What the slots add whose answers are being written, with as many guesses each as pay beside so many tokens that are read, but no
+    /// more than `most`.
+    pub(super) fn writers(&self, read: usize, most: usize) -> Vec<Share> {
         let slots: Vec<usize> = self.busy(true);
-        let most = self.draftable(&slots, read);
+        let most = self.draftable(&slots, read).min(most);
         let guessed = |&index: &usize| {
             let slot = self.slots.get(index)?;
             let mut guess = look_up(&slot.tokens, most.min(self.wanted(slot)));
