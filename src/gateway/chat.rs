@@ -257,7 +257,8 @@ fn tools(fields: &Fields<'_>) -> Result<Vec<Tool>, ApiError> {
             return Err(function.fault("name", "must be letters, digits, `_`, `-`, `.`, and no other tool's"));
         }
         let parameters = match function.get("parameters") {
-            None => r#"{"type":"object","properties":{}}"#.to_owned(),
+            // It takes none, as at OpenAI; and nothing is said of them to the model.
+            None => String::new(),
             Some(schema) if schema.is_object() => schema.to_string(),
             Some(_) => return Err(function.fault("parameters", "must be a JSON schema, an object")),
         };

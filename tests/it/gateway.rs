@@ -218,3 +218,28 @@ fn a_crowd_is_answered_or_asked_to_come_again() {
     assert!(turned_away.into_iter().all(|reply| reply.head.to_ascii_lowercase().contains("retry-after")));
     assert_eq!(api.chat(&json!({})).status, 200, "and all slots are free again");
 }
+
+#[test]
+fn a_completion_has_all_that_was_written() {
+    let api = Api::start("()");
+    let system = "<|turn>system\n<|tool>declaration:clock{description:<|\"|>Returns the current time.<|\"|>}<tool|><turn|>\n";
+    let prompt =
+        format!("{system}<|turn>user\nwhat time is it?<turn|>\n<|turn>model\n<|channel>thought\n<channel|>");
+    let body = json!({ "prompt": prompt, "temperature": 0, "max_tokens": 32 });
+    let said = api.post("/v1/completions", &body).json();
+    let choice = &said["choices"][0];
+    assert_eq!(choice["text"], "<|tool_call>call:clock{}<tool_call|>", "{said}");
+    assert_eq!(choice["finish_reason"], "stop");
+}
+
+#[test]
+fn a_tool_without_parameters_takes_none() {
+    let api = Api::start("()");
+    let tool = json!({ "type": "function", "function": { "name": "clock", "description": "Returns the current time." } });
+    let asked = json!({ "messages": [{ "role": "user", "content": "what time is it?" }], "tools": [tool], "tool_choice": "required" });
+    let called = api.chat(&asked).json();
+    let call = &called["choices"][0]["message"]["tool_calls"][0]["function"];
+    assert_eq!((&call["name"], &call["arguments"]), (&json!("clock"), &json!("{}")), "{called}");
+    let shown = api.post("/apply-template", &asked).json()["prompt"].as_str().unwrap().to_owned();
+    assert!(shown.contains("clock{description:") && !shown.contains("parameters"), "{shown}");
+}

@@ -70,7 +70,7 @@ pub struct Tool {
     pub name: String,
     /// What it does, for the model.
     pub description: String,
-    /// The JSON schema of its arguments, an object, as JSON text.
+    /// The JSON schema of its arguments, an object, as JSON text. Empty where it takes none.
     pub parameters: String,
 }
 

@@ -1,4 +1,6 @@
 //! From a model's tokens to the parts of its answer, one token at a time.
+use std::sync::Arc;
+
 use super::call::{CallIds, Closed};
 use super::characters::Characters;
 use super::conversation::AnswerPart;
@@ -11,7 +13,7 @@ use super::tagged::TaggedReader;
 pub enum Shown<'t> {
     /// Text, or a part of a character.
     Bytes(&'t [u8]),
-    /// A mark, by its text: never shown.
+    /// A mark, by its text: not shown, but in bare text.
     Mark(&'t str),
 }
 
@@ -37,9 +39,17 @@ pub struct AnswerParser {
 pub(super) enum Reader {
     Gemma4(Gemma4Reader),
     Tagged(TaggedReader),
+    /// All is words, these marks too.
+    Bare(Arc<[String]>),
 }
 
 impl AnswerParser {
+    /// For what goes on with bare text: nothing is taken apart. `shown`: the marks that are told as the text that they are; others say nothing
+    /// to a reader.
+    pub fn of_bare_text(shown: Arc<[String]>) -> Self {
+        Self::new(Reader::Bare(shown), 0)
+    }
+
     pub(super) fn new(reader: Reader, seed: u64) -> Self {
         Self { characters: Characters::default(), reader, ids: CallIds::new(seed) }
     }
@@ -53,6 +63,7 @@ impl AnswerParser {
                 match &mut self.reader {
                     Reader::Gemma4(reader) => reader.words(&text, &mut parts),
                     Reader::Tagged(reader) => reader.words(&text, &mut self.ids, &mut parts),
+                    Reader::Bare(_) => parts.text(&text),
                 }
             }
             Shown::Mark(mark) => {
@@ -60,6 +71,8 @@ impl AnswerParser {
                 match &mut self.reader {
                     Reader::Gemma4(reader) => reader.mark(mark, &mut self.ids, &mut parts),
                     Reader::Tagged(reader) => reader.mark(mark, &mut self.ids, &mut parts),
+                    Reader::Bare(shown) if shown.iter().any(|one| one == mark) => parts.text(mark),
+                    Reader::Bare(_) => {}
                 }
             }
         }
@@ -77,6 +90,7 @@ impl AnswerParser {
         match &mut self.reader {
             Reader::Gemma4(reader) => reader.finish(closed, &mut self.ids, &mut parts),
             Reader::Tagged(reader) => reader.finish(closed, &mut self.ids, &mut parts),
+            Reader::Bare(_) => {}
         }
         parts.done()
     }

@@ -32,7 +32,7 @@ pub struct LoadedModel {
     /// The texts of the vocabulary's marks, by their tokens.
     marks: HashMap<LlamaToken, String>,
     /// Texts that would become a single mark's token even as plain text.
-    dangerous: Vec<String>,
+    dangerous: Arc<[String]>,
     /// How many tokens back the layers with a sliding window look, the present one included; `None` if there are no such layers.
     window_tokens: Option<u32>,
 }
@@ -94,7 +94,7 @@ impl LoadedModel {
         };
         let format = family.format(template.as_deref(), &vocabulary)?;
         let window_tokens = window_tokens(&llama);
-        Ok(Self { backend, llama, format, tokens, marks, dangerous, window_tokens })
+        Ok(Self { backend, llama, format, tokens, marks, dangerous: dangerous.into(), window_tokens })
     }
 
     /// How the model was taught to converse.
@@ -112,8 +112,8 @@ impl LoadedModel {
         self.window_tokens
     }
 
-    /// What is to be gone on with as tokens, up to where the answer begins, and what takes the answer apart. The parser of bare text
-    /// knows no calls and no thoughts, but for those that a family's own marks tell. `media` are the conversation's, as they were measured.
+    /// What is to be gone on with as tokens, up to where the answer begins, and what takes the answer apart. Bare text is gone on with by bare
+    /// text: whoever writes the format himself reads it himself. `media` are the conversation's, as they were measured.
     pub(super) fn prompt(
         &self,
         prompt: &Prompt,
@@ -124,13 +124,13 @@ impl LoadedModel {
             Prompt::Chat(conversation) => self.conversation(conversation, media, id),
             Prompt::Inquiry(_) => Err(Refusal::Engine { detail: "it is no prompt".to_owned() }),
             // Whoever hands in bare text writes the format, if any, with his own hand.
-            Prompt::Text(text) => Ok(self.bare(self.llama.vocab().tokenize(text.as_bytes(), true, true), id)),
-            Prompt::Passage(passage) => Ok(self.bare(self.tokens_of(passage, true, true)?, id)),
+            Prompt::Text(text) => Ok(self.bare(self.llama.vocab().tokenize(text.as_bytes(), true, true))),
+            Prompt::Passage(passage) => Ok(self.bare(self.tokens_of(passage, true, true)?)),
         }
     }
 
-    fn bare(&self, tokens: Vec<LlamaToken>, id: u64) -> (PromptTokens, AnswerParser) {
-        let parser = self.format.parser(&Conversation::default(), &[], id);
+    fn bare(&self, tokens: Vec<LlamaToken>) -> (PromptTokens, AnswerParser) {
+        let parser = AnswerParser::of_bare_text(self.dangerous.clone());
         (PromptTokens { instructions: 0, lasting: usize::MAX, tokens, media: Vec::new() }, parser)
     }
 

@@ -205,9 +205,11 @@ fn arguments(
     tool: &Tool,
     widened: &mut Vec<Widening>,
 ) -> Result<Rule, GrammarError> {
-    let is_empty = tool.parameters.trim().is_empty();
-    let (schema, orders) =
-        if is_empty { (Value::Bool(true), Orders::default()) } else { parsed(&tool.parameters)? };
+    let takes_nothing = tool.parameters.trim().is_empty();
+    let (schema, orders) = match takes_nothing {
+        true => (serde_json::json!({ "properties": {}, "additionalProperties": false }), Orders::default()),
+        false => parsed(&tool.parameters)?,
+    };
     let schema = match schema {
         Value::Bool(true) | Value::Null => serde_json::json!({ "type": "object" }),
         Value::Object(mut schema) => {

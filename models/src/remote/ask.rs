@@ -226,8 +226,11 @@ fn call(call: &ToolCall) -> Value {
 }
 
 fn tool(tool: &Tool) -> Result<Value, CannotAsk> {
-    let parameters: Value = serde_json::from_str(&tool.parameters).map_err(|_| CannotAsk::Schema)?;
-    let function = json!({ "name": tool.name, "description": tool.description, "parameters": parameters });
+    let mut function = json!({ "name": tool.name, "description": tool.description });
+    if let Some(fields) = function.as_object_mut().filter(|_| !tool.parameters.trim().is_empty()) {
+        let parameters: Value = serde_json::from_str(&tool.parameters).map_err(|_| CannotAsk::Schema)?;
+        fields.insert("parameters".into(), parameters);
+    }
     Ok(json!({ "type": "function", "function": function }))
 }
 

@@ -30,3 +30,19 @@ fn equal_seeds_name_calls_alike() {
     assert_eq!(id(3), id(3));
     assert_ne!(id(3), id(4));
 }
+
+#[test]
+fn bare_text_is_gone_on_with_by_words_alone() {
+    let mut parser =
+        AnswerParser::of_bare_text(["<|tool_call>".to_owned(), "<tool_call|>".to_owned()].into());
+    let answer = [
+        Shown::Mark("<|turn>"),
+        Shown::Bytes(b"hm "),
+        Shown::Mark("<|tool_call>"),
+        Shown::Bytes(b"call:f{}"),
+        Shown::Mark("<tool_call|>"),
+    ];
+    let mut parts: Vec<AnswerPart> = answer.into_iter().flat_map(|token| parser.push(token)).collect();
+    parts.extend(parser.finish(AnswerEnd::ByModel));
+    assert_eq!(parts, ["hm ", "<|tool_call>", "call:f{}", "<tool_call|>"].map(text));
+}
