@@ -41,7 +41,7 @@ fn a_whole_conversation_is_read() {
     assert_eq!((request.form.stop.len(), request.form.logprobs), (1, Some(3)));
     assert_eq!(request.form.bias.iter().find(|(token, _)| token.0 == 5).unwrap().1, f32::NEG_INFINITY);
     assert_eq!((request.sampling.seed, request.answer_tokens_max), (Some(7), 9));
-    assert_eq!(request.telling, Telling { stream: true, include_usage: true });
+    assert_eq!(request.telling, Telling { stream: true, include_usage: true, answers: 1 });
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_fault_names_its_field() {
         ),
         (json!({"messages": user, "temperature": "hot"}), "temperature"),
         (json!({"messages": user, "temperature": -1}), "temperature"),
-        (json!({"messages": user, "n": 2}), "n"),
+        (json!({"messages": user, "n": 9}), "n"),
         (json!({"messages": user, "stop": [1]}), "stop"),
         (json!({"messages": user, "stream": "yes"}), "stream"),
         (json!({"messages": user, "max_tokens": 0}), "max_tokens"),

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use archond_actors::domain::{
-    AnswerForm, ArchonId, InboundMessage, ModelState, Passage, PeerId, Priority, Prompt, ThreadId,
+    AnswerForm, ArchonId, InboundMessage, ModelState, Passage, PeerId, Priority, Prompt, Sampling, ThreadId,
 };
 use archond_actors::pool::GenerationOrder;
 use axum::Json;
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Answer, ArchonAnswer, ModelAnswer};
 use super::chat::{self, ChatRequest};
+use super::choices::Choices;
 use super::error::ApiError;
 use super::fields::Fields;
 use super::inquiries;
@@ -22,6 +23,9 @@ use super::server::Served;
 use super::stream;
 use super::wire::{Kind, Writer};
 use super::wishes;
+
+/// Most answers to one request, all its prompts together: each waits like a request of its own, and these are half of those that may.
+const ANSWERS_MAX: usize = 32;
 
 pub(super) async fn health(State(served): State<Served>) -> Response {
     let states = served.gateway.house.pool_status().await.map(|status| status.models);
@@ -77,20 +81,24 @@ pub(super) async fn chat(
     let Opened { place, body } = opening::open(&served, &headers, body).await?;
     let fields = Fields::of_request(&body)?;
     let target = opening::target(&served, &fields).await?;
-    let (answer, telling) = match &target {
+    let (choices, telling) = match &target {
         Target::Archon(archon) => {
             let telling = wishes::telling(&fields)?;
-            (Answer::Archon(ask_archon(&served, archon, &fields).await?), telling)
+            if telling.answers > 1 {
+                return Err(fields.fault("n", "must be 1: an Archon answers once"));
+            }
+            let answer = Answer::Archon(ask_archon(&served, archon, &fields).await?);
+            (Choices::new(vec![answer], 1), telling)
         }
         Target::Model(model) => {
             let ChatRequest { prompt, form, sampling, answer_tokens_max, telling } = chat::read(&fields)?;
             let order = opening::order(model.clone(), Priority::Direct, prompt)?;
             let order = GenerationOrder { form: Arc::new(form), sampling, answer_tokens_max, ..order };
-            (ask_model(&served, order).await?, telling)
+            (ask_model(&served, vec![order], telling.answers).await?, telling)
         }
     };
     let writer = writer(&served, Kind::Chat, target.name(), telling.include_usage);
-    stream::respond(served.gateway, answer, writer, telling.stream, place).await
+    stream::respond(served.gateway, choices, writer, telling.stream, place).await
 }
 
 pub(super) async fn completion(
@@ -101,37 +109,53 @@ pub(super) async fn completion(
     let Opened { place, body } = opening::open(&served, &headers, body).await?;
     let fields = Fields::of_request(&body)?;
     let model = opening::model(&served, &fields).await?;
-    let prompt = Prompt::Passage(prompt(&fields)?);
+    let prompts = prompts(&fields)?;
     if fields.flag("echo")?.unwrap_or(false) {
         return Err(fields.fault("echo", "must be false"));
     }
     let form = AnswerForm { logprobs: wishes::top_logprobs(&fields, "logprobs")?, ..wishes::form(&fields)? };
     let telling = wishes::telling(&fields)?;
     let writer = writer(&served, Kind::Completion, model.to_string(), telling.include_usage);
-    let order = GenerationOrder {
-        form: Arc::new(form),
-        sampling: wishes::sampling(&fields)?,
-        answer_tokens_max: wishes::answer_tokens_max(&fields)?,
-        ..opening::order(model, Priority::Direct, prompt)?
+    if prompts.len() * telling.answers as usize > ANSWERS_MAX {
+        return Err(fields.fault("prompt", &format!("may have {ANSWERS_MAX} answers at most, `n` of each")));
+    }
+    let (form, sampling) = (Arc::new(form), wishes::sampling(&fields)?);
+    let answer_tokens_max = wishes::answer_tokens_max(&fields)?;
+    let order = |prompt| {
+        let order = opening::order(model.clone(), Priority::Direct, Prompt::Passage(prompt))?;
+        Ok(GenerationOrder { form: form.clone(), sampling, answer_tokens_max, ..order })
     };
-    let answer = ask_model(&served, order).await?;
-    stream::respond(served.gateway, answer, writer, telling.stream, place).await
+    let orders = prompts.into_iter().map(order).collect::<Result<_, ApiError>>()?;
+    let choices = ask_model(&served, orders, telling.answers).await?;
+    stream::respond(served.gateway, choices, writer, telling.stream, place).await
 }
 
-/// One prompt: a list of several texts would be several.
-fn prompt(fields: &Fields<'_>) -> Result<Passage, ApiError> {
-    let prompt = match fields.get("prompt").ok_or_else(|| fields.missing("prompt"))? {
-        Value::Array(list) if !list.iter().any(Value::is_number) => match list.as_slice() {
-            [one] => one,
-            _ => return Err(fields.fault("prompt", "must be one prompt: one request gets one answer")),
-        },
-        one => one,
-    };
-    inquiries::passage(fields, "prompt", prompt)
+/// One prompt, or a list of them. A list with token numbers in it is one.
+fn prompts(fields: &Fields<'_>) -> Result<Vec<Passage>, ApiError> {
+    match fields.get("prompt").ok_or_else(|| fields.missing("prompt"))? {
+        Value::Array(list) if !list.iter().any(Value::is_number) => {
+            if !(1..=ANSWERS_MAX).contains(&list.len()) {
+                return Err(fields.fault("prompt", &format!("must have 1 to {ANSWERS_MAX} prompts")));
+            }
+            let read = |(at, prompt)| inquiries::passage(fields, &format!("prompt[{at}]"), prompt);
+            list.iter().enumerate().map(read).collect()
+        }
+        one => Ok(vec![inquiries::passage(fields, "prompt", one)?]),
+    }
 }
 
-async fn ask_model(served: &Served, order: GenerationOrder) -> Result<Answer, ApiError> {
-    Ok(Answer::Model(ModelAnswer::begin(served.gateway.house.pool(), order).await?))
+/// So many answers to each order. Where one is refused, those that were begun are given up.
+async fn ask_model(served: &Served, orders: Vec<GenerationOrder>, each: u32) -> Result<Choices, ApiError> {
+    let mut answers = Vec::new();
+    for order in orders {
+        for number in 0..each {
+            // Or all would be the same.
+            let seed = order.sampling.seed.map(|seed| seed.wrapping_add(number));
+            let order = GenerationOrder { sampling: Sampling { seed, ..order.sampling }, ..order.clone() };
+            answers.push(Answer::Model(ModelAnswer::begin(served.gateway.house.pool(), order).await?));
+        }
+    }
+    Ok(Choices::new(answers, each as usize))
 }
 
 async fn ask_archon(served: &Served, name: &str, fields: &Fields<'_>) -> Result<ArchonAnswer, ApiError> {

@@ -1,4 +1,4 @@
-//! Tells an answer, whole or as server-sent events. The events end when the client does, and with them the work.
+//! Tells answers, whole or as server-sent events. The events end when the client does, and with them the work.
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::answer::{Answer, Ending, Step};
+use super::answer::Step;
+use super::choices::Choices;
 use super::error::ApiError;
 use super::server::Gateway;
 use super::wire::Writer;
@@ -21,10 +22,10 @@ use super::wire::Writer;
 /// where the system does not say so.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// An answer that is being told.
+/// Answers that are being told.
 struct Telling {
     gateway: Arc<Gateway>,
-    answer: Answer,
+    choices: Choices,
     writer: Writer,
     ready: VecDeque<Bytes>,
     ended: bool,
@@ -33,28 +34,30 @@ struct Telling {
 
 pub(super) async fn respond(
     gateway: Arc<Gateway>,
-    mut answer: Answer,
+    mut choices: Choices,
     mut writer: Writer,
     streams: bool,
     place: OwnedSemaphorePermit,
 ) -> Result<Response, ApiError> {
+    writer.expect(choices.len());
     if !streams {
-        let ending = collect(&mut answer, &mut writer).await?;
-        gateway.counters.finished(&ending.usage);
-        return Ok(Json(writer.whole(&ending)).into_response());
+        collect(&mut choices, &mut writer).await?;
+        let cost = choices.cost();
+        gateway.counters.finished(&cost);
+        return Ok(Json(writer.whole(&cost)).into_response());
     }
     // A refusal that comes before the first word is a status, not an event.
-    let first = timeout(KEEP_ALIVE, answer.next()).await;
+    let first = timeout(KEEP_ALIVE, choices.next()).await;
     let mut telling = Telling {
         gateway,
-        answer,
+        choices,
         ready: writer.opening().iter().map(event).collect(),
         writer,
         ended: false,
         _place: place,
     };
     match first {
-        Ok(Step::Failed(error)) => return Err(error),
+        Ok(Some((_, Step::Failed(error)))) => return Err(error),
         Ok(step) => telling.tell(step),
         Err(_) => {}
     }
@@ -66,15 +69,16 @@ pub(super) async fn respond(
     Ok((headers, Body::from_stream(events)).into_response())
 }
 
-async fn collect(answer: &mut Answer, writer: &mut Writer) -> Result<Ending, ApiError> {
-    loop {
-        match answer.next().await {
-            Step::Part(part) => writer.keep(part),
-            Step::Logprobs(token, likeliest) => writer.logprob(&token, &likeliest),
-            Step::End(ending) => return Ok(ending),
+async fn collect(choices: &mut Choices, writer: &mut Writer) -> Result<(), ApiError> {
+    while let Some((at, step)) = choices.next().await {
+        match step {
+            Step::Part(part) => writer.keep(at, part),
+            Step::Logprobs(token, likeliest) => writer.logprob(at, &token, &likeliest),
+            Step::End(ending) => writer.end(at, &ending),
             Step::Failed(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 impl Telling {
@@ -86,24 +90,29 @@ impl Telling {
             if self.ended {
                 return None;
             }
-            match timeout(KEEP_ALIVE, self.answer.next()).await {
+            match timeout(KEEP_ALIVE, self.choices.next()).await {
                 Ok(step) => self.tell(step),
                 Err(_) => return Some(Bytes::from_static(b": still at work\n\n")),
             }
         }
     }
 
-    fn tell(&mut self, step: Step) {
+    fn tell(&mut self, step: Option<(usize, Step)>) {
+        let Some((at, step)) = step else {
+            let cost = self.choices.cost();
+            self.gateway.counters.finished(&cost);
+            self.ready.extend(self.writer.cost(&cost).iter().map(event));
+            return self.end();
+        };
         match step {
             Step::Part(part) => {
-                let piece = self.writer.piece(part);
+                let piece = self.writer.piece(at, part);
                 self.ready.push_back(event(&piece));
             }
-            Step::Logprobs(token, likeliest) => self.writer.logprob(&token, &likeliest),
+            Step::Logprobs(token, likeliest) => self.writer.logprob(at, &token, &likeliest),
             Step::End(ending) => {
-                self.gateway.counters.finished(&ending.usage);
-                self.ready.extend(self.writer.closing(&ending).iter().map(event));
-                self.end();
+                let last = self.writer.closing(at, &ending);
+                self.ready.push_back(event(&last));
             }
             Step::Failed(error) => {
                 self.ready.push_back(event(&error.body()));

@@ -14,19 +14,27 @@ pub(super) enum Kind {
     Completion,
 }
 
-/// Writes the answer to one request.
+/// Writes the answers to one request.
 pub(super) struct Writer {
     pub(super) kind: Kind,
     pub(super) id: String,
     pub(super) created: u64,
     pub(super) model: String,
     pub(super) include_usage: bool,
+    /// By their `index`.
+    answers: Vec<Written>,
+}
+
+/// What was written of one answer.
+#[derive(Default)]
+struct Written {
     /// Calls so far.
     calls: usize,
     text: String,
     thought: String,
     whole_calls: Vec<Value>,
     logprobs: Vec<Value>,
+    reason: Option<&'static str>,
 }
 
 impl Writer {
@@ -35,150 +43,171 @@ impl Writer {
             Kind::Chat => "chatcmpl",
             Kind::Completion => "cmpl",
         };
-        Self {
-            kind,
-            id: format!("{prefix}-{created}-{number}"),
-            created,
-            model,
-            include_usage,
-            calls: 0,
-            text: String::new(),
-            thought: String::new(),
-            whole_calls: Vec::new(),
-            logprobs: Vec::new(),
-        }
+        let id = format!("{prefix}-{created}-{number}");
+        Self { kind, id, created, model, include_usage, answers: Vec::new() }
     }
 
-    /// The first piece of a stream.
-    pub(super) fn opening(&self) -> Option<Value> {
+    /// For so many answers.
+    pub(super) fn expect(&mut self, answers: usize) {
+        self.answers.resize_with(answers, Written::default);
+    }
+
+    /// The first pieces of a stream.
+    pub(super) fn opening(&self) -> Vec<Value> {
         let delta = json!({ "role": "assistant", "content": null });
-        (self.kind == Kind::Chat).then(|| self.chunk(&delta, None, None))
+        let is_chat = self.kind == Kind::Chat;
+        (0..self.answers.len()).filter(|_| is_chat).map(|at| self.chunk(at, &delta, None, None)).collect()
     }
 
-    pub(super) fn logprob(&mut self, token: &TokenLogprob, likeliest: &[TokenLogprob]) {
+    pub(super) fn logprob(&mut self, at: usize, token: &TokenLogprob, likeliest: &[TokenLogprob]) {
         let likeliest: Vec<Value> = likeliest.iter().map(logprob).collect();
         let mut entry = logprob(token);
         if let Some(fields) = entry.as_object_mut() {
             fields.insert("top_logprobs".into(), likeliest.into());
         }
-        self.logprobs.push(entry);
+        if let Some(written) = self.answers.get_mut(at) {
+            written.logprobs.push(entry);
+        }
     }
 
-    /// A part as a piece of a stream.
-    pub(super) fn piece(&mut self, part: AnswerPart) -> Value {
-        let logprobs = std::mem::take(&mut self.logprobs);
-        let logprobs = (!logprobs.is_empty()).then(|| logprobs_of(self.kind, &logprobs));
+    /// A part of an answer as a piece of a stream.
+    pub(super) fn piece(&mut self, at: usize, part: AnswerPart) -> Value {
+        let logprobs = self.take_logprobs(at);
         let delta = match part {
             AnswerPart::Text(text) | AnswerPart::BadCall { written: text, .. } => json!({ "content": text }),
             AnswerPart::Thought(text) => json!({ "reasoning_content": text }),
             AnswerPart::Call(call) => {
                 let mut call = tool_call(&call);
-                if let Some(fields) = call.as_object_mut() {
-                    fields.insert("index".into(), self.calls.into());
+                if let (Some(fields), Some(written)) = (call.as_object_mut(), self.answers.get_mut(at)) {
+                    fields.insert("index".into(), written.calls.into());
+                    written.calls += 1;
                 }
-                self.calls += 1;
                 json!({ "tool_calls": [call] })
             }
         };
-        self.chunk(&delta, None, logprobs.as_ref())
+        self.chunk(at, &delta, None, logprobs.as_ref())
     }
 
-    /// The last pieces of a stream.
-    pub(super) fn closing(&mut self, ending: &Ending) -> Vec<Value> {
-        let logprobs = std::mem::take(&mut self.logprobs);
-        let logprobs = (!logprobs.is_empty()).then(|| logprobs_of(self.kind, &logprobs));
-        let mut last = self.chunk(&json!({}), Some(self.finish_reason(ending.reason)), logprobs.as_ref());
+    /// The last piece of an answer in a stream.
+    pub(super) fn closing(&mut self, at: usize, ending: &Ending) -> Value {
+        let logprobs = self.take_logprobs(at);
+        self.end(at, ending);
+        let reason = self.answers.get(at).and_then(|written| written.reason);
+        let mut last = self.chunk(at, &json!({}), reason, logprobs.as_ref());
         if let Some(fields) = last.as_object_mut() {
             fields.insert("timings".into(), timings(&ending.usage));
         }
-        if !self.include_usage {
-            return vec![last];
-        }
-        let mut cost = self.chunk(&json!({}), None, None);
-        if let Some(fields) = cost.as_object_mut() {
-            fields.insert("choices".into(), json!([]));
-            fields.insert("usage".into(), usage(&ending.usage));
-            fields.insert("timings".into(), timings(&ending.usage));
-        }
-        vec![last, cost]
+        last
     }
 
-    /// Keeps a part for the whole answer.
-    pub(super) fn keep(&mut self, part: AnswerPart) {
+    /// The last piece of a stream, where it was asked for: what all its answers cost together.
+    pub(super) fn cost(&self, cost: &Usage) -> Option<Value> {
+        let mut last = self.include_usage.then(|| self.frame("chat.completion.chunk", &json!([])))?;
+        if let Some(fields) = last.as_object_mut() {
+            fields.insert("usage".into(), usage(cost));
+            fields.insert("timings".into(), timings(cost));
+        }
+        Some(last)
+    }
+
+    /// Keeps a part of an answer for the whole.
+    pub(super) fn keep(&mut self, at: usize, part: AnswerPart) {
+        let Some(written) = self.answers.get_mut(at) else { return };
         match part {
-            AnswerPart::Text(text) | AnswerPart::BadCall { written: text, .. } => self.text.push_str(&text),
-            AnswerPart::Thought(text) => self.thought.push_str(&text),
+            AnswerPart::Text(text) | AnswerPart::BadCall { written: text, .. } => {
+                written.text.push_str(&text)
+            }
+            AnswerPart::Thought(text) => written.thought.push_str(&text),
             AnswerPart::Call(call) => {
-                self.calls += 1;
-                self.whole_calls.push(tool_call(&call));
+                written.calls += 1;
+                written.whole_calls.push(tool_call(&call));
             }
         }
     }
 
-    /// The whole answer.
-    pub(super) fn whole(mut self, ending: &Ending) -> Value {
-        let finish_reason = self.finish_reason(ending.reason);
-        let logprobs = std::mem::take(&mut self.logprobs);
-        let logprobs = (!logprobs.is_empty()).then(|| logprobs_of(self.kind, &logprobs));
-        let choice = match self.kind {
-            Kind::Completion => json!({
-                "index": 0, "text": self.text, "finish_reason": finish_reason, "logprobs": logprobs,
-            }),
-            Kind::Chat => {
-                let empty = self.text.is_empty() && self.calls > 0;
-                let content = if empty { Value::Null } else { self.text.into() };
-                let mut message = json!({ "role": "assistant", "content": content });
-                if let Some(fields) = message.as_object_mut() {
-                    if !self.thought.is_empty() {
-                        fields.insert("reasoning_content".into(), self.thought.into());
-                    }
-                    if !self.whole_calls.is_empty() {
-                        fields.insert("tool_calls".into(), self.whole_calls.into());
-                    }
-                }
-                json!({ "index": 0, "message": message, "finish_reason": finish_reason, "logprobs": logprobs })
-            }
-        };
-        json!({
-            "id": self.id,
-            "object": if self.kind == Kind::Chat { "chat.completion" } else { "text_completion" },
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": FINGERPRINT,
-            "choices": [choice],
-            "usage": usage(&ending.usage),
-            "timings": timings(&ending.usage),
-        })
+    /// Keeps how an answer ended.
+    pub(super) fn end(&mut self, at: usize, ending: &Ending) {
+        let Some(written) = self.answers.get_mut(at) else { return };
+        written.reason = Some(match ending.reason {
+            FinishReason::Length => "length",
+            FinishReason::EndOfTurn if written.calls > 0 => "tool_calls",
+            FinishReason::EndOfTurn | FinishReason::StopText | FinishReason::Cancelled => "stop",
+        });
     }
 
-    fn chunk(&self, delta: &Value, finish_reason: Option<&str>, logprobs: Option<&Value>) -> Value {
+    /// All answers, and what they cost together.
+    pub(super) fn whole(mut self, cost: &Usage) -> Value {
+        let answers = std::mem::take(&mut self.answers);
+        let choices = answers.into_iter().enumerate().map(|(at, written)| written.choice(self.kind, at));
+        let mut whole = self.frame("chat.completion", &choices.collect());
+        if let Some(fields) = whole.as_object_mut() {
+            fields.insert("usage".into(), usage(cost));
+            fields.insert("timings".into(), timings(cost));
+        }
+        whole
+    }
+
+    fn take_logprobs(&mut self, at: usize) -> Option<Value> {
+        let logprobs = std::mem::take(&mut self.answers.get_mut(at)?.logprobs);
+        (!logprobs.is_empty()).then(|| logprobs_of(self.kind, &logprobs))
+    }
+
+    fn chunk(
+        &self,
+        at: usize,
+        delta: &Value,
+        finish_reason: Option<&str>,
+        logprobs: Option<&Value>,
+    ) -> Value {
         let choice = match self.kind {
             Kind::Chat => json!({
-                "index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": logprobs,
+                "index": at, "delta": delta, "finish_reason": finish_reason, "logprobs": logprobs,
             }),
             Kind::Completion => json!({
-                "index": 0,
+                "index": at,
                 "text": delta.get("content").and_then(Value::as_str).unwrap_or_default(),
                 "finish_reason": finish_reason,
                 "logprobs": logprobs,
             }),
         };
+        self.frame("chat.completion.chunk", &json!([choice]))
+    }
+
+    /// What stands around choices; completions have one name for it, whole or not.
+    fn frame(&self, chat_object: &str, choices: &Value) -> Value {
         json!({
             "id": self.id,
-            "object": if self.kind == Kind::Chat { "chat.completion.chunk" } else { "text_completion" },
+            "object": if self.kind == Kind::Chat { chat_object } else { "text_completion" },
             "created": self.created,
             "model": self.model,
             "system_fingerprint": FINGERPRINT,
-            "choices": [choice],
+            "choices": choices,
         })
     }
+}
 
-    fn finish_reason(&self, reason: FinishReason) -> &'static str {
-        match reason {
-            FinishReason::Length => "length",
-            FinishReason::EndOfTurn if self.calls > 0 => "tool_calls",
-            FinishReason::EndOfTurn | FinishReason::StopText | FinishReason::Cancelled => "stop",
+impl Written {
+    /// The whole answer.
+    fn choice(self, kind: Kind, index: usize) -> Value {
+        let finish_reason = self.reason;
+        let logprobs = (!self.logprobs.is_empty()).then(|| logprobs_of(kind, &self.logprobs));
+        if kind == Kind::Completion {
+            return json!({
+                "index": index, "text": self.text, "finish_reason": finish_reason, "logprobs": logprobs,
+            });
         }
+        let empty = self.text.is_empty() && self.calls > 0;
+        let content = if empty { Value::Null } else { self.text.into() };
+        let mut message = json!({ "role": "assistant", "content": content });
+        if let Some(fields) = message.as_object_mut() {
+            if !self.thought.is_empty() {
+                fields.insert("reasoning_content".into(), self.thought.into());
+            }
+            if !self.whole_calls.is_empty() {
+                fields.insert("tool_calls".into(), self.whole_calls.into());
+            }
+        }
+        json!({ "index": index, "message": message, "finish_reason": finish_reason, "logprobs": logprobs })
     }
 }
 

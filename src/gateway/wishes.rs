@@ -17,6 +17,8 @@ const STOPS_MAX: usize = 16;
 const STOP_BYTES_MAX: usize = 1024;
 /// Most of the likeliest tokens that are told beside the chosen one, as at OpenAI.
 const TOP_LOGPROBS_MAX: u32 = 20;
+/// Most answers to one prompt: as many as a worker of the usual size computes side by side.
+const ANSWERS_MAX: u32 = 8;
 
 /// How the answer is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,17 +26,21 @@ pub(super) struct Telling {
     pub(super) stream: bool,
     /// The stream ends with what the answer cost.
     pub(super) include_usage: bool,
+    /// How many answers each prompt gets, 1 at least.
+    pub(super) answers: u32,
 }
 
 pub(super) fn telling(fields: &Fields<'_>) -> Result<Telling, ApiError> {
     let options = fields.group("stream_options")?;
     let include_usage = options.map(|options| options.flag("include_usage")).transpose()?.flatten();
-    if fields.count("n", 1)?.is_some_and(|n| n > 1) {
-        return Err(fields.fault("n", "must be 1: one request gets one answer"));
+    let answers = fields.count("n", 1)?.unwrap_or(1);
+    if answers > ANSWERS_MAX {
+        return Err(fields.fault("n", &format!("must be from 1 to {ANSWERS_MAX}, is {answers}")));
     }
     Ok(Telling {
         stream: fields.flag("stream")?.unwrap_or(false),
         include_usage: include_usage.unwrap_or(false),
+        answers,
     })
 }
 

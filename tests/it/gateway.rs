@@ -110,7 +110,8 @@ fn bad_requests_are_told_what_is_wrong() {
     check(&api.chat(&json!({ "model": "gpt-4o" })), 404, "gpt-4o");
     check(&api.chat(&json!({ "messages": "hello" })), 400, "messages");
     check(&api.chat(&json!({ "temperature": "hot" })), 400, "temperature");
-    check(&api.chat(&json!({ "n": 2 })), 400, "n");
+    check(&api.chat(&json!({ "n": 9 })), 400, "from 1 to 8");
+    check(&api.chat(&json!({ "n": 2, "model": "archon:ezra" })), 400, "answers once");
     let remote = json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "http://10.0.0.1/x.png" } }] }]);
     check(&api.chat(&json!({ "messages": remote })), 400, "data:");
     let schema = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": { "$ref": "#/$defs/missing" } } });
@@ -217,6 +218,67 @@ fn a_crowd_is_answered_or_asked_to_come_again() {
     let turned_away = replies.iter().filter(|reply| reply.status == 429);
     assert!(turned_away.into_iter().all(|reply| reply.head.to_ascii_lowercase().contains("retry-after")));
     assert_eq!(api.chat(&json!({})).status, 200, "and all slots are free again");
+}
+
+fn texts(reply: &Reply) -> Vec<(u64, String)> {
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let body = reply.json();
+    let text = |choice: &Value| {
+        choice["text"].as_str().or_else(|| choice["message"]["content"].as_str()).map(str::to_owned)
+    };
+    let choices = body["choices"].as_array().unwrap().iter();
+    choices.map(|choice| (choice["index"].as_u64().unwrap(), text(choice).unwrap())).collect()
+}
+
+#[test]
+fn several_answers_to_one_request_are_told_side_by_side() {
+    let api = Api::start("()");
+    let warm =
+        json!({ "temperature": 2, "top_p": 1, "top_k": 0, "seed": 11, "max_tokens": 12, "ignore_eos": true });
+    let with = |more: Value| {
+        let mut body = warm.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        api.chat(&body)
+    };
+    let three = with(json!({ "n": 3 }));
+    let told = texts(&three);
+    assert_eq!(told.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(told[0].1 != told[1].1 && told[1].1 != told[2].1, "each is drawn anew: {told:?}");
+    let one = with(json!({}));
+    let (one, three) = (one.json()["usage"].clone(), three.json()["usage"].clone());
+    assert_eq!(three["prompt_tokens"], one["prompt_tokens"], "one prompt is one prompt");
+    assert_eq!(three["completion_tokens"], json!(36));
+
+    let pieces =
+        with(json!({ "n": 3, "stream": true, "stream_options": { "include_usage": true } })).pieces();
+    assert_eq!(pieces.last().unwrap()["usage"]["completion_tokens"], json!(36));
+    let mut streamed = vec![String::new(); 3];
+    let mut ended = 0;
+    for choice in pieces.iter().filter_map(|piece| piece["choices"].get(0)) {
+        let index = choice["index"].as_u64().unwrap() as usize;
+        streamed[index].push_str(choice["delta"]["content"].as_str().unwrap_or_default());
+        ended += u32::from(choice["finish_reason"] == "length");
+    }
+    assert_eq!(ended, 3);
+    assert_eq!(streamed, told.into_iter().map(|(_, text)| text).collect::<Vec<_>>(), "as if told whole");
+}
+
+#[test]
+fn several_prompts_of_one_request_are_gone_on_with_in_their_order() {
+    let api = Api::start("()");
+    let complete = |prompt: Value, n: u32| {
+        let body = json!({ "prompt": prompt, "n": n, "max_tokens": 4, "temperature": 0 });
+        api.post("/v1/completions", &body)
+    };
+    let alone = |prompt: Value| texts(&complete(prompt, 1)).remove(0).1;
+    let (text, tokens) = (json!("hello"), json!([5, 6, 7]));
+    let both = texts(&complete(json!([text, tokens]), 2));
+    let wanted = [alone(text.clone()), alone(text), alone(tokens.clone()), alone(tokens)];
+    assert_eq!(both, (0..).zip(wanted).collect::<Vec<_>>());
+    // More than there are slots; and they leave all of them free.
+    assert_eq!(texts(&complete(json!(vec!["hello"; 16]), 2)).len(), 32);
+    assert_eq!(complete(json!(vec!["hello"; 17]), 2).status, 400);
+    assert_eq!(api.chat(&json!({})).status, 200);
 }
 
 #[test]

@@ -181,7 +181,9 @@ fn bad_questions_are_told_what_is_wrong() {
         ("/apply-template", json!({}), "messages"),
         ("/apply-template", json!({ "messages": [{ "role": "king", "content": "x" }] }), "role"),
         ("/v1/chat/completions/input_tokens", json!({ "messages": 5 }), "messages"),
-        ("/v1/completions", json!({ "prompt": ["x", "y"] }), "one prompt"),
+        ("/v1/completions", json!({ "prompt": [] }), "prompt"),
+        ("/v1/completions", json!({ "prompt": ["x", true] }), "prompt[1]"),
+        ("/v1/completions", json!({ "prompt": vec!["x"; 33] }), "32"),
         (
             "/v1/completions",
             json!({ "prompt": { "prompt_string": "x", "multimodal_data": ["AA=="] } }),
