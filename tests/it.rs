@@ -15,6 +15,8 @@ mod conversation;
 mod crash_points;
 #[path = "it/daemon_death.rs"]
 mod daemon_death;
+#[path = "it/dialogues.rs"]
+mod dialogues;
 #[path = "it/disk.rs"]
 #[allow(dead_code, reason = "the simulation uses the rest")]
 mod disk;
