@@ -58,6 +58,8 @@ mod store_crash;
 mod store_file;
 #[path = "it/store_model.rs"]
 mod store_model;
+#[path = "it/strangers.rs"]
+mod strangers;
 #[path = "it/tracer.rs"]
 mod tracer;
 #[path = "it/worker_death.rs"]

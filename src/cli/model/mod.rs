@@ -11,6 +11,7 @@ use super::exit::ExitCode;
 use super::moment::bytes;
 
 mod meter;
+mod trial;
 mod view;
 
 use meter::Meter;
@@ -54,6 +55,9 @@ pub enum ModelCommand {
         /// Make a hard link in place of a copy: takes no space, but who changes the file changes the model
         #[arg(long)]
         link: bool,
+        /// Only try the file's chat template, with little memory: what the import does with a process of its own
+        #[arg(long, hide = true)]
+        trial: bool,
     },
     /// Read a model's files again and compare their sha256 with what was recorded
     Verify {
@@ -167,7 +171,11 @@ pub(super) async fn run(
         ModelCommand::Pull { name, from, mmproj } => pull(console, ctx, &name, from.as_deref(), mmproj).await,
         ModelCommand::Ls { all } => ls(console, ctx, all),
         ModelCommand::Show { name } => show(console, ctx, &name),
-        ModelCommand::Import { path, name, projector, link } => {
+        ModelCommand::Import { path, trial: true, .. } => {
+            trial::stand(&path);
+            Ok(())
+        }
+        ModelCommand::Import { path, name, projector, link, trial: false } => {
             let placement = if link { Placement::Link } else { Placement::Copy };
             import(console, ctx, &path, name.as_deref(), projector.as_deref(), placement)
         }
@@ -238,6 +246,7 @@ fn import(
     if let Some(projector) = projector {
         check_projector(path, projector)?; // before anything is copied
     }
+    trial::of(path)?;
     let meter = Meter::new(ctx.terminal, &path.display().to_string());
     // An alias of the catalogue is as good as the id; anything else is a new name.
     let known = name.and_then(|name| ctx.library.catalogue().named(name)).map(|model| model.id.clone());
