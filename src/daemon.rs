@@ -310,6 +310,7 @@ pub(crate) fn worker_limits(settings: &Settings) -> WorkerLimits {
     WorkerLimits {
         threads,
         draft_tokens_max: worker.draft_max,
+        repack: worker.repack,
         slots: worker.slots,
         context_tokens: contexts.max().unwrap_or(8192),
         memory_bytes_max: Some(memory_bytes_max),

@@ -15,7 +15,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use archond_models::engine::{Engine, Keepsake, LoadedModel, Prompt, Request, SamplingParams};
+use archond_models::engine::{Engine, Keepsake, LoadedModel, Prompt, Request, Residence, SamplingParams};
 use archond_models::worker::{AnswerForm, ChatFamily, Conversation};
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -29,7 +29,7 @@ fn main() {
     let path = std::env::var_os("ARCHOND_BENCH_MODEL").map_or_else(tiny, PathBuf::from);
     let chat_ml = std::env::var("ARCHOND_BENCH_FAMILY").is_ok_and(|family| family == "chatml");
     let family = if chat_ml { ChatFamily::ChatMl } else { ChatFamily::Gemma4 };
-    let model = LoadedModel::load(&path, family, |_| {}).unwrap();
+    let model = LoadedModel::load(&path, family, Residence::default(), |_| {}).unwrap();
     let threads = std::thread::available_parallelism().unwrap().get() as u32;
     println!("{}, {ANSWERS} answers of {ANSWER_TOKENS} tokens, {ROUNDS} rounds", path.display());
     for sentences in [5, 40] {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use archond_models::engine::{Engine, LoadedModel};
 use archond_models::worker::{
-    AnswerForm, ChatFamily, Conversation, Event, Prompt, Request, SamplingParams, Spawner, Worker,
+    AnswerForm, ChatFamily, Conversation, Event, Prompt, Request, Residence, SamplingParams, Spawner, Worker,
     WorkerSpec, run_worker,
 };
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -41,7 +41,7 @@ fn run(engine: &mut Engine<'_>) {
 }
 
 fn engine(criterion: &mut Criterion) {
-    let model = LoadedModel::load(&model_path(), ChatFamily::Gemma4, |_| {}).unwrap();
+    let model = LoadedModel::load(&model_path(), ChatFamily::Gemma4, Residence::default(), |_| {}).unwrap();
     const ANSWER_TOKENS: u32 = 64;
     let mut group = criterion.benchmark_group("write");
     for slots in [1, 2, 4, 8] {
@@ -80,6 +80,7 @@ fn launch(spawner: &Spawner) -> (Worker, Receiver<Event>) {
         program: std::env::current_exe().unwrap(),
         model_path: model_path(),
         projector_path: None,
+        residence: Residence::default(),
         family: ChatFamily::Gemma4,
         slots: 4,
         context_tokens: 2048,

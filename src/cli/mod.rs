@@ -198,8 +198,8 @@ fn about_models(
     command: model::ModelCommand,
     json: bool,
 ) -> Result<ExitCode, CliError> {
-    let library = places::library()?;
-    let context = model::ModelContext { library, json, terminal: console.terminals().error };
+    let (library, limits) = places::library_and_limits()?;
+    let context = model::ModelContext { library, limits, json, terminal: console.terminals().error };
     runtime()?.block_on(model::run(console, command, &context))?;
     Ok(ExitCode::Ok)
 }

@@ -1,13 +1,16 @@
 //! Where this command finds the house: its socket, its logs, its small files.
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use archond_models::library::Library;
 
 use super::error::CliError;
 
+use crate::daemon::worker_limits;
+use crate::engine::WorkerLimits;
 use crate::models_on_disk::{self, ModelsOnDisk};
 use crate::settings::{
-    Environment, HouseSettings, Paths, SettingsFaults, Sources, find_profiles, load_house,
+    Environment, HouseSettings, Paths, Settings, SettingsFaults, Sources, find_profiles, load_house,
 };
 
 /// The places of one house, from its settings.
@@ -37,6 +40,15 @@ pub(super) fn library() -> Result<Library, CliError> {
     let sources = models_on_disk::sources()?;
     let directory = house(&sources)?.models_dir;
     Ok(ModelsOnDisk::new(&sources.paths, directory).library()?)
+}
+
+/// The models on disk, and how a worker would be run that gives conversations of the usual length.
+pub(super) fn library_and_limits() -> Result<(Library, WorkerLimits), CliError> {
+    let sources = models_on_disk::sources()?;
+    let house = house(&sources)?;
+    let library = ModelsOnDisk::new(&sources.paths, house.models_dir.clone()).library()?;
+    let settings = Settings { house, archons: BTreeMap::new(), paths: sources.paths };
+    Ok((library, worker_limits(&settings)))
 }
 
 fn house(sources: &Sources) -> Result<HouseSettings, CliError> {

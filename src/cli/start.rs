@@ -19,6 +19,7 @@ use super::model::{self, ModelCommand, ModelContext};
 use super::places::Places;
 use super::{chat, each_once, logs, places, ps, runtime};
 use crate::admin::protocol::{ArchonView, HouseView, Op, Reply};
+use crate::daemon::worker_limits;
 use crate::models_on_disk;
 use crate::settings::{Settings, private_dir};
 
@@ -111,7 +112,12 @@ async fn prepare(console: &mut Console, names: &[String]) -> Result<(), CliError
         starter.name
     ))?;
     let pull = ModelCommand::Pull { name: starter.id.clone(), from: None, mmproj: false };
-    let context = ModelContext { library: library.clone(), json: false, terminal: console.terminals().error };
+    let context = ModelContext {
+        library: library.clone(),
+        limits: worker_limits(&settings),
+        json: false,
+        terminal: console.terminals().error,
+    };
     model::run(console, pull, &context).await?;
     Ok(())
 }

@@ -86,6 +86,7 @@ fn defaults(paths: &Paths) -> HouseSettings {
         worker: WorkerSettings {
             threads: Amount::Auto,
             draft_max: 0,
+            repack: Amount::Auto,
             slots: Amount::Auto,
             memory_max: Amount::Auto,
             keepsake_max: Amount::Auto,

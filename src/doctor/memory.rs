@@ -9,7 +9,6 @@ use super::ground::Ground;
 use crate::cli::moment::bytes;
 use crate::engine::WorkerLimits;
 use crate::settings::Amount;
-use crate::worker_fit::Need;
 
 /// Rounding of kernels and containers: a bound that is this near to the machine's memory is none.
 const BOUND_SLACK_PERCENT: u64 = 5;
@@ -49,12 +48,8 @@ fn fitting(entry: &Entry, limits: &WorkerLimits) -> Fitting {
         State::Ready(stored) => (true, stored.record.bytes),
         _ => (false, model.weights.bytes.count()),
     };
-    let context = limits.context_tokens.min(model.context_tokens);
-    let need = Need {
-        weights_bytes,
-        projector_bytes: entry.projector.as_ref().map_or(0, |stored| stored.record.bytes),
-        sequence_bytes: model.kv.sequence_bytes(context.into()),
-    };
+    let projector_bytes = entry.projector.as_ref().map_or(0, |stored| stored.record.bytes);
+    let need = limits.need(model, weights_bytes, projector_bytes);
     let fit = need.fit(limits.slots, limits.memory_bytes_max);
     Fitting {
         id: model.id.clone(),
@@ -63,7 +58,9 @@ fn fitting(entry: &Entry, limits: &WorkerLimits) -> Fitting {
         weights_bytes,
         slots: fit.slots,
         room: fit.room,
-        least_bytes: need.weights_bytes.saturating_add(need.sequence_bytes),
+        least_bytes: [need.repacked_bytes, need.sequence_bytes]
+            .into_iter()
+            .fold(need.weights_bytes, u64::saturating_add),
     }
 }
 

@@ -7,7 +7,7 @@ use archond_actors::domain::{GenerationId, GenerationRequest, ModelId};
 use archond_actors::ports::{Engine, EngineError, Footprint, Sink, WorkerEvent, WorkerLink};
 use archond_models::catalogue::{Family, Model};
 use archond_models::library::Library;
-use archond_models::worker::{self, Spawner, Worker, WorkerSpec};
+use archond_models::worker::{self, Residence, Spawner, Worker, WorkerSpec};
 use async_trait::async_trait;
 
 use crate::keepsakes::Keepsakes;
@@ -44,6 +44,8 @@ pub struct WorkerLimits {
     pub threads: u32,
     /// Most guesses of an answer's next tokens that are computed along with it; 0 for none.
     pub draft_tokens_max: u32,
+    /// Whether weights are laid out anew for the processor; `Auto` is where that fits comfortably.
+    pub repack: Amount<bool>,
     /// Sequences at once; `Auto` is as many as there is memory for.
     pub slots: Amount<u32>,
     /// Context of one sequence, in tokens; a model with a shorter one has its own.
@@ -88,6 +90,7 @@ impl LlamaEngine {
             program,
             model_path,
             projector_path,
+            residence: Residence { repack: need.repacked_bytes > 0 },
             family: family(entry.family),
             slots: limits.slots_of(entry, need, context_tokens),
             context_tokens,
@@ -113,14 +116,21 @@ fn library(models: &ModelsOnDisk) -> Option<Library> {
 
 impl WorkerLimits {
     fn need_of(&self, model: &Model, file_bytes: Option<u64>, projector: Option<&Path>) -> Need {
+        let projector_bytes = projector.and_then(|path| Some(std::fs::metadata(path).ok()?.len()));
+        let weights_bytes = file_bytes.unwrap_or_else(|| model.weights.bytes.count());
+        self.need(model, weights_bytes, projector_bytes.unwrap_or(0))
+    }
+
+    /// What a model needs whose files have these sizes.
+    pub(crate) fn need(&self, model: &Model, weights_bytes: u64, projector_bytes: u64) -> Need {
         let context_tokens = self.context_tokens.min(model.context_tokens);
-        Need {
-            weights_bytes: file_bytes.unwrap_or_else(|| model.weights.bytes.count()),
-            projector_bytes: projector
-                .and_then(|path| Some(std::fs::metadata(path).ok()?.len()))
-                .unwrap_or(0),
+        let need = Need {
+            weights_bytes,
+            repacked_bytes: 0,
+            projector_bytes,
             sequence_bytes: model.kv.sequence_bytes(context_tokens.into()),
-        }
+        };
+        need.repacked(self.repack, self.slots, self.memory_bytes_max)
     }
 
     /// How many slots the worker of a model gets. Says in the log when they may be too many for the memory.
@@ -138,6 +148,7 @@ impl WorkerLimits {
                 room = fit.room,
                 context_tokens,
                 weights_bytes = need.weights_bytes,
+                repacked_bytes = need.repacked_bytes,
                 slot_bytes = need.sequence_bytes,
                 memory_bytes_max = self.memory_bytes_max,
                 "the model may not fit into the memory; {remedy}"

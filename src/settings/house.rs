@@ -57,6 +57,8 @@ pub struct WorkerSettings {
     pub threads: Amount<u32>,
     /// Most guesses of an answer's next tokens that are computed along with it; 0 for none.
     pub draft_max: u32,
+    /// Whether weights are laid out anew for the processor; `Auto` is where that fits comfortably into the memory.
+    pub repack: Amount<bool>,
     /// Answers that are computed side by side; `Auto` is as many as the memory has room for.
     pub slots: Amount<u32>,
     /// Memory of each worker: `slots` are chosen to fit into it with the model, and the kernel gives no more private memory
@@ -124,6 +126,7 @@ fn read_worker(mut group: Group<'_>) -> WorkerSettings {
             Amount::Fixed(threads) => within(1..=THREADS_MAX, " threads")(threads),
         }),
         draft_max: group.value("draft_max", DRAFT_MAX, within(0..=DRAFT_MAX, " tokens")),
+        repack: group.value("repack", Amount::Auto, any),
         slots: group.value("slots", Amount::Auto, |slots| match slots {
             Amount::Auto => Ok(()),
             Amount::Fixed(slots) => within(1..=SLOTS_MAX, " slots")(slots),

@@ -31,6 +31,7 @@ settings! {
     HumanDuration => "a duration in quotes, like \"30s\"",
     Bytes => "a size in quotes like \"4 GiB\"",
     Amount<u32> => "a whole number, or \"auto\"",
+    Amount<bool> => "true, false or \"auto\"",
     Amount<Bytes> => "a size in quotes like \"4 GiB\", or \"auto\"",
     LogLevel => "one of \"error\", \"warn\", \"info\", \"debug\" and \"trace\"",
 }
@@ -202,6 +203,28 @@ impl<'de> Deserialize<'de> for Amount<u32> {
             }
             fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Self::Value, E> {
                 u32::try_from(value).map(Amount::Fixed).map_err(E::custom)
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                if text == "auto" {
+                    return Ok(Amount::Auto);
+                }
+                Err(E::invalid_value(serde::de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_any(Written)
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount<bool> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Written;
+        impl Visitor<'_> for Written {
+            type Value = Amount<bool>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(Amount::<bool>::WRITTEN)
+            }
+            fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Self::Value, E> {
+                Ok(Amount::Fixed(value))
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
                 if text == "auto" {

@@ -33,7 +33,9 @@ mod media;
 mod model;
 mod pace;
 mod portions;
+mod raw;
 mod request;
+mod residence;
 mod sampler;
 mod shelf;
 #[cfg(test)]
@@ -54,6 +56,7 @@ pub use request::{
     Chosen, Finding, Finish, Inquiry, PASSAGE_TOKENS_MAX, Prompt, Refusal, Request, SamplingParams, Stretch,
     TokenLogprob, Usage,
 };
+pub use residence::Residence;
 
 use crate::chat::{ChatError, ChatFamily};
 

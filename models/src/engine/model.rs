@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token_type::LlamaTokenAttr;
 
 use super::job::Span;
 use super::media::{Medium, MediumRow, Row, is_place_holder};
 use super::slots::common_prefix;
-use super::{EngineError, Prompt, Refusal};
+use super::{EngineError, Prompt, Refusal, Residence, raw};
 use crate::chat::{
     AnswerParser, ChatFamily, ChatFormat, Conversation, Piece, Role, Shown, Turn, Vocabulary,
     cut_inside_marks, is_mark,
@@ -44,7 +43,8 @@ impl LoadedModel {
     pub fn load(
         path: &Path,
         family: ChatFamily,
-        mut progress: impl FnMut(u8) + 'static,
+        residence: Residence,
+        mut progress: impl FnMut(u8),
     ) -> Result<Self, EngineError> {
         // llama.cpp would only say "null result": the system's own reason is of more use.
         std::fs::File::open(path).map_err(|source| EngineError::Open { path: path.to_owned(), source })?;
@@ -52,15 +52,14 @@ impl LoadedModel {
         let backend =
             LlamaBackend::init().map_err(|error| EngineError::Backend { detail: error.to_string() })?;
         let mut last = 0;
-        let params = LlamaModelParams::default().with_progress_callback(move |done| {
+        let tell = |done: f32| {
             let percent = (done.clamp(0.0, 1.0) * 100.0) as u8;
             if percent > last {
                 last = percent;
                 progress(percent);
             }
-            true
-        });
-        let llama = LlamaModel::load_from_file(&backend, path, &params)
+        };
+        let llama = raw::load(&backend, path, residence, tell)
             .map_err(|error| EngineError::Load { path: path.to_owned(), detail: error.to_string() })?;
         Self::understand(backend, llama, family)
     }

@@ -9,7 +9,7 @@ pub(super) fn model() -> &'static LoadedModel {
     static MODEL: OnceLock<LoadedModel> = OnceLock::new();
     MODEL.get_or_init(|| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tiny-gemma4-tools.gguf");
-        LoadedModel::load(&path, ChatFamily::Gemma4, |_| {}).unwrap()
+        LoadedModel::load(&path, ChatFamily::Gemma4, Residence::default(), |_| {}).unwrap()
     })
 }
 

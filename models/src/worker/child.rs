@@ -205,6 +205,8 @@ fn identity(order: &LoadOrder) -> io::Result<u64> {
     (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()).hash(&mut hasher);
     (BUILD, &order.model_path, format!("{:?}", order.family), order.slots, order.context_tokens)
         .hash(&mut hasher);
+    // Weights in another order are added up in another order, and round otherwise.
+    order.residence.hash(&mut hasher);
     // What a picture is to the model, it is by this projector.
     if let Some(path) = &order.projector_path {
         let file = std::fs::metadata(path)?;
@@ -277,6 +279,7 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
     let LoadOrder {
         model_path,
         projector_path,
+        residence,
         family,
         slots,
         context_tokens,
@@ -286,7 +289,7 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
     } = order;
     let progress = Rc::clone(to);
     tell(to, &FromWorker::Loading { percent: 0 });
-    let model = LoadedModel::load(&model_path, family, move |percent| {
+    let model = LoadedModel::load(&model_path, family, residence, move |percent| {
         tell(&progress, &FromWorker::Loading { percent })
     })?;
     let mut engine = Engine::new(&model, slots, context_tokens, threads)?;

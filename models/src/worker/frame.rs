@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::ChatFamily;
-use crate::engine::{Chosen, Finding, Finish, Refusal, Request, Usage};
+use crate::engine::{Chosen, Finding, Finish, Refusal, Request, Residence, Usage};
 use crate::media::MEDIA_BYTES_MAX;
 
 /// Longest frame from a worker.
@@ -18,7 +18,7 @@ pub(super) const FRAME_BYTES_MAX: usize = 8 << 20;
 /// Longest frame to a worker. A prompt of a long context is about 1 MiB of text; its pictures and recordings come on top.
 const ORDER_BYTES_MAX: usize = FRAME_BYTES_MAX + MEDIA_BYTES_MAX;
 /// Raised with every change of the messages.
-pub(super) const PROTOCOL: u32 = 6;
+pub(super) const PROTOCOL: u32 = 7;
 /// Both ends must be of the same build.
 pub(super) const BUILD: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
 
@@ -40,6 +40,7 @@ impl Hello {
 pub(super) struct LoadOrder {
     pub(super) model_path: PathBuf,
     pub(super) projector_path: Option<PathBuf>,
+    pub(super) residence: Residence,
     pub(super) family: ChatFamily,
     pub(super) slots: u32,
     pub(super) context_tokens: u32,

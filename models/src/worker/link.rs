@@ -170,6 +170,7 @@ fn order(spec: WorkerSpec) -> LoadOrder {
         program: _,
         model_path,
         projector_path,
+        residence,
         family,
         slots,
         context_tokens,
@@ -184,6 +185,7 @@ fn order(spec: WorkerSpec) -> LoadOrder {
     LoadOrder {
         model_path,
         projector_path,
+        residence,
         family,
         slots,
         context_tokens,

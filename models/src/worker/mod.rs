@@ -31,8 +31,8 @@ pub use crate::chat::{
     AnswerForm, AnswerPart, CallRule, ChatFamily, Content, Conversation, Role, Shape, Tool, ToolCall, Turn,
 };
 pub use crate::engine::{
-    Chosen, Finding, Finish, Inquiry, PASSAGE_TOKENS_MAX, Prompt, Refusal, Request, SamplingParams, Stretch,
-    TokenLogprob, Usage,
+    Chosen, Finding, Finish, Inquiry, PASSAGE_TOKENS_MAX, Prompt, Refusal, Request, Residence,
+    SamplingParams, Stretch, TokenLogprob, Usage,
 };
 
 /// What to run.
@@ -44,6 +44,8 @@ pub struct WorkerSpec {
     pub model_path: PathBuf,
     /// The GGUF file that turns pictures and recordings into what the model reads; without it the worker takes text alone.
     pub projector_path: Option<PathBuf>,
+    /// Where the weights live.
+    pub residence: Residence,
     /// How the model was taught to converse.
     pub family: ChatFamily,
     /// Answers at once.
@@ -55,7 +57,7 @@ pub struct WorkerSpec {
     /// Most guesses of an answer's next tokens that are computed along with it, where that pays; 0 for none.
     pub draft_tokens_max: u32,
     /// Most private memory of the process, in bytes. The model file, which is mapped, does not count; the contexts do,
-    /// and so do weights that llama.cpp rearranges for the processor (up to about the file's size again for Q4).
+    /// and so do weights that are laid out anew (up to about the file's size again for Q4).
     pub memory_bytes_max: Option<u64>,
     /// Where it keeps its contexts for the worker after it, if at all. Never give it to two workers at once.
     pub keepsake: Option<Keepsake>,

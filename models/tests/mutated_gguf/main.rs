@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use archond_models::catalogue::{Catalogue, Family};
 use archond_models::library::{Library, LibraryError, Placement};
 use archond_models::worker::{
-    AnswerForm, ChatFamily, Conversation, Event, Prompt, Request, SamplingParams, Spawner, Worker,
+    AnswerForm, ChatFamily, Conversation, Event, Prompt, Request, Residence, SamplingParams, Spawner, Worker,
     WorkerSpec, run_worker,
 };
 use libtest_mimic::{Arguments, Trial, run};
@@ -120,6 +120,7 @@ impl Place {
             program: std::env::current_exe().unwrap(),
             model_path: model_path.to_owned(),
             projector_path: None,
+            residence: Residence { repack: true },
             family,
             slots: 2,
             context_tokens: 512,

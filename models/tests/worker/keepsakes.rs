@@ -1,7 +1,7 @@
 //! A worker is killed in the middle of its answers, and the next finds what it had computed.
 use std::fs;
 
-use archond_models::worker::{Keepsake, Request, WorkerSpec};
+use archond_models::worker::{Keepsake, Request, Residence, WorkerSpec};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::rig::{Answer, Rig, model_path, request, spec};
@@ -61,8 +61,11 @@ pub(crate) fn the_next_worker_goes_on_with_what_was_computed() {
 pub(crate) fn another_context_or_file_finds_nothing() {
     let copy = tempfile::NamedTempFile::new().unwrap();
     fs::copy(model_path(), copy.path()).unwrap();
-    let others: [fn(WorkerSpec) -> WorkerSpec; 2] =
-        [|spec| WorkerSpec { context_tokens: 512, ..spec }, |spec| WorkerSpec { slots: 3, ..spec }];
+    let others: [fn(WorkerSpec) -> WorkerSpec; 3] = [
+        |spec| WorkerSpec { context_tokens: 512, ..spec },
+        |spec| WorkerSpec { slots: 3, ..spec },
+        |spec| WorkerSpec { residence: Residence { repack: true }, ..spec },
+    ];
     let moved = |spec| WorkerSpec { model_path: copy.path().to_owned(), ..spec };
     for other in others.iter().map(|other| other as &dyn Fn(WorkerSpec) -> WorkerSpec).chain([&moved as _]) {
         let keepsake = keepsake();

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use archond_models::worker::{
-    AnswerForm, ChatFamily, Conversation, Event, Finish, Prompt, Request, SamplingParams, Spawner, Usage,
-    Worker, WorkerError, WorkerSpec,
+    AnswerForm, ChatFamily, Conversation, Event, Finish, Prompt, Request, Residence, SamplingParams, Spawner,
+    Usage, Worker, WorkerError, WorkerSpec,
 };
 
 /// Longer than anything here takes, on a crowded machine too. Only a fault waits this long.
@@ -21,6 +21,7 @@ pub(crate) fn spec() -> WorkerSpec {
         program: std::env::current_exe().unwrap(),
         model_path: model_path(),
         projector_path: None,
+        residence: Residence::default(),
         family: ChatFamily::Gemma4,
         slots: 2,
         context_tokens: 1024,

@@ -9,6 +9,7 @@ use archond_models::library::{Entry, Library, LibraryError, Placement, State, ch
 use super::console::Console;
 use super::exit::ExitCode;
 use super::moment::bytes;
+use crate::engine::WorkerLimits;
 
 mod meter;
 mod trial;
@@ -80,6 +81,8 @@ pub enum ModelCommand {
 pub struct ModelContext {
     /// The models.
     pub library: Library,
+    /// How a worker would be run.
+    pub limits: WorkerLimits,
     /// Print JSON where there is data.
     pub json: bool,
     /// Somebody watches: draw a progress bar and ask questions.
@@ -216,7 +219,7 @@ fn ls(console: &mut Console, ctx: &ModelContext, all: bool) -> Result<(), ModelC
     let mut entries = ctx.library.list();
     entries.retain(|entry| all || entry.state != State::Absent);
     if ctx.json {
-        let views: Vec<_> = entries.iter().map(view::ModelJson::of).collect();
+        let views: Vec<_> = entries.iter().map(|entry| view::ModelJson::of(entry, &ctx.limits)).collect();
         return Ok(console.json(&views)?);
     }
     if entries.is_empty() {
@@ -230,9 +233,9 @@ fn ls(console: &mut Console, ctx: &ModelContext, all: bool) -> Result<(), ModelC
 fn show(console: &mut Console, ctx: &ModelContext, name: &str) -> Result<(), ModelCliError> {
     let entry = entry(ctx, name)?;
     if ctx.json {
-        return Ok(console.json(&view::ModelJson::of(&entry))?);
+        return Ok(console.json(&view::ModelJson::of(&entry, &ctx.limits))?);
     }
-    Ok(console.line(&view::page(&entry))?)
+    Ok(console.line(&view::page(&entry, &ctx.limits))?)
 }
 
 fn import(

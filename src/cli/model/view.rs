@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::super::moment::{ago, bytes, now_unix_ms, utc};
 use super::super::ps;
+use crate::engine::WorkerLimits;
 use crate::worker_fit::SLOTS_AUTO_MAX;
 
 /// Shown where there is nothing to show.
@@ -32,8 +33,10 @@ pub(super) struct ModelJson {
     /// Of the whole file, by the catalogue.
     bytes: u64,
     bytes_on_disk: u64,
-    /// With one conversation of 8192 tokens, or of the model's own context.
+    /// With one conversation of 8192 tokens, or of the model's own context, and the weights that are laid out anew.
     memory_bytes: u64,
+    /// Weights that a worker would lay out anew for the processor, at most.
+    repacked_bytes: u64,
     path: Option<PathBuf>,
     sha256: Option<String>,
     source: String,
@@ -41,9 +44,11 @@ pub(super) struct ModelJson {
 }
 
 impl ModelJson {
-    pub(super) fn of(entry: &Entry) -> Self {
+    pub(super) fn of(entry: &Entry, limits: &WorkerLimits) -> Self {
         let model = entry.model.as_ref().clone();
         let stored = stored(entry);
+        let repacked_bytes = repacked_bytes(entry, limits);
+        let context_tokens = u64::from(model.context_tokens.min(CONTEXT_TOKENS));
         Self {
             state: word(&entry.state),
             bytes: stored.map_or(model.weights.bytes.count(), |stored| stored.record.bytes),
@@ -52,7 +57,8 @@ impl ModelJson {
                 State::Partial { bytes, .. } => *bytes,
                 State::Absent | State::Damaged { .. } => 0,
             },
-            memory_bytes: model.memory_bytes(u64::from(model.context_tokens.min(CONTEXT_TOKENS)), 1),
+            memory_bytes: model.memory_bytes(context_tokens, 1).saturating_add(repacked_bytes),
+            repacked_bytes,
             path: stored.map(|stored| stored.path.clone()),
             sha256: stored.map(|stored| stored.record.sha256.clone()).or(model.weights.sha256),
             source: stored.map_or_else(|| source(&model.source), |stored| stored.record.source.clone()),
@@ -90,9 +96,11 @@ pub(super) fn table(entries: &[Entry]) -> String {
 }
 
 /// The page of `show`.
-pub(super) fn page(entry: &Entry) -> String {
+pub(super) fn page(entry: &Entry, limits: &WorkerLimits) -> String {
     let model = &entry.model;
     let context = u64::from(model.context_tokens.min(CONTEXT_TOKENS));
+    let repacked = repacked_bytes(entry, limits);
+    let memory = |slots: u32| bytes(model.memory_bytes(context, slots.into()).saturating_add(repacked));
     let mut lines = vec![
         ("name", format!("{} ({})", model.id, model.name)),
         ("aliases", or_nothing(&model.aliases.join(", "))),
@@ -106,9 +114,18 @@ pub(super) fn page(entry: &Entry) -> String {
             "memory",
             format!(
                 "{} with one conversation of {context} tokens, {} with {SLOTS_AUTO_MAX}",
-                bytes(model.memory_bytes(context, 1)),
-                bytes(model.memory_bytes(context, SLOTS_AUTO_MAX.into()))
+                memory(1),
+                memory(SLOTS_AUTO_MAX)
             ),
+        ),
+        (
+            "in memory",
+            match repacked {
+                0 => "used where the file is mapped".to_owned(),
+                repacked => {
+                    format!("laid out anew for this processor: up to {} of that memory", bytes(repacked))
+                }
+            },
         ),
         ("weights", artifact(&model.weights)),
         ("projector", model.mmproj.as_ref().map_or(NOTHING.to_owned(), artifact)),
@@ -142,6 +159,14 @@ fn stored(entry: &Entry) -> Option<&Stored> {
         State::Ready(stored) => Some(stored),
         _ => None,
     }
+}
+
+/// Weights that a worker would lay out anew, at most.
+fn repacked_bytes(entry: &Entry, limits: &WorkerLimits) -> u64 {
+    let model = &entry.model;
+    let weights = stored(entry).map_or(model.weights.bytes.count(), |stored| stored.record.bytes);
+    let projector = entry.projector.as_ref().map_or(0, |stored| stored.record.bytes);
+    limits.need(model, weights, projector).repacked_bytes
 }
 
 fn word(state: &State) -> &'static str {
