@@ -11,13 +11,13 @@ use archond_actors::memory::MemorySettings;
 use archond_actors::pool::PoolSettings;
 use archond_actors::ports::{Clock, RuntimeThreads};
 use archond_actors::supervision::{ExitReason, SupervisionFact};
-use archond_models::worker::Spawner;
+use archond_models::worker::{BACK_ENDS, Spawner};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::admin::{AdminContext, AdminListener, BindError, ProfileError};
 use crate::clock::SystemClock;
-use crate::engine::{HouseEngine, LlamaEngine, RemoteError, WorkerLimits};
+use crate::engine::{HouseEngine, LlamaEngine, RemoteError, WorkerLimits, idle_gpu_layers};
 use crate::gateway::{Gateway, GatewayContext, KeyError};
 use crate::logging::{self, LogLevels, LoggingError};
 use crate::models_on_disk::{self, ModelsError, ModelsOnDisk};
@@ -241,6 +241,9 @@ async fn start_house(
 ) -> Result<House, DaemonError> {
     let spawner =
         Spawner::start().map_err(|source| DaemonError::System { what: "no thread for workers", source })?;
+    if let Some(idle) = idle_gpu_layers(settings.house.worker.gpu_layers, BACK_ENDS) {
+        tracing::warn!("{idle}");
+    }
     let engine = LlamaEngine {
         spawner,
         models: ModelsOnDisk::new(&settings.paths, settings.house.models_dir.clone()),
@@ -311,6 +314,7 @@ pub(crate) fn worker_limits(settings: &Settings) -> WorkerLimits {
         threads,
         draft_tokens_max: worker.draft_max,
         repack: worker.repack,
+        gpu_layers: worker.gpu_layers,
         slots: worker.slots,
         context_tokens: contexts.max().unwrap_or(8192),
         memory_bytes_max: Some(memory_bytes_max),

@@ -46,8 +46,8 @@ pub struct Fit {
 impl Need {
     /// The same model with its weights laid out anew, or not: as asked for, or by itself where that costs nothing that matters.
     ///
-    /// It is worth little (prompts are read a tenth faster, single answers written no faster) and takes up to the whole file again, which
-    /// each start copies. So it must fit comfortably, or the model be small.
+    /// It makes reading prompts faster, for large models by a tenth, and writing hardly; it takes up to the whole file again, which each
+    /// start copies. So it must fit comfortably, or the model be small.
     #[must_use]
     pub fn repacked(self, asked: Amount<bool>, slots: Amount<u32>, memory_bytes_max: Option<u64>) -> Self {
         let mapped = Self { repacked_bytes: 0, ..self };

@@ -284,8 +284,8 @@ pub trait WorkerLink: Send + Sync + 'static {
     fn kill(&self);
     /// The process, where it is one of this machine.
     fn pid(&self) -> Option<u32>;
-    /// What computes, for people: `100% CPU`, or the server that does.
-    fn processor(&self) -> String;
+    /// What computes, for people: `100% CPU`, or the server that does. `None` until that is known.
+    fn processor(&self) -> Option<String>;
 }
 
 /// What a model takes up.

@@ -41,7 +41,8 @@ pub fn worker_frames(input: &[u8]) {
         judge.hear(FromWorker::Hello(Hello::own(), Landlock::Full));
     }
     if choices & 0x40 != 0 {
-        judge.hear(FromWorker::Ready { slots: SLOTS, context_tokens: CONTEXT_TOKENS });
+        let processor = "100% CPU".to_owned();
+        judge.hear(FromWorker::Ready { slots: SLOTS, context_tokens: CONTEXT_TOKENS, processor });
     }
     for id in 0..u64::from(choices & 3) {
         judge.ask(id, Prompt::Text(String::new()));
@@ -175,6 +176,7 @@ impl Judge {
             Event::Ready { slots, context_tokens } => {
                 assert!(self.context_tokens.is_none() && slots == SLOTS);
                 assert!((1..=CONTEXT_TOKENS).contains(&context_tokens));
+                harmless(self.conduct.processor().expect("a ready worker has said what computes"));
                 self.context_tokens = Some(context_tokens);
             }
             Event::Prefill { id, done, total } => {

@@ -1,5 +1,6 @@
 //! `archond version`: what this binary is and how it was built.
 use crate::doctor::machine;
+use archond_models::worker::BACK_ENDS;
 use serde::Serialize;
 
 use super::console::Console;
@@ -15,6 +16,7 @@ struct Version {
     profile: &'static str,
     target: &'static str,
     target_features: Vec<&'static str>,
+    back_ends: &'static [&'static str],
     llama_crate: String,
 }
 
@@ -25,6 +27,7 @@ impl Version {
             profile: if cfg!(debug_assertions) { "debug" } else { "release" },
             target: std::env::consts::ARCH,
             target_features: machine::built_for(),
+            back_ends: BACK_ENDS,
             llama_crate: format!("{} {}", LLAMA_CRATE.0, LLAMA_CRATE.1),
         }
     }
@@ -44,6 +47,7 @@ pub(super) fn run(console: &mut Console, json: bool) -> Result<ExitCode, CliErro
     console.line(&format!("archond {}", version.version))?;
     console.line(&format!("  build      {} for {}", version.profile, version.target))?;
     console.line(&format!("  features   {features}"))?;
+    console.line(&format!("  computes   {}", machine::back_ends()))?;
     console.line(&format!("  llama.cpp  {}", version.llama_crate))?;
     Ok(ExitCode::Ok)
 }

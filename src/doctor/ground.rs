@@ -11,8 +11,8 @@ use crate::daemon::{STORE_FILE, worker_limits};
 use crate::engine::WorkerLimits;
 use crate::models_on_disk::ModelsOnDisk;
 use crate::settings::{
-    Amount, Environment, GatewaySettings, HouseSettings, LogLevel, Origin, Paths, PathsError, Settings,
-    Sources, WorkerSettings, find_profiles, load_house,
+    ALL_LAYERS, Amount, Environment, GatewaySettings, HouseSettings, LogLevel, Origin, Paths, PathsError,
+    Settings, Sources, WorkerSettings, find_profiles, load_house,
 };
 
 /// One house, as it would run; what cannot be read is as if nothing were set.
@@ -87,6 +87,7 @@ fn defaults(paths: &Paths) -> HouseSettings {
             threads: Amount::Auto,
             draft_max: 0,
             repack: Amount::Auto,
+            gpu_layers: ALL_LAYERS,
             slots: Amount::Auto,
             memory_max: Amount::Auto,
             keepsake_max: Amount::Auto,

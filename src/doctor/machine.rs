@@ -1,7 +1,10 @@
 //! The machine: how this program was built, and the processor that it runs on.
 use std::path::Path;
 
+use archond_models::worker::BACK_ENDS;
+
 use super::finding::Finding;
+use crate::engine::idle_gpu_layers;
 
 /// A set of instructions that matters for speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,13 +69,20 @@ fn names(of: &[Instructions], wanted: impl Fn(&Instructions) -> bool) -> String 
     if names.is_empty() { "none".to_owned() } else { names.join(" ") }
 }
 
-/// The check of the build.
-pub(super) fn build() -> Finding {
-    let optimised = !cfg!(debug_assertions);
-    judge_build(&instructions(), optimised).detail(tools_note(&missing_tools()))
+/// What computes in this build, for people.
+pub(crate) fn back_ends() -> String {
+    std::iter::once("CPU").chain(BACK_ENDS.iter().copied()).collect::<Vec<_>>().join(", ")
 }
 
-fn judge_build(found: &[Instructions], optimised: bool) -> Finding {
+/// The check of the build; `gpu_layers` is what the settings ask for.
+pub(super) fn build(gpu_layers: i32) -> Finding {
+    let optimised = !cfg!(debug_assertions);
+    let idle = idle_gpu_layers(gpu_layers, BACK_ENDS);
+    let finding = judge_build(&instructions(), optimised, idle);
+    finding.detail(format!("computes on: {}", back_ends())).detail(tools_note(&missing_tools()))
+}
+
+fn judge_build(found: &[Instructions], optimised: bool, idle_gpu_layers: Option<String>) -> Finding {
     let anew = "build it on this machine: `./archond setup` in the folder of the sources";
     let profile = if optimised { "release" } else { "debug" };
     let what = format!("archond {}, {profile} for {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
@@ -89,6 +99,12 @@ fn judge_build(found: &[Instructions], optimised: bool) -> Finding {
         faults.push(Finding::warning(
             format!("{what}, makes no use of this processor's {unused}; models answer more slowly"),
             anew,
+        ));
+    }
+    if let Some(idle) = idle_gpu_layers {
+        faults.push(Finding::warning(
+            idle,
+            "remove the setting, or build for your GPU: `ARCHOND_FEATURES=vulkan ./archond setup` in the folder of the sources",
         ));
     }
     if !optimised {
@@ -192,6 +208,7 @@ fn judge_cpu(processor: &Processor, threads: u32) -> Finding {
 mod tests {
     use super::super::finding::State;
     use super::*;
+    use crate::settings::ALL_LAYERS;
 
     const fn one(name: &'static str, built: bool, here: bool) -> Instructions {
         Instructions { name, built, here }
@@ -207,9 +224,21 @@ mod tests {
             (vec![one("avx2", false, false)], true, State::Ok, "for this very processor"),
         ];
         for (found, optimised, state, words) in table {
-            let told = judge_build(&found, optimised);
+            let told = judge_build(&found, optimised, None);
             assert_eq!(told.state, state, "{told:?}");
             assert!(told.finding.contains(words), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn layers_for_a_gpu_that_no_build_knows_are_told() {
+        assert_eq!(idle_gpu_layers(ALL_LAYERS, &[]), None);
+        assert_eq!(idle_gpu_layers(12, &["Vulkan"]), None);
+        for layers in [0, 12] {
+            let idle = idle_gpu_layers(layers, &[]);
+            let told = judge_build(&[one("avx2", true, true)], true, idle);
+            assert_eq!(told.state, State::Warning);
+            assert!(told.finding.contains(&format!("`worker.gpu_layers` is {layers}")), "{told:?}");
         }
     }
 

@@ -49,7 +49,7 @@ pub fn checks(ground: &Arc<Ground>, daemon: &Arc<Daemon>, deep: bool) -> Vec<Che
     };
     let for_models = ground.clone();
     vec![
-        look("build", |_, _| machine::build()),
+        look("build", |ground, _| machine::build(ground.limits().gpu_layers)),
         look("processor", |ground, _| machine::cpu(ground.limits().threads)),
         look("memory", |ground, daemon| memory::check(ground, daemon.runs())),
         look("disk", |ground, _| space::disk(ground)),

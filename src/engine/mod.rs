@@ -7,12 +7,12 @@ use archond_actors::domain::{GenerationId, GenerationRequest, ModelId};
 use archond_actors::ports::{Engine, EngineError, Footprint, Sink, WorkerEvent, WorkerLink};
 use archond_models::catalogue::{Family, Model};
 use archond_models::library::Library;
-use archond_models::worker::{self, Residence, Spawner, Worker, WorkerSpec};
+use archond_models::worker::{self, BACK_ENDS, Residence, Spawner, Worker, WorkerSpec};
 use async_trait::async_trait;
 
 use crate::keepsakes::Keepsakes;
 use crate::models_on_disk::ModelsOnDisk;
-use crate::settings::Amount;
+use crate::settings::{ALL_LAYERS, Amount};
 use crate::shelves::Shelves;
 use crate::worker_fit::Need;
 
@@ -46,6 +46,8 @@ pub struct WorkerLimits {
     pub draft_tokens_max: u32,
     /// Whether weights are laid out anew for the processor; `Auto` is where that fits comfortably.
     pub repack: Amount<bool>,
+    /// Layers that a GPU gets, where this build has a back end for one; negative: all.
+    pub gpu_layers: i32,
     /// Sequences at once; `Auto` is as many as there is memory for.
     pub slots: Amount<u32>,
     /// Context of one sequence, in tokens; a model with a shorter one has its own.
@@ -90,7 +92,7 @@ impl LlamaEngine {
             program,
             model_path,
             projector_path,
-            residence: Residence { repack: need.repacked_bytes > 0 },
+            residence: limits.residence_of(need),
             family: family(entry.family),
             slots: limits.slots_of(entry, need, context_tokens),
             context_tokens,
@@ -119,6 +121,13 @@ impl WorkerLimits {
         let projector_bytes = projector.and_then(|path| Some(std::fs::metadata(path).ok()?.len()));
         let weights_bytes = file_bytes.unwrap_or_else(|| model.weights.bytes.count());
         self.need(model, weights_bytes, projector_bytes.unwrap_or(0))
+    }
+
+    /// Where the weights of a model live that needs this. Without a back end no GPU is asked for: what is kept of conversations stays of
+    /// use whatever the setting says.
+    fn residence_of(&self, need: Need) -> Residence {
+        let gpu_layers = if BACK_ENDS.is_empty() { 0 } else { self.gpu_layers };
+        Residence { repack: need.repacked_bytes > 0, gpu_layers }
     }
 
     /// What a model needs whose files have these sizes.
@@ -158,6 +167,13 @@ impl WorkerLimits {
     }
 }
 
+/// The setting `worker.gpu_layers` where it has no effect, in words: `None` if it has, or is not set.
+pub(crate) fn idle_gpu_layers(gpu_layers: i32, back_ends: &[&str]) -> Option<String> {
+    (back_ends.is_empty() && gpu_layers != ALL_LAYERS).then(|| {
+        format!("`worker.gpu_layers` is {gpu_layers} and has no effect: this build computes on the CPU alone")
+    })
+}
+
 struct LlamaLink(Worker);
 
 impl WorkerLink for LlamaLink {
@@ -177,9 +193,8 @@ impl WorkerLink for LlamaLink {
         Some(self.0.pid())
     }
 
-    fn processor(&self) -> String {
-        // llama.cpp is built without any other back end.
-        "100% CPU".to_owned()
+    fn processor(&self) -> Option<String> {
+        self.0.processor()
     }
 }
 

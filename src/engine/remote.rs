@@ -104,8 +104,8 @@ impl WorkerLink for RemoteLink {
         None
     }
 
-    fn processor(&self) -> String {
-        self.url.clone()
+    fn processor(&self) -> Option<String> {
+        Some(self.url.clone())
     }
 }
 

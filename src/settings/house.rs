@@ -22,6 +22,12 @@ const THREADS_MAX: u32 = 512;
 /// Most guessed tokens of one answer in one step: longer guesses are rarely right.
 const DRAFT_MAX: u32 = 15;
 
+/// A GPU gets every layer.
+pub const ALL_LAYERS: i32 = -1;
+
+/// Most layers that can be named: more than any model has.
+const GPU_LAYERS_MAX: i32 = 10_000;
+
 /// Least memory limit of a worker: the starter model with one short context needs about 200 MiB.
 const WORKER_MEMORY_MIN: u64 = 256 << 20;
 
@@ -59,6 +65,8 @@ pub struct WorkerSettings {
     pub draft_max: u32,
     /// Whether weights are laid out anew for the processor; `Auto` is where that fits comfortably into the memory.
     pub repack: Amount<bool>,
+    /// Layers that a GPU gets, where the build has a back end for one; [`ALL_LAYERS`] or a number.
+    pub gpu_layers: i32,
     /// Answers that are computed side by side; `Auto` is as many as the memory has room for.
     pub slots: Amount<u32>,
     /// Memory of each worker: `slots` are chosen to fit into it with the model, and the kernel gives no more private memory
@@ -127,6 +135,7 @@ fn read_worker(mut group: Group<'_>) -> WorkerSettings {
         }),
         draft_max: group.value("draft_max", DRAFT_MAX, within(0..=DRAFT_MAX, " tokens")),
         repack: group.value("repack", Amount::Auto, any),
+        gpu_layers: group.value("gpu_layers", ALL_LAYERS, within(ALL_LAYERS..=GPU_LAYERS_MAX, " layers")),
         slots: group.value("slots", Amount::Auto, |slots| match slots {
             Amount::Auto => Ok(()),
             Amount::Fixed(slots) => within(1..=SLOTS_MAX, " slots")(slots),

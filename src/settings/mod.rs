@@ -26,7 +26,7 @@ pub mod values;
 pub use environment::Environment;
 pub use fault::{EXIT_BAD_SETTINGS, Fault, Place, SettingsFaults};
 pub use gateway::GatewaySettings;
-pub use house::{HouseSettings, WorkerSettings};
+pub use house::{ALL_LAYERS, HouseSettings, WorkerSettings};
 pub use paths::{Paths, PathsError, private_dir};
 pub use profile::{Origin, Profile, ProfileSource};
 pub use reader::{Effective, Provenance};

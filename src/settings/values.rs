@@ -22,6 +22,7 @@ macro_rules! settings {
 settings! {
     bool => "true or false",
     u8 => "a whole number from 0 to 255",
+    i32 => "a whole number",
     u32 => "a whole number from 0 to 4294967295",
     Option<u32> => "a whole number from 0 to 4294967295, or None",
     f64 => "a number",

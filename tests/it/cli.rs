@@ -221,6 +221,8 @@ fn what_needs_no_daemon_works_without_one() {
     let version = archond(&home, &["version", "--json"]).success().get_output().stdout.clone();
     let version: serde_json::Value = serde_json::from_slice(&version).unwrap();
     assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    let is_cpu_alone = archond_models::worker::BACK_ENDS.is_empty();
+    assert_eq!(version["back_ends"].as_array().unwrap().is_empty(), is_cpu_alone);
     assert!(version["llama_crate"].as_str().unwrap().starts_with("llama-cpp-2 "));
 }
 

@@ -245,7 +245,7 @@ impl Lane {
             id: self.model.clone(),
             state,
             pid: link.and_then(|link| link.pid()),
-            processor: link.map(|link| link.processor()),
+            processor: link.and_then(|link| link.processor()),
             slots: self.slots,
             slots_used: self.slots_used(),
             queued: u32::try_from(queued).unwrap_or(u32::MAX),

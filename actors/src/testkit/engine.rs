@@ -260,8 +260,8 @@ impl WorkerLink for FakeLink {
         Some(self.pid)
     }
 
-    fn processor(&self) -> String {
-        "100% CPU".to_owned()
+    fn processor(&self) -> Option<String> {
+        Some("100% CPU".to_owned())
     }
 }
 

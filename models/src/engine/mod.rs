@@ -18,6 +18,7 @@ mod draft;
 #[cfg(test)]
 mod draft_tests;
 mod embedder;
+mod gpu;
 mod inquiry;
 #[cfg(test)]
 mod inquiry_tests;
@@ -49,6 +50,7 @@ mod tests;
 mod writing;
 
 pub use batch::Engine;
+pub use gpu::{BACK_ENDS, is_wanted as is_gpu_wanted, open_drivers};
 pub use keepsake::Keepsake;
 pub use media::Projector;
 pub use model::LoadedModel;

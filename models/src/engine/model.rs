@@ -8,6 +8,7 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token_type::LlamaTokenAttr;
 
+use super::gpu::computed_by;
 use super::job::Span;
 use super::media::{Medium, MediumRow, Row, is_place_holder};
 use super::slots::common_prefix;
@@ -34,6 +35,8 @@ pub struct LoadedModel {
     dangerous: Arc<[String]>,
     /// How many tokens back the layers with a sliding window look, the present one included; `None` if there are no such layers.
     window_tokens: Option<u32>,
+    /// What computes it, for people.
+    processor: String,
 }
 
 impl LoadedModel {
@@ -61,7 +64,8 @@ impl LoadedModel {
         };
         let llama = raw::load(&backend, path, residence, tell)
             .map_err(|error| EngineError::Load { path: path.to_owned(), detail: error.to_string() })?;
-        Self::understand(backend, llama, family)
+        let processor = computed_by(residence, llama.n_layer());
+        Ok(Self { processor, ..Self::understand(backend, llama, family)? })
     }
 
     fn understand(backend: LlamaBackend, llama: LlamaModel, family: ChatFamily) -> Result<Self, EngineError> {
@@ -93,7 +97,8 @@ impl LoadedModel {
         };
         let format = family.format(template.as_deref(), &vocabulary)?;
         let window_tokens = window_tokens(&llama);
-        Ok(Self { backend, llama, format, tokens, marks, dangerous: dangerous.into(), window_tokens })
+        let (dangerous, processor) = (dangerous.into(), String::new());
+        Ok(Self { backend, llama, format, tokens, marks, dangerous, window_tokens, processor })
     }
 
     /// How the model was taught to converse.
@@ -104,6 +109,11 @@ impl LoadedModel {
     /// Longest context that the model was trained for, in tokens.
     pub fn context_tokens_trained(&self) -> u32 {
         self.llama.n_ctx_train()
+    }
+
+    /// What computes it, for people: `100% CPU`, `48%/52% CPU/GPU`, `100% GPU (Vulkan: NAME)`.
+    pub fn processor(&self) -> &str {
+        &self.processor
     }
 
     /// How many tokens back the layers with a sliding window look, the present one included; `None` if there are no such layers.

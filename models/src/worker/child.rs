@@ -26,7 +26,10 @@ use super::frame::{self, BUILD, FrameError, FromWorker, Hello, LoadOrder, PROTOC
 use super::log_lines::{LineSubscriber, memory_ran_short};
 use super::probe::run_sandbox_probe;
 use super::sandbox::{self, SandboxError};
-use crate::engine::{Engine, EngineError, EngineEvent, Keepsake, LoadedModel, Projector};
+use crate::engine::{
+    BACK_ENDS, Engine, EngineError, EngineEvent, Keepsake, LoadedModel, Projector, is_gpu_wanted,
+    open_drivers,
+};
 
 /// Requests that wait for the engine between two steps.
 const INBOX_LEN: usize = 64;
@@ -121,8 +124,10 @@ fn failed(failure: &WorkerFailure) -> FromWorker {
         _ => false,
     };
     if of_the_file && memory_ran_short() {
-        let detail =
-            format!("{failure}; there was not enough memory: give this model more, or take a smaller one");
+        let fewer = if BACK_ENDS.is_empty() { "" } else { ", lower `worker.gpu_layers`" };
+        let detail = format!(
+            "{failure}; there was not enough memory: give this model more{fewer}, or take a smaller one"
+        );
         return FromWorker::Failed { detail, unusable: false };
     }
     FromWorker::Failed { detail: failure.to_string(), unusable: of_the_file }
@@ -205,7 +210,7 @@ fn identity(order: &LoadOrder) -> io::Result<u64> {
     (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()).hash(&mut hasher);
     (BUILD, &order.model_path, format!("{:?}", order.family), order.slots, order.context_tokens)
         .hash(&mut hasher);
-    // Weights in another order are added up in another order, and round otherwise.
+    // Weights in another order, or on another processor, are added up in another order, and round otherwise.
     order.residence.hash(&mut hasher);
     // What a picture is to the model, it is by this projector.
     if let Some(path) = &order.projector_path {
@@ -265,13 +270,17 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
     let keepsake = if order.has_keepsake { open_keepsake(&output, &order) } else { None };
     drop(output);
     let shelf = open_shelf(&order);
-    let readable: Vec<&Path> =
-        std::iter::once(&order.model_path).chain(&order.projector_path).map(|path| path.as_path()).collect();
-    let landlock = sandbox::close(&readable)?;
-    tell(to, &FromWorker::Hello(Hello::own(), landlock));
     if tracing::subscriber::set_global_default(LineSubscriber).is_err() {
         complain("INFO another log was set up before"); // the messages go there then
     }
+    let readable: Vec<&Path> =
+        std::iter::once(&order.model_path).chain(&order.projector_path).map(|path| path.as_path()).collect();
+    let landlock = if is_gpu_wanted(order.residence) {
+        sandbox::close_around(&readable, open_drivers)?
+    } else {
+        sandbox::close(&readable)?
+    };
+    tell(to, &FromWorker::Hello(Hello::own(), landlock));
     let (commands, inbox) = sync_channel(INBOX_LEN);
     let listener = std::thread::Builder::new().name("listen".to_owned());
     let started = listener.spawn(move || listen(from, &commands));
@@ -304,7 +313,8 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
     if let Some(records) = shelf {
         engine.shelve_in(records);
     }
-    tell(to, &FromWorker::Ready { slots, context_tokens: engine.context_tokens() });
+    let processor = model.processor().to_owned();
+    tell(to, &FromWorker::Ready { slots, context_tokens: engine.context_tokens(), processor });
     let ended = generate(&mut engine, &inbox, to);
     if ended.is_err() {
         engine.forget_kept(); // the next worker is not to come to the same end

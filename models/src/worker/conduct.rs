@@ -11,6 +11,8 @@ const TOKEN_BYTES_MAX: u64 = 4 << 10;
 const DETAIL_BYTES_MAX: usize = 2 << 10;
 /// Longest name of another build, in bytes, that is passed on: ours has about 20.
 const BUILD_BYTES_MAX: usize = 80;
+/// Longest word on what computes, in bytes, that is passed on: two devices' names.
+const PROCESSOR_BYTES_MAX: usize = 120;
 
 /// A message that was in order.
 #[derive(Debug, PartialEq)]
@@ -144,18 +146,31 @@ pub(super) struct Conduct {
     slots: u32,
     context_tokens: u32,
     percent: Option<u8>,
+    processor: Option<String>,
     running: HashMap<u64, Running>,
 }
 
 impl Conduct {
     /// For a worker that was asked for this.
     pub(super) fn new(slots: u32, context_tokens: u32) -> Self {
-        Self { phase: Phase::Starting, slots, context_tokens, percent: None, running: HashMap::new() }
+        Self {
+            phase: Phase::Starting,
+            slots,
+            context_tokens,
+            percent: None,
+            processor: None,
+            running: HashMap::new(),
+        }
     }
 
     /// What the worker was doing, for messages.
     pub(super) fn phase(&self) -> &'static str {
         self.phase.name()
+    }
+
+    /// What computes, by the worker's own word, in one line of bounded length. `None`: it has not said so yet.
+    pub(super) fn processor(&self) -> Option<&str> {
+        self.processor.as_deref()
     }
 
     /// A request is about to be sent. `false`: its id is in use.
@@ -190,7 +205,9 @@ impl Conduct {
         match message {
             FromWorker::Hello(hello, landlock) => self.greeted(hello, landlock),
             FromWorker::Loading { percent } => self.loading(percent),
-            FromWorker::Ready { slots, context_tokens } => self.ready(slots, context_tokens),
+            FromWorker::Ready { slots, context_tokens, processor } => {
+                self.ready(slots, context_tokens, processor)
+            }
             FromWorker::Prefill { id, done, total } => {
                 self.running("prefill", id)?.prefill(done, total)?;
                 Ok(Accepted::Event(Event::Prefill { id, done, total }))
@@ -231,12 +248,13 @@ impl Conduct {
         Ok(Accepted::Event(Event::Loading { percent }))
     }
 
-    fn ready(&mut self, slots: u32, context_tokens: u32) -> Result<Accepted, Breach> {
+    fn ready(&mut self, slots: u32, context_tokens: u32, processor: String) -> Result<Accepted, Breach> {
         self.require(Phase::Loading, "ready")?;
         let as_asked = slots == self.slots && (1..=self.context_tokens).contains(&context_tokens);
         sensible(as_asked, "ready", "other slots or more context than asked for")?;
         self.phase = Phase::Ready;
         self.context_tokens = context_tokens;
+        self.processor = Some(cut(processor, PROCESSOR_BYTES_MAX));
         Ok(Accepted::Event(Event::Ready { slots, context_tokens }))
     }
 

@@ -7,7 +7,9 @@ fn ready() -> Conduct {
     let mut conduct = Conduct::new(2, 512);
     conduct.judge(FromWorker::Hello(Hello::own(), Landlock::Full)).unwrap();
     conduct.judge(FromWorker::Loading { percent: 100 }).unwrap();
-    conduct.judge(FromWorker::Ready { slots: 2, context_tokens: 512 }).unwrap();
+    conduct
+        .judge(FromWorker::Ready { slots: 2, context_tokens: 512, processor: "100% CPU".to_owned() })
+        .unwrap();
     conduct
 }
 
@@ -96,6 +98,18 @@ fn long_details_are_cut() {
     assert_eq!(detail.len(), DETAIL_BYTES_MAX);
 }
 
+#[test]
+fn what_computes_is_told_in_one_short_line() {
+    assert_eq!(Conduct::new(2, 512).processor(), None);
+    assert_eq!(ready().processor(), Some("100% CPU"));
+    let mut hostile = Conduct::new(2, 512);
+    hostile.judge(FromWorker::Hello(Hello::own(), Landlock::Full)).unwrap();
+    let processor = "\x1b[2J\n".to_owned() + &"é".repeat(5000);
+    hostile.judge(FromWorker::Ready { slots: 2, context_tokens: 512, processor }).unwrap();
+    let told = hostile.processor().unwrap();
+    assert!(told.starts_with(" [2J é") && told.len() <= PROCESSOR_BYTES_MAX, "{told}");
+}
+
 #[track_caller]
 fn check(mut conduct: Conduct, message: FromWorker, wanted: &str) {
     assert_eq!(conduct.judge(message).unwrap_err().to_string(), wanted);
@@ -117,7 +131,7 @@ fn disorder_is_named() {
 
     let mut loading = fresh();
     loading.judge(FromWorker::Hello(Hello::own(), Landlock::Full)).unwrap();
-    let more = FromWorker::Ready { slots: 9, context_tokens: 512 };
+    let more = FromWorker::Ready { slots: 9, context_tokens: 512, processor: String::new() };
     check(loading, more, "its ready makes no sense: other slots or more context than asked for");
 
     let mut ending = ready();

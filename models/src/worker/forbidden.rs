@@ -70,8 +70,8 @@ const SETRLIMIT: i64 = libc::SYS_setrlimit;
 const SETRLIMIT: i64 = 164;
 
 /// Every device, terminals before all: what is pushed into the daemon's would be typed there. No part of a worker needs one, as
-/// long as it computes on the processor.
-const DEVICES: &[i64] = &[libc::SYS_ioctl];
+/// long as it computes on the processor; where a GPU computes, `sandbox` judges its arguments.
+pub(super) const DEVICES: &[i64] = &[libc::SYS_ioctl];
 
 /// Ways around this filter, news of what others do with files, and the parts of the kernel with the worst record.
 const CORNERS: &[i64] = &[

@@ -88,6 +88,8 @@ pub(super) enum FromWorker {
     Ready {
         slots: u32,
         context_tokens: u32,
+        /// What computes, for people.
+        processor: String,
     },
     Prefill {
         id: u64,

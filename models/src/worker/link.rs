@@ -153,6 +153,11 @@ impl Worker {
         self.link.process.kill();
     }
 
+    /// What computes, for people, by the worker's own word: one short line. `None` until it is ready.
+    pub fn processor(&self) -> Option<String> {
+        self.link.conduct().processor().map(str::to_owned)
+    }
+
     /// The process.
     pub fn pid(&self) -> u32 {
         self.link.pid

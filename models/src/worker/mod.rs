@@ -31,7 +31,7 @@ pub use crate::chat::{
     AnswerForm, AnswerPart, CallRule, ChatFamily, Content, Conversation, Role, Shape, Tool, ToolCall, Turn,
 };
 pub use crate::engine::{
-    Chosen, Finding, Finish, Inquiry, PASSAGE_TOKENS_MAX, Prompt, Refusal, Request, Residence,
+    BACK_ENDS, Chosen, Finding, Finish, Inquiry, PASSAGE_TOKENS_MAX, Prompt, Refusal, Request, Residence,
     SamplingParams, Stretch, TokenLogprob, Usage,
 };
 

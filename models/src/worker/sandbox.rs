@@ -5,7 +5,7 @@
 //! to others, devices, and the corners of the kernel that exploits like best. Where there is no Landlock, a worker can still read what
 //! its user can read; the daemon says so in its log. Both locks hold for ever, for all threads.
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
@@ -16,8 +16,10 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch, apply_filter_all_threads,
 };
 
-use super::forbidden::forbidden;
+use super::forbidden::{DEVICES, forbidden};
 use super::frame::Landlock;
+
+mod gpu;
 
 /// The Landlock version whose rights are asked for: signals and abstract sockets are the newest (Linux 6.12).
 const LANDLOCK_ABI: ABI = ABI::V6;
@@ -50,24 +52,60 @@ pub(super) enum SandboxError {
     Seccomp(#[from] seccompiler::Error),
 }
 
+/// Whether there is a GPU's driver inside, and what holds it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Driver {
+    None,
+    /// Files are bounded by Landlock.
+    BehindLandlock,
+    /// This kernel has no Landlock.
+    Alone,
+}
+
 /// Closes the sandbox. These files can still be read, and nothing else. Call it before other threads are started.
 pub(super) fn close(readable: &[&Path]) -> Result<Landlock, SandboxError> {
-    let landlock = bound_files(readable)?;
-    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    for filter in [no_new_clone(arch)?, forbidden_calls(arch)?] {
-        apply_filter_all_threads(&filter)?;
-    }
+    let landlock = bound_files(readable, &[])?;
+    close_calls(Driver::None)?;
     Ok(landlock)
 }
 
-fn bound_files(readable: &[&Path]) -> Result<Landlock, SandboxError> {
+/// Closes the sandbox around the drivers of GPUs, which `open` opens in between: their libraries, settings and devices can be reached
+/// while it runs, and afterwards nothing but the devices. Call it before other threads are started.
+///
+/// Threads that the drivers start in `open` keep the wider bounds of files, which no kernel takes from them later; the filter of calls
+/// holds for them, too. They run the drivers' code, and no byte of a model is read yet.
+pub(super) fn close_around(readable: &[&Path], open: impl FnOnce()) -> Result<Landlock, SandboxError> {
+    let devices = gpu::devices();
+    bound_files(&[readable, &gpu::libraries()].concat(), &devices)?;
+    open();
+    let landlock = bound_files(readable, &devices)?;
+    close_calls(if landlock == Landlock::Absent { Driver::Alone } else { Driver::BehindLandlock })?;
+    Ok(landlock)
+}
+
+fn close_calls(driver: Driver) -> Result<(), SandboxError> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
+    for filter in [no_new_clone(arch)?, forbidden_calls(driver, arch)?] {
+        apply_filter_all_threads(&filter)?;
+    }
+    Ok(())
+}
+
+fn bound_files(readable: &[&Path], devices: &[PathBuf]) -> Result<Landlock, SandboxError> {
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(LANDLOCK_ABI))?
         .handle_access(AccessNet::from_all(LANDLOCK_ABI))?
         .scope(Scope::from_all(LANDLOCK_ABI))?
         .create()?;
     for path in readable {
-        rules = rules.add_rule(PathBeneath::new(PathFd::new(path)?, AccessFs::ReadFile))?;
+        let access =
+            if path.is_dir() { AccessFs::ReadFile | AccessFs::ReadDir } else { AccessFs::ReadFile.into() };
+        rules = rules.add_rule(PathBeneath::new(PathFd::new(path)?, access))?;
+    }
+    for path in devices {
+        let access = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
+        let access = if path.is_dir() { access | AccessFs::ReadDir } else { access };
+        rules = rules.add_rule(PathBeneath::new(PathFd::new(path)?, access))?;
     }
     let status = rules.restrict_self()?;
     Ok(match status.ruleset {
@@ -91,8 +129,13 @@ fn no_new_clone(arch: TargetArch) -> Result<BpfProgram, BackendError> {
     filter(rules, libc::ENOSYS, arch)
 }
 
-fn forbidden_calls(arch: TargetArch) -> Result<BpfProgram, BackendError> {
+fn forbidden_calls(driver: Driver, arch: TargetArch) -> Result<BpfProgram, BackendError> {
     let mut rules: Rules = forbidden().map(|call| (call, Vec::new())).collect();
+    if driver != Driver::None {
+        for &call in DEVICES {
+            rules.insert(call, gpu::strange_orders()?);
+        }
+    }
     let thread = libc::CLONE_THREAD.unsigned_abs().into();
     rules.insert(libc::SYS_clone, vec![all([arg(0, Cmp::MaskedEq(thread), 0)])?]);
     // Signals are for this process alone, and nobody's limits change: they are only asked for.
@@ -106,9 +149,9 @@ fn forbidden_calls(arch: TargetArch) -> Result<BpfProgram, BackendError> {
     let ways = [libc::F_SETOWN, F_SETSIG, F_SETOWN_EX, libc::F_NOTIFY];
     let ways = ways.map(|way| all([arg(1, Cmp::Eq, way.unsigned_abs().into())]));
     rules.insert(libc::SYS_fcntl, ways.into_iter().collect::<Result<_, _>>()?);
-    rules.insert(libc::SYS_openat, opening_to_write(2)?);
+    rules.insert(libc::SYS_openat, opening_to_write(2, driver)?);
     #[cfg(target_arch = "x86_64")]
-    rules.insert(libc::SYS_open, opening_to_write(1)?);
+    rules.insert(libc::SYS_open, opening_to_write(1, driver)?);
     // llama.cpp's code for tiles ends the process on some machines that offer them (ggml-org/llama.cpp#20824). Without this right it
     // computes with vectors.
     #[cfg(target_arch = "x86_64")]
@@ -128,14 +171,19 @@ fn refuse_second_table(rules: &mut Rules) {
 fn refuse_second_table(_: &mut Rules) {}
 
 /// Whatever the flags at this place say beyond reading what is there.
-fn opening_to_write(flags: u8) -> Result<Vec<SeccompRule>, BackendError> {
+///
+/// A driver opens its device again for each large piece of memory, to read and write. The filter knows no paths; where Landlock bounds
+/// these to the devices, it leaves that to it.
+fn opening_to_write(flags: u8, driver: Driver) -> Result<Vec<SeccompRule>, BackendError> {
     let bits = [libc::O_WRONLY, libc::O_RDWR, libc::O_CREAT, libc::O_TRUNC];
-    bits.map(|bit| {
-        let bit = bit.unsigned_abs().into();
-        all([arg(flags, Cmp::MaskedEq(bit), bit)])
-    })
-    .into_iter()
-    .collect()
+    let is_left = |bit: &i32| *bit == libc::O_RDWR && driver == Driver::BehindLandlock;
+    bits.into_iter()
+        .filter(|bit| !is_left(bit))
+        .map(|bit| {
+            let bit = bit.unsigned_abs().into();
+            all([arg(flags, Cmp::MaskedEq(bit), bit)])
+        })
+        .collect()
 }
 
 /// A condition on the lower half of an argument.

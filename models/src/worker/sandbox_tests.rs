@@ -37,10 +37,14 @@ fn run(program: &BpfProgram, words: &[u32]) -> u32 {
 
 /// The error that a call gets; 0 if it is let through. The strictest filter decides.
 fn answer(call: i64, arguments: &[u64]) -> i32 {
+    answer_with(Driver::None, call, arguments)
+}
+
+fn answer_with(driver: Driver, call: i64, arguments: &[u64]) -> i32 {
     const ALLOW: u32 = 0x7fff_0000;
     const ERRNO: u32 = 0x0005_0000;
     let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
-    let answers = [no_new_clone(arch), forbidden_calls(arch)]
+    let answers = [no_new_clone(arch), forbidden_calls(driver, arch)]
         .map(|filter| run(&filter.unwrap(), &words(call, arguments)));
     match answers.into_iter().find(|answer| *answer != ALLOW) {
         None => 0,
@@ -155,6 +159,60 @@ fn files_are_opened_only_to_read() {
         check(flags | libc::O_CLOEXEC, libc::EPERM);
     }
     check(libc::O_TMPFILE | libc::O_RDWR, libc::EPERM);
+}
+
+#[test]
+fn a_gpu_s_driver_may_order_its_devices_and_nothing_else() {
+    const DRIVERS: [Driver; 2] = [Driver::BehindLandlock, Driver::Alone];
+    let ioctl = libc::SYS_ioctl;
+    // DRM's, NVIDIA's, NVIDIA's for memory, AMD's for computing, a shared buffer's.
+    for order in [0xc010_6409, 0xc020_462a, 0x3000_0001, 0x27, 0xc020_4b01, 0x4008_6200_u64] {
+        check(ioctl, &[3, order], libc::EPERM);
+        for driver in DRIVERS {
+            assert_eq!(answer_with(driver, ioctl, &[3, order]), 0, "{order:#x}");
+            for stream in 0..3 {
+                assert_eq!(answer_with(driver, ioctl, &[stream, order]), libc::EPERM, "{order:#x}");
+            }
+        }
+    }
+    // Push into a terminal, how much can be read, own a socket, set a file's flags, clone a file, freeze a file system.
+    for order in [0x5412, 0x541b, 0x8901, 0x4008_6602, 0x4004_9409, 0xc004_5877_u64] {
+        for driver in DRIVERS {
+            assert_eq!(answer_with(driver, ioctl, &[7, order]), libc::EPERM, "{order:#x}");
+        }
+    }
+    for driver in DRIVERS {
+        for call in forbidden().filter(|call| *call != ioctl) {
+            assert_eq!(answer_with(driver, call, &[]), libc::EPERM, "call {call}");
+        }
+        assert_eq!(answer_with(driver, libc::SYS_clone3, &[]), libc::ENOSYS);
+    }
+}
+
+#[test]
+fn a_gpu_s_driver_opens_to_write_only_behind_landlock() {
+    let open = |driver, flags: i32| answer_with(driver, libc::SYS_openat, &[0, 0, flags as u64]);
+    assert_eq!(open(Driver::BehindLandlock, libc::O_RDWR | libc::O_CLOEXEC), 0);
+    assert_eq!(open(Driver::Alone, libc::O_RDWR | libc::O_CLOEXEC), libc::EPERM);
+    for flags in [libc::O_WRONLY, libc::O_ACCMODE, libc::O_RDWR | libc::O_CREAT, libc::O_RDWR | libc::O_TRUNC]
+    {
+        for driver in [Driver::BehindLandlock, Driver::Alone] {
+            assert_eq!(open(driver, flags), libc::EPERM, "{flags:#x}");
+        }
+    }
+}
+
+#[test]
+fn what_a_driver_s_libraries_may_read_holds_nobody_s_own_files() {
+    for path in gpu::libraries() {
+        for own in ["/home", "/root", "/tmp", "/var", "/proc", "/dev", "/run", "/"] {
+            assert_ne!(path, Path::new(own));
+            assert!(!Path::new(own).starts_with(path) || own == "/", "{}", path.display());
+        }
+    }
+    let devices = gpu::devices();
+    assert!(devices.iter().all(|path| path.starts_with("/dev")), "{devices:?}");
+    assert!(!devices.iter().any(|path| path.ends_with("tty") || path.ends_with("shm")), "{devices:?}");
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -2,6 +2,7 @@
 //!
 //! The kernel ends a worker when the *thread* that started it ends, not the process. So a thread that lives as long as any
 //! worker does it; the threads of an async runtime come and go.
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -13,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::oneshot;
 
 use super::link::{Events, Worker};
-use super::{Event, WorkerError, WorkerSpec};
+use super::{BACK_ENDS, Event, WorkerError, WorkerSpec};
 
 /// How often a thread that computes looks for the others before it sleeps: a few microseconds. Measured with the starter on two cores,
 /// tokens a second with none, 300 and 3,000: 37, 91 and 127 alone; 58, 44 and 19 beside a program that takes a core.
@@ -131,6 +132,28 @@ impl Spawner {
     }
 }
 
+/// Variables by which people choose their GPU or its driver.
+const GPU_CHOICES: [&str; 8] = [
+    "CUDA_VISIBLE_DEVICES",
+    "GGML_VK_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "HSA_OVERRIDE_GFX_VERSION",
+    "LD_LIBRARY_PATH",
+    "ROCR_VISIBLE_DEVICES",
+    "VK_DRIVER_FILES",
+    "VK_ICD_FILENAMES",
+];
+
+/// The daemon's own of these, in builds that have a use for them. Drivers' caches on the disk are switched off: none could be written.
+fn gpu_choices() -> Vec<(&'static str, OsString)> {
+    if BACK_ENDS.is_empty() {
+        return Vec::new();
+    }
+    let chosen = GPU_CHOICES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let without = ["CUDA_CACHE_DISABLE", "MESA_SHADER_CACHE_DISABLE"].map(|name| (name, "1".into()));
+    chosen.chain(without).collect()
+}
+
 fn command(spec: &WorkerSpec, socket: UnixStream) -> io::Result<Command> {
     let keepsake = spec.keepsake.as_ref().map(|keepsake| keepsake.descriptor()).transpose()?;
     let mut command = Command::new(&spec.program);
@@ -143,6 +166,7 @@ fn command(spec: &WorkerSpec, socket: UnixStream) -> io::Result<Command> {
         .env("OMP_WAIT_POLICY", "passive")
         .env("GOMP_SPINCOUNT", SPINS)
         .env("OMP_NUM_THREADS", spec.threads.max(1).to_string())
+        .envs(gpu_choices())
         // On a failed assertion llama.cpp would start a debugger, which takes a second.
         .env("GGML_NO_BACKTRACE", "1")
         .current_dir("/")

@@ -120,7 +120,7 @@ impl Place {
             program: std::env::current_exe().unwrap(),
             model_path: model_path.to_owned(),
             projector_path: None,
-            residence: Residence { repack: true },
+            residence: Residence { repack: true, gpu_layers: 0 },
             family,
             slots: 2,
             context_tokens: 512,

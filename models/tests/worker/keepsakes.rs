@@ -64,7 +64,7 @@ pub(crate) fn another_context_or_file_finds_nothing() {
     let others: [fn(WorkerSpec) -> WorkerSpec; 3] = [
         |spec| WorkerSpec { context_tokens: 512, ..spec },
         |spec| WorkerSpec { slots: 3, ..spec },
-        |spec| WorkerSpec { residence: Residence { repack: true }, ..spec },
+        |spec| WorkerSpec { residence: Residence { repack: true, gpu_layers: 0 }, ..spec },
     ];
     let moved = |spec| WorkerSpec { model_path: copy.path().to_owned(), ..spec };
     for other in others.iter().map(|other| other as &dyn Fn(WorkerSpec) -> WorkerSpec).chain([&moved as _]) {
