@@ -156,6 +156,38 @@ fn a_changed_and_a_removed_source_are_built() {
 }
 
 #[test]
+fn a_build_for_a_gpu_stays_one_until_it_is_taken_back() {
+    let checkout = Checkout::new();
+    let run = |features: Option<&str>| {
+        let mut command = checkout.command("a checkout/archond", &["ps"]);
+        features.map(|features| command.env("ARCHOND_FEATURES", features));
+        Ran::of(command.output().unwrap())
+    };
+    let for_gpu = || checkout.calls().iter().filter(|call| call.contains("--features vulkan")).count();
+    run(None);
+    let ran = run(Some("vulkan"));
+    assert!(ran.err.contains("for vulkan"), "{}", ran.err);
+    assert_eq!((ran.out.as_str(), checkout.builds(), for_gpu()), ("ran ps\n", 2, 1));
+    run(Some("vulkan"));
+    run(None);
+    assert_eq!(checkout.builds(), 2, "neither asking for the same nor for nothing builds anything");
+    std::fs::write(checkout.path("a checkout/src/lib.rs"), "").unwrap();
+    run(None);
+    assert_eq!((checkout.builds(), for_gpu()), (3, 2));
+    run(Some(""));
+    run(None);
+    assert_eq!((checkout.builds(), for_gpu()), (4, 2));
+
+    std::fs::write(checkout.path("broken"), "").unwrap();
+    assert_eq!(run(Some("cuda")).code, Some(101));
+    std::fs::remove_file(checkout.path("broken")).unwrap();
+    assert_eq!(run(None).out, "ran ps\n");
+    assert_eq!((checkout.builds(), for_gpu()), (5, 2), "what could not be built is not asked for again");
+    let ran = run(Some("vulkan; rm x"));
+    assert!(ran.code == Some(69) && ran.err.contains("ARCHOND_FEATURES"), "{}", ran.err);
+}
+
+#[test]
 fn standard_input_belongs_to_the_binary() {
     let checkout = Checkout::new();
     let mut child = checkout.command("a checkout/archond", &["read"]).stdin(Stdio::piped()).spawn().unwrap();
