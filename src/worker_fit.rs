@@ -12,8 +12,8 @@ const SCRATCH_BYTES_MAX: u64 = 600 << 20;
 /// the pixels, llama.cpp's copy), a message with 24 MiB of media and what is made of it, and the buffers of an encoding.
 const MEDIA_BYTES_MAX: u64 = 512 << 20;
 
-/// Models up to this size are always laid out anew: nobody misses so little memory, and they read their prompts faster. The starter has
-/// 98 MB.
+/// Models up to this size are laid out anew wherever that costs no conversation: nobody misses so little memory, and they read their
+/// prompts faster. The starter has 98 MB.
 const SMALL_WEIGHTS_BYTES: u64 = 256 << 20;
 
 /// The part of the memory for models that a larger one may take with its weights laid out anew: beside it there must be room for a
@@ -52,14 +52,12 @@ impl Need {
     pub fn repacked(self, asked: Amount<bool>, slots: Amount<u32>, memory_bytes_max: Option<u64>) -> Self {
         let mapped = Self { repacked_bytes: 0, ..self };
         let repacked = Self { repacked_bytes: self.weights_bytes, ..self };
-        let is_comfortable = |memory: u64| {
-            repacked.bytes(mapped.fit(slots, memory_bytes_max).slots) <= memory / REPACKED_SHARE
-        };
+        let slots_of = |need: &Self| need.fit(slots, memory_bytes_max).slots;
+        let is_small = self.weights_bytes <= SMALL_WEIGHTS_BYTES && slots_of(&repacked) == slots_of(&mapped);
+        let is_comfortable = |memory: u64| repacked.bytes(slots_of(&mapped)) <= memory / REPACKED_SHARE;
         let repack = match asked {
             Amount::Fixed(repack) => repack,
-            Amount::Auto => {
-                self.weights_bytes <= SMALL_WEIGHTS_BYTES || memory_bytes_max.is_some_and(is_comfortable)
-            }
+            Amount::Auto => is_small || memory_bytes_max.is_some_and(is_comfortable),
         };
         if repack { repacked } else { mapped }
     }
@@ -173,7 +171,9 @@ mod tests {
     #[test]
     fn weights_are_laid_out_anew_where_there_is_room_to_spare() {
         for (id, memory_gib, wanted) in [
-            ("smollm2-135m-instruct", 1, true),
+            ("smollm2-135m-instruct", 1, false),
+            ("smollm2-135m-instruct", 2, false),
+            ("smollm2-135m-instruct", 3, true),
             ("gemma-4-e2b", 8, false),
             ("gemma-4-e2b", 16, false),
             ("gemma-4-e2b", 24, true),
