@@ -20,6 +20,9 @@ const SMALL_WEIGHTS_BYTES: u64 = 256 << 20;
 /// second model of its kind, and for the pages of both files.
 const REPACKED_SHARE: u64 = 2;
 
+/// What a drafter takes beside its file, at most: its outputs for all slots over Gemma's vocabulary, and what it computes in.
+const DRAFTING_BYTES_MAX: u64 = 64 << 20;
+
 /// The memory that a model needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
@@ -30,6 +33,8 @@ pub struct Need {
     pub repacked_bytes: u64,
     /// The projector, which is read into memory; 0 where there is none.
     pub projector_bytes: u64,
+    /// The drafter, mapped like the weights; 0 where there is none.
+    pub drafter_bytes: u64,
     /// One sequence of the whole context; 0 where the shape of the model is unknown.
     pub sequence_bytes: u64,
 }
@@ -82,10 +87,15 @@ impl Need {
         if self.projector_bytes == 0 { 0 } else { self.projector_bytes.saturating_add(MEDIA_BYTES_MAX) }
     }
 
+    /// What guessing with a drafter takes.
+    fn drafting_bytes(&self) -> u64 {
+        if self.drafter_bytes == 0 { 0 } else { self.drafter_bytes.saturating_add(DRAFTING_BYTES_MAX) }
+    }
+
     /// All that does not depend on the slots.
     fn base_bytes(&self) -> u64 {
-        let weights = self.weights_bytes.saturating_add(self.repacked_bytes);
-        weights.saturating_add(self.scratch_bytes()).saturating_add(self.media_bytes())
+        let parts = [self.repacked_bytes, self.scratch_bytes(), self.media_bytes(), self.drafting_bytes()];
+        parts.into_iter().fold(self.weights_bytes, u64::saturating_add)
     }
 
     /// What a worker with so many slots takes up.
@@ -102,12 +112,14 @@ impl Need {
             0 => String::new(),
             repacked => format!(" + up to {:.1} GB of them laid out anew", gb(repacked)),
         };
-        let media = match self.media_bytes() {
+        let more = |bytes: u64, what: &str| match bytes {
             0 => String::new(),
-            media => format!(" + {:.1} GB to see and hear", gb(media)),
+            bytes => format!(" + {:.1} GB to {what}", gb(bytes)),
         };
+        let media = more(self.media_bytes(), "see and hear");
+        let drafting = more(self.drafting_bytes(), "guess with");
         format!(
-            "{weights:.1} GB of weights{repacked} + {scratch:.1} GB to compute in{media} + {slots} x {:.2} GB of conversation",
+            "{weights:.1} GB of weights{repacked} + {scratch:.1} GB to compute in{media}{drafting} + {slots} x {:.2} GB of conversation",
             gb(self.sequence_bytes)
         )
     }
@@ -135,6 +147,7 @@ mod tests {
             weights_bytes: model.weights.bytes.count(),
             repacked_bytes: 0,
             projector_bytes: 0,
+            drafter_bytes: 0,
             sequence_bytes: model.kv.sequence_bytes(context_tokens),
         };
         let memory = Some(memory_gib * GIB / 5 * 4);
@@ -192,8 +205,13 @@ mod tests {
 
     #[test]
     fn what_is_asked_of_the_weights_is_done_and_counted() {
-        let need =
-            Need { weights_bytes: GIB, repacked_bytes: 0, projector_bytes: 0, sequence_bytes: GIB / 8 };
+        let need = Need {
+            weights_bytes: GIB,
+            repacked_bytes: 0,
+            projector_bytes: 0,
+            drafter_bytes: 0,
+            sequence_bytes: GIB / 8,
+        };
         let with = |asked, slots, memory| need.repacked(asked, slots, memory);
         let repacked = with(Amount::Fixed(true), Amount::Auto, Some(GIB));
         assert_eq!(repacked.bytes(2), need.bytes(2) + GIB);
@@ -221,7 +239,13 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_is_kept_and_the_room_is_told() {
-        let need = Need { weights_bytes: 100, repacked_bytes: 0, projector_bytes: 0, sequence_bytes: 10 };
+        let need = Need {
+            weights_bytes: 100,
+            repacked_bytes: 0,
+            projector_bytes: 0,
+            drafter_bytes: 0,
+            sequence_bytes: 10,
+        };
         assert_eq!(need.fit(Amount::Fixed(64), Some(250)), Fit { slots: 64, room: 5 });
         assert_eq!(need.fit(Amount::Fixed(2), Some(250)), Fit { slots: 2, room: 5 });
         assert_eq!(need.fit(Amount::Fixed(3), None), Fit { slots: 3, room: u32::MAX });
@@ -229,7 +253,13 @@ mod tests {
 
     #[test]
     fn at_the_edge() {
-        let need = Need { weights_bytes: 100, repacked_bytes: 0, projector_bytes: 0, sequence_bytes: 10 };
+        let need = Need {
+            weights_bytes: 100,
+            repacked_bytes: 0,
+            projector_bytes: 0,
+            drafter_bytes: 0,
+            sequence_bytes: 10,
+        };
         for (memory, slots, room) in [
             (0, 1, 0),
             (200, 1, 0),
@@ -246,8 +276,13 @@ mod tests {
 
     #[test]
     fn a_projector_takes_its_file_and_room_for_pictures() {
-        let blind =
-            Need { weights_bytes: GIB, repacked_bytes: 0, projector_bytes: 0, sequence_bytes: GIB / 4 };
+        let blind = Need {
+            weights_bytes: GIB,
+            repacked_bytes: 0,
+            projector_bytes: 0,
+            drafter_bytes: 0,
+            sequence_bytes: GIB / 4,
+        };
         let sees = Need { projector_bytes: GIB / 2, ..blind };
         assert_eq!(sees.bytes(2), blind.bytes(2) + GIB);
         let room = |need: &Need| need.fit(Amount::Auto, Some(4 * GIB)).room;
@@ -255,8 +290,29 @@ mod tests {
     }
 
     #[test]
+    fn a_drafter_takes_its_file_and_what_it_computes_in() {
+        let alone = Need {
+            weights_bytes: GIB,
+            repacked_bytes: 0,
+            projector_bytes: 0,
+            drafter_bytes: 0,
+            sequence_bytes: GIB / 4,
+        };
+        let drafts = Need { drafter_bytes: GIB / 2, ..alone };
+        assert_eq!(drafts.bytes(2), alone.bytes(2) + GIB / 2 + DRAFTING_BYTES_MAX);
+        assert!(drafts.arithmetic(2).contains("0.6 GB to guess with"), "{}", drafts.arithmetic(2));
+        assert!(!alone.arithmetic(2).contains("guess"), "{}", alone.arithmetic(2));
+    }
+
+    #[test]
     fn a_model_of_unknown_shape_is_taken_to_fit() {
-        let need = Need { weights_bytes: u64::MAX, repacked_bytes: 0, projector_bytes: 0, sequence_bytes: 0 };
+        let need = Need {
+            weights_bytes: u64::MAX,
+            repacked_bytes: 0,
+            projector_bytes: 0,
+            drafter_bytes: 0,
+            sequence_bytes: 0,
+        };
         assert_eq!(need.fit(Amount::Auto, Some(GIB)), Fit { slots: 8, room: u32::MAX });
     }
 }

@@ -22,6 +22,8 @@ mod dialogues;
 mod disk;
 #[path = "it/doctor.rs"]
 mod doctor;
+#[path = "it/drafter.rs"]
+mod drafter;
 #[path = "it/examples.rs"]
 mod examples;
 #[path = "it/faults.rs"]

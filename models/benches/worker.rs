@@ -81,6 +81,7 @@ fn launch(spawner: &Spawner) -> (Worker, Receiver<Event>) {
         model_path: model_path(),
         projector_path: None,
         residence: Residence::default(),
+        drafter_path: None,
         family: ChatFamily::Gemma4,
         slots: 4,
         context_tokens: 2048,

@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use archond_models::catalogue::{Model, Role};
-use archond_models::library::{Entry, State};
+use archond_models::library::{Entry, State, Stored};
 
 use super::finding::Finding;
 use super::ground::Ground;
@@ -48,8 +48,8 @@ fn fitting(entry: &Entry, limits: &WorkerLimits) -> Fitting {
         State::Ready(stored) => (true, stored.record.bytes),
         _ => (false, model.weights.bytes.count()),
     };
-    let projector_bytes = entry.projector.as_ref().map_or(0, |stored| stored.record.bytes);
-    let need = limits.need(model, weights_bytes, projector_bytes);
+    let bytes_of = |stored: &Option<Stored>| stored.as_ref().map_or(0, |stored| stored.record.bytes);
+    let need = limits.need(model, weights_bytes, bytes_of(&entry.projector), bytes_of(&entry.drafter));
     let fit = need.fit(limits.slots, limits.memory_bytes_max);
     Fitting {
         id: model.id.clone(),

@@ -111,7 +111,7 @@ mod tests {
 
     fn entry(id: &str, state: State) -> Entry {
         let catalogue = Catalogue::load(None).unwrap();
-        Entry { model: Arc::clone(catalogue.get(id).unwrap()), state, projector: None }
+        Entry { model: Arc::clone(catalogue.get(id).unwrap()), state, projector: None, drafter: None }
     }
 
     fn ready() -> State {

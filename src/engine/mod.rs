@@ -86,13 +86,16 @@ impl LlamaEngine {
         let model_path = library.path_of(model.as_str()).ok_or_else(not_on_disk)?;
         let file_bytes = std::fs::metadata(&model_path).ok().map(|file| file.len());
         let projector_path = library.mmproj_of(model.as_str());
-        let need = limits.need_of(entry, file_bytes, projector_path.as_deref());
+        // Where nothing is to be guessed, it is not read.
+        let drafter_path = library.drafter_of(model.as_str()).filter(|_| limits.draft_tokens_max > 0);
+        let need = limits.need_of(entry, file_bytes, projector_path.as_deref(), drafter_path.as_deref());
         let context_tokens = limits.context_tokens.min(entry.context_tokens);
         Ok(WorkerSpec {
             program,
             model_path,
             projector_path,
             residence: limits.residence_of(need),
+            drafter_path,
             family: family(entry.family),
             slots: limits.slots_of(entry, need, context_tokens),
             context_tokens,
@@ -117,10 +120,18 @@ fn library(models: &ModelsOnDisk) -> Option<Library> {
 }
 
 impl WorkerLimits {
-    fn need_of(&self, model: &Model, file_bytes: Option<u64>, projector: Option<&Path>) -> Need {
-        let projector_bytes = projector.and_then(|path| Some(std::fs::metadata(path).ok()?.len()));
+    fn need_of(
+        &self,
+        model: &Model,
+        file_bytes: Option<u64>,
+        projector: Option<&Path>,
+        drafter: Option<&Path>,
+    ) -> Need {
+        let bytes_of = |path: Option<&Path>| {
+            path.and_then(|path| Some(std::fs::metadata(path).ok()?.len())).unwrap_or(0)
+        };
         let weights_bytes = file_bytes.unwrap_or_else(|| model.weights.bytes.count());
-        self.need(model, weights_bytes, projector_bytes.unwrap_or(0))
+        self.need(model, weights_bytes, bytes_of(projector), bytes_of(drafter))
     }
 
     /// Where the weights of a model live that needs this. Without a back end no GPU is asked for: what is kept of conversations stays of
@@ -130,13 +141,20 @@ impl WorkerLimits {
         Residence { repack: need.repacked_bytes > 0, gpu_layers }
     }
 
-    /// What a model needs whose files have these sizes.
-    pub(crate) fn need(&self, model: &Model, weights_bytes: u64, projector_bytes: u64) -> Need {
+    /// What a model needs whose files have these sizes. A drafter counts only where it is asked.
+    pub(crate) fn need(
+        &self,
+        model: &Model,
+        weights_bytes: u64,
+        projector_bytes: u64,
+        drafter_bytes: u64,
+    ) -> Need {
         let context_tokens = self.context_tokens.min(model.context_tokens);
         let need = Need {
             weights_bytes,
             repacked_bytes: 0,
             projector_bytes,
+            drafter_bytes: if self.draft_tokens_max > 0 { drafter_bytes } else { 0 },
             sequence_bytes: model.kv.sequence_bytes(context_tokens.into()),
         };
         need.repacked(self.repack, self.slots, self.memory_bytes_max)
@@ -211,7 +229,8 @@ impl Engine for LlamaEngine {
         let entry = library.catalogue().get(model.as_str())?;
         let file_bytes = std::fs::metadata(library.path_of(model.as_str())?).ok()?.len();
         let projector = library.mmproj_of(model.as_str());
-        let need = self.limits.need_of(entry, Some(file_bytes), projector.as_deref());
+        let drafter = library.drafter_of(model.as_str()).filter(|_| self.limits.draft_tokens_max > 0);
+        let need = self.limits.need_of(entry, Some(file_bytes), projector.as_deref(), drafter.as_deref());
         let slots = need.fit(self.limits.slots, self.limits.memory_bytes_max).slots;
         Some(Footprint { file_bytes, memory_bytes: need.bytes(slots), arithmetic: need.arithmetic(slots) })
     }

@@ -8,6 +8,7 @@ use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 
 use super::draft::{DRAFT_TOKENS_MAX, Odds};
+use super::drafter::Drafter;
 use super::embedder::Embedder;
 use super::job::{Job, Slot, count};
 use super::keeping::Keeping;
@@ -39,6 +40,8 @@ const WARM_UP_TOKENS: usize = 16;
 
 /// Runs the answers of one model.
 pub struct Engine<'m> {
+    /// Looks into the context's memory: goes before it.
+    pub(super) drafter: Option<Drafter<'m>>,
     pub(super) model: &'m LoadedModel,
     pub(super) context: LlamaContext<'m>,
     pub(super) batch: LlamaBatch<'static>,
@@ -102,6 +105,7 @@ impl<'m> Engine<'m> {
         let is_revocable = !model.llama.is_recurrent() && !model.llama.is_hybrid();
         let batch_tokens_max = (context.n_batch() as usize).min(STEP_TOKENS_MAX);
         let mut engine = Self {
+            drafter: None,
             model,
             context,
             batch: LlamaBatch::new(batch_tokens_max, 1),
@@ -158,7 +162,7 @@ impl<'m> Engine<'m> {
         Ok(())
     }
 
-    fn compute(&mut self) -> Result<(), EngineError> {
+    pub(super) fn compute(&mut self) -> Result<(), EngineError> {
         let computed = self.context.decode(&mut self.batch);
         computed.map_err(|error| EngineError::Compute { detail: error.to_string() })
     }
@@ -227,6 +231,7 @@ impl<'m> Engine<'m> {
             media,
             speaks_again: false,
             odds: Odds::default(),
+            behind: None,
             drafted_tokens: 0,
             accepted_tokens: 0,
             arrived: self.clock,
@@ -398,7 +403,8 @@ impl<'m> Engine<'m> {
             self.write(&share, row, events)?;
         }
         let took = now() - began;
-        self.pace.observe(read, self.batch.n_tokens() as usize - read, took);
+        let of_model = took.saturating_sub(self.drafting_took());
+        self.pace.observe(read, self.batch.n_tokens() as usize - read, of_model);
         if let Some(keeping) = &mut self.keeping {
             keeping.thrift.computed(took);
         }

@@ -5,6 +5,8 @@
 //! the weights are read once for all rows; whoever chooses the next token finds out which guesses were right, and what is behind the
 //! first wrong one is taken back. What is chosen is thereby never changed, at any temperature: only how many steps it takes.
 //!
+//! Where the text says nothing, a [`drafter`](super::drafter) may, if there is one.
+//!
 //! Whether that pays depends on model, machine and text. All three are measured while they work: the cost of a row by [`Pace`], the
 //! odds of a guess by [`Odds`], also of guesses that were not computed. [`worthwhile`] weighs them in every step anew.
 use std::time::Duration;
@@ -23,18 +25,31 @@ const ODDS_RATE: f64 = 0.1;
 const GAIN_MIN: f64 = 1.05;
 
 /// A guess of what comes next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Guess<T> {
     /// The tokens, the next one first.
     pub(super) tokens: Vec<T>,
-    /// How many of the last tokens stood before it the last time.
+    /// How many of the last tokens stood before it the last time; 0 if it is not from the text.
     matched: usize,
+    /// What a drafter said of each token that it guessed.
+    drafted: Vec<Drafted>,
+    /// So many tokens a drafter was asked for.
+    asked: usize,
+}
+
+/// What is known of a drafter's token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Drafted {
+    /// The drafter's lead of it over its second choice.
+    pub(super) lead: f32,
+    /// How likely it is right, if all before it are.
+    pub(super) chance: f64,
 }
 
 impl<T> Default for Guess<T> {
     /// No guess.
     fn default() -> Self {
-        Self { tokens: Vec::new(), matched: 0 }
+        Self { tokens: Vec::new(), matched: 0, drafted: Vec::new(), asked: 0 }
     }
 }
 
@@ -63,7 +78,7 @@ pub(super) fn look_up<T: Copy + PartialEq>(tokens: &[T], most: usize) -> Guess<T
         let token = known.or_else(|| guessed.get((place + at).checked_sub(tokens.len())?).copied());
         guessed.extend(token);
     }
-    Guess { tokens: guessed, matched }
+    Guess { tokens: guessed, matched, ..Guess::default() }
 }
 
 /// How often guesses of one answer turn out right, by the length of their match.
@@ -100,7 +115,25 @@ impl Odds {
 impl<T> Guess<T> {
     /// For [`Odds::learn`]: the match of the token at this place of the guess. Each right one makes it longer by one.
     pub(super) fn matched_at(&self, place: usize) -> usize {
-        if self.tokens.is_empty() { 0 } else { self.matched + place }
+        if self.tokens.is_empty() || self.asked > 0 { 0 } else { self.matched + place }
+    }
+
+    /// What a drafter that was asked for so many tokens says.
+    pub(super) fn drafted(tokens: Vec<T>, drafted: Vec<Drafted>, asked: usize) -> Self {
+        Self { tokens, matched: 0, drafted, asked }
+    }
+
+    /// With which lead a drafter guessed the token at this place, if it was asked for one there; `Some(None)`: it stopped before.
+    pub(super) fn lead_at(&self, place: usize) -> Option<Option<f32>> {
+        (place < self.asked).then(|| self.drafted.get(place).map(|drafted| drafted.lead))
+    }
+
+    /// How likely each token is right, if all before it are.
+    pub(super) fn chances(&self, odds: &Odds) -> Vec<f64> {
+        match self.asked {
+            0 => vec![odds.of(self); self.tokens.len()],
+            _ => self.drafted.iter().map(|drafted| drafted.chance).collect(),
+        }
     }
 }
 
@@ -115,20 +148,40 @@ pub(super) fn worthwhile<T>(
     read: usize,
     longest: Duration,
 ) -> usize {
-    let answers = guesses.len();
-    // How much more is written in a second than without any. What is read beside them has its price anyway.
+    let chances: Vec<_> = guesses.iter().map(|(guess, odds)| guess.chances(odds)).collect();
+    best_length(&chances, 0.0, pace, read, longest).0
+}
+
+/// The same for guesses of which only the chances are known: how likely each is right, if all before it in its answer are. `drafting` says
+/// how many seconds it took to guess them, which a step without does not take. Also tells how much more is written in a second than without any, as a ratio: 1
+/// if none pay.
+pub(super) fn best_length(
+    chances: &[Vec<f64>],
+    drafting: f64,
+    pace: &Pace,
+    read: usize,
+    longest: Duration,
+) -> (usize, f64) {
+    let answers = chances.len();
+    // What is read beside them has its price anyway.
     let gain = |draft: usize| {
-        let right = |&(guess, odds): &(&Guess<T>, &Odds)| {
-            let odds = odds.of(guess);
-            let places = i32::try_from(draft.min(guess.tokens.len())).unwrap_or(0);
-            (1..=places).map(|place| odds.powi(place)).sum::<f64>()
-        };
-        let more = 1.0 + guesses.iter().map(right).sum::<f64>() / answers as f64;
-        more / pace.at_best_longer(answers * (1 + draft), answers)
+        let right = |chances: &Vec<f64>| expected(chances.get(..draft).unwrap_or(chances));
+        let more = 1.0 + chances.iter().map(right).sum::<f64>() / answers as f64;
+        let beforehand = drafting / pace.takes(0, answers);
+        more / (pace.at_best_longer(answers * (1 + draft), answers) + beforehand)
     };
-    let most = guesses.iter().map(|(guess, _)| guess.tokens.len()).max().unwrap_or(0);
-    let is_short = |draft: &usize| pace.takes(read, answers * (1 + draft)) <= longest.as_secs_f64();
-    let drafts = (1..=most).take_while(is_short);
+    let most = chances.iter().map(Vec::len).max().unwrap_or(0);
+    let takes = |draft: usize| drafting + pace.takes(read, answers * (1 + draft));
+    let drafts = (1..=most).take_while(|draft| takes(*draft) <= longest.as_secs_f64());
     let best = drafts.map(|draft| (draft, gain(draft))).max_by(|one, other| one.1.total_cmp(&other.1));
-    best.filter(|(_, gain)| *gain > GAIN_MIN).map_or(0, |(draft, _)| draft)
+    best.filter(|(_, gain)| *gain > GAIN_MIN).unwrap_or((0, 1.0))
+}
+
+/// How many of guesses with these chances are right, on an average: each only if all before it are.
+pub(super) fn expected(chances: &[f64]) -> f64 {
+    let together = chances.iter().scan(1.0, |all, chance| {
+        *all *= chance;
+        Some(*all)
+    });
+    together.sum()
 }

@@ -62,7 +62,7 @@ proptest! {
 }
 
 /// The pace of a machine on which steps and rows take so many seconds.
-fn pace(step: f64, row: f64) -> Pace {
+pub(super) fn pace(step: f64, row: f64) -> Pace {
     let mut pace = Pace::new(16, Duration::from_millis(100));
     for rows in [1, 8, 30].into_iter().cycle().take(200) {
         pace.observe(0, rows, Duration::from_secs_f64(step + row * rows as f64));
@@ -119,14 +119,14 @@ fn eager(slots: u32) -> Engine<'static> {
     engine
 }
 
-fn plain(slots: u32) -> Engine<'static> {
+pub(super) fn plain(slots: u32) -> Engine<'static> {
     let mut engine = engine(slots);
     engine.draft_at_most(0);
     engine
 }
 
 /// The tokens of an answer, why it ended, and what it cost.
-type Told = (Vec<i32>, Option<Finish>, Usage);
+pub(super) type Told = (Vec<i32>, Option<Finish>, Usage);
 
 /// What each request was told, and the number of steps.
 fn answers(engine: &mut Engine<'_>, requests: &[Request]) -> (Vec<Told>, usize) {
@@ -149,7 +149,7 @@ fn answers(engine: &mut Engine<'_>, requests: &[Request]) -> (Vec<Told>, usize) 
     (told, steps)
 }
 
-const COLOUR: [&str; 5] = [
+pub(super) const COLOUR: [&str; 5] = [
     "my colour is teal",
     "Noted, your colour is teal.",
     "what is my colour?",

@@ -104,6 +104,7 @@ struct Answer {
 
 struct Crowd {
     engine: Engine<'static>,
+    drafts: bool,
     disk: File,
     memory: File,
     wanted: Vec<Vec<Turn>>,
@@ -115,20 +116,23 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn new(wanted: Vec<Vec<Turn>>) -> Self {
+    fn new(wanted: Vec<Vec<Turn>>, drafts: bool) -> Self {
         let file = |bytes| {
             let file = tempfile::tempfile().unwrap();
             file.set_len(bytes).unwrap();
             file
         };
         let (disk, memory) = (file(DISK_BYTES), file(MEMORY_BYTES));
-        let engine = Self::heir(&disk, &memory);
+        let engine = Self::heir(&disk, &memory, drafts);
         let (next, running) = ([0; CONVERSATIONS], BTreeMap::new());
-        Self { engine, disk, memory, wanted, next, running, ids: 0, seen: [0; 4] }
+        Self { engine, drafts, disk, memory, wanted, next, running, ids: 0, seen: [0; 4] }
     }
 
-    fn heir(disk: &File, memory: &File) -> Engine<'static> {
+    fn heir(disk: &File, memory: &File, drafts: bool) -> Engine<'static> {
         let mut engine = engine(SLOTS);
+        if drafts {
+            engine.draft_with(super::drafter::tests::drafter()).unwrap();
+        }
         engine.keep_in(Keepsake::open(memory, 1).unwrap());
         engine.shelve_in(Keepsake::open_on_disk(disk, 1).unwrap());
         engine
@@ -171,6 +175,7 @@ impl Crowd {
             EngineEvent::Prefill { .. } => {}
             EngineEvent::Refused { .. } | EngineEvent::Found { .. } => panic!("{event:?}"),
         };
+        super::drafter::tests::encourage(&mut self.engine);
         self.engine.step(&mut hear).unwrap();
         ended.into_iter().for_each(|(id, usage)| self.finished(id, usage));
     }
@@ -204,7 +209,7 @@ impl Crowd {
                 while self.engine.shelve_resting() {}
             }
             Act::Die => {
-                self.engine = Self::heir(&self.disk, &self.memory);
+                self.engine = Self::heir(&self.disk, &self.memory, self.drafts);
                 for answer in std::mem::take(&mut self.running).into_values() {
                     self.begin(answer);
                 }
@@ -227,10 +232,10 @@ fn nobody_hears_of_another() {
         failure_persistence: None,
         ..ProptestConfig::default()
     });
-    let crowds = prop::collection::vec(act(), 100..200);
+    let crowds = (prop::collection::vec(act(), 100..200), any::<bool>());
     let told = std::cell::RefCell::new(&mut seen);
-    let outcome = runner.run(&crowds, |acts| {
-        let mut crowd = Crowd::new(wanted.clone());
+    let outcome = runner.run(&crowds, |(acts, drafts)| {
+        let mut crowd = Crowd::new(wanted.clone(), drafts);
         acts.into_iter().for_each(|act| crowd.act(act));
         crowd.act(Act::Step(2000));
         assert!(crowd.running.is_empty());

@@ -6,6 +6,7 @@ use std::time::Instant;
 use llama_cpp_2::token::LlamaToken;
 
 use super::draft::Odds;
+use super::drafter::Behind;
 use super::media::Medium;
 use super::model::LoadedModel;
 use super::sampler::Chooser;
@@ -115,6 +116,8 @@ pub(super) struct Job {
     pub(super) speaks_again: bool,
     /// Of guesses of what comes next.
     pub(super) odds: Odds,
+    /// What its last token was chosen from, where a drafter goes on from there.
+    pub(super) behind: Option<Behind>,
     /// Guessed tokens that were computed.
     pub(super) drafted_tokens: usize,
     /// How many of them were right.

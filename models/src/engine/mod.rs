@@ -13,10 +13,12 @@ use std::path::PathBuf;
 use llama_cpp_2::llama_batch::BatchAddError;
 use llama_cpp_2::token::LlamaToken;
 
+mod address;
 mod batch;
 mod draft;
 #[cfg(test)]
 mod draft_tests;
+mod drafter;
 mod embedder;
 mod gpu;
 mod inquiry;
@@ -50,6 +52,7 @@ mod tests;
 mod writing;
 
 pub use batch::Engine;
+pub use drafter::DraftModel;
 pub use gpu::{BACK_ENDS, is_wanted as is_gpu_wanted, open_drivers};
 pub use keepsake::Keepsake;
 pub use media::Projector;
@@ -138,6 +141,14 @@ pub enum EngineError {
         "the projector {} cannot be used: {detail}; without it (`archond model rm`, then import or pull the model alone) text can be read", path.display()
     )]
     Projector {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        detail: String,
+    },
+    /// The drafter cannot be used with the model.
+    #[error("the drafter {} cannot be used: {detail}; the next tokens are guessed from the text alone", path.display())]
+    Drafter {
         /// Which file.
         path: PathBuf,
         /// Why not.

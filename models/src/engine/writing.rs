@@ -34,7 +34,7 @@ impl Share {
 impl Engine<'_> {
     /// What the slots add whose answers are being written, with as many guesses each as pay beside so many tokens that are read, but no
     /// more than `most`.
-    pub(super) fn writers(&self, read: usize, most: usize) -> Vec<Share> {
+    pub(super) fn writers(&mut self, read: usize, most: usize) -> Vec<Share> {
         let slots: Vec<usize> = self.busy(true);
         let most = self.draftable(&slots, read).min(most);
         let guessed = |&index: &usize| {
@@ -45,7 +45,8 @@ impl Engine<'_> {
             guess.tokens.truncate(words);
             Some((guess, slot.job.as_ref()?.odds))
         };
-        let guesses: Vec<_> = slots.iter().map(|slot| guessed(slot).unwrap_or_default()).collect();
+        let mut guesses: Vec<_> = slots.iter().map(|slot| guessed(slot).unwrap_or_default()).collect();
+        self.consult(&slots, &mut guesses, read, most);
         let weighed: Vec<_> = guesses.iter().map(|(guess, odds)| (guess, odds)).collect();
         let draft = worthwhile(&weighed, &self.pace, read, STEP_SHARED);
         let shares = slots.into_iter().zip(guesses);
@@ -65,7 +66,7 @@ impl Engine<'_> {
     }
 
     /// How many more tokens the answer may have behind the next one.
-    fn wanted(&self, slot: &Slot) -> usize {
+    pub(super) fn wanted(&self, slot: &Slot) -> usize {
         slot.job.as_ref().map_or(0, |job| {
             let of_answer = job.answer_tokens_max.saturating_sub(job.answer_tokens(slot.tokens.len()));
             of_answer.min(job.tokens_max.saturating_sub(slot.tokens.len())).saturating_sub(1)
@@ -103,7 +104,9 @@ impl Engine<'_> {
         row: i32,
         events: &mut dyn FnMut(EngineEvent),
     ) -> Result<(), EngineError> {
+        let mut last = row;
         for place in 0..=share.draft {
+            last = row + place as i32;
             let Some(token) = self.choose(share, place, row, events)? else { break };
             // What was guessed right is in memory already.
             let right = share.draft > place && share.guess.tokens.get(place) == Some(&token);
@@ -117,6 +120,7 @@ impl Engine<'_> {
         if share.draft > 0 {
             self.take_back(share.slot)?;
         }
+        self.remember(share.slot, last);
         Ok(())
     }
 
@@ -134,7 +138,11 @@ impl Engine<'_> {
         let row = row + place as i32;
         let unusable = || EngineError::Compute { detail: "the model's output holds no number".to_owned() };
         let token = job.chooser.choose(&self.model.llama, &self.context, row).ok_or_else(unusable)?;
-        job.odds.learn(share.guess.matched_at(place), share.guess.tokens.get(place) == Some(&token));
+        let right = share.guess.tokens.get(place) == Some(&token);
+        job.odds.learn(share.guess.matched_at(place), right);
+        if let (Some(drafter), Some(lead)) = (&mut self.drafter, share.guess.lead_at(place)) {
+            drafter.trust.learn(place, lead, right);
+        }
         job.first_token.get_or_insert_with(now);
         let answered = job.take(self.model, token, tokens.len() + 1);
         // The mark that ends a turn is told only where it completes something: resumed, it ends the answer again.

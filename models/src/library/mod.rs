@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::catalogue::{Artifact, Catalogue, Model, Source, UnknownModel};
 use crate::progress::OnProgress;
 
+mod drafter;
 mod error;
 mod files;
 mod import;
@@ -17,12 +18,14 @@ mod projector;
 mod record;
 mod shelf;
 
+pub use drafter::check_drafter;
 pub use error::LibraryError;
 pub use import::{Imported, Placement};
 pub use lock::Lock;
 pub use projector::check_projector;
 pub use record::FileRecord;
 
+pub(crate) use drafter::drafter_fault;
 pub(crate) use error::at;
 pub(crate) use files::{copy_hashed, digest_hex, free_bytes, hash_file, hash_into, reflink, sync_dir};
 pub(crate) use import::ensure_space;
@@ -49,6 +52,8 @@ pub struct Entry {
     pub state: State,
     /// Its projector, if it is complete.
     pub projector: Option<Stored>,
+    /// Its drafter, if it is complete.
+    pub drafter: Option<Stored>,
 }
 
 /// What is there of a model's weights.
@@ -153,10 +158,12 @@ impl Library {
         let model = self.known(id)?;
         let shelf = self.shelf(id);
         let mut verified = Vec::new();
-        for artifact in std::iter::once(&model.weights).chain(model.mmproj.as_ref()) {
-            let Some(stored) = shelf.stored(artifact) else { continue };
+        let artifacts = std::iter::once(&model.weights).chain(model.mmproj.as_ref());
+        let known =
+            artifacts.filter_map(|artifact| Some((shelf.stored(artifact)?, artifact.sha256.as_ref())));
+        for (stored, sha256) in known.chain(self.stored_drafter(id).map(|stored| (stored, None))) {
             let found = hash_file(&stored.path, progress)?;
-            for expected in std::iter::once(&stored.record.sha256).chain(artifact.sha256.as_ref()) {
+            for expected in std::iter::once(&stored.record.sha256).chain(sha256) {
                 if *expected != found {
                     return Err(LibraryError::WrongHash {
                         path: stored.path,
@@ -191,7 +198,13 @@ impl Library {
     fn entry_of(&self, model: &Arc<Model>) -> Entry {
         let shelf = self.shelf(&model.id);
         let projector = model.mmproj.as_ref().and_then(|artifact| shelf.stored(artifact));
-        Entry { model: Arc::clone(model), state: self.state(&model.weights, model, &shelf), projector }
+        let drafter = self.stored_drafter(&model.id);
+        Entry {
+            model: Arc::clone(model),
+            state: self.state(&model.weights, model, &shelf),
+            projector,
+            drafter,
+        }
     }
 
     fn state(&self, artifact: &Artifact, model: &Model, shelf: &Shelf) -> State {

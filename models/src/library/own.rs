@@ -14,7 +14,10 @@ pub(super) fn family_of(head: &Head) -> Result<Family, String> {
     let template = head.text("tokenizer.chat_template").unwrap_or_default();
     match architecture {
         "gemma4" => Ok(Family::Gemma4),
-        "gemma4-assistant" => Err("this is a drafter; it has no answers of its own".to_owned()),
+        "gemma4-assistant" => {
+            Err("this is a drafter and has no answers of its own; import its model, with it as `--drafter`"
+                .to_owned())
+        }
         "clip" => Err("this is a projector for pictures and sound, not a language model".to_owned()),
         _ if template.contains("<|im_start|>") => Ok(Family::ChatMl),
         _ if !template.is_empty() => match chat::check(template, &Vocabulary::default()) {

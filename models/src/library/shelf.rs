@@ -46,10 +46,14 @@ impl Shelf {
 
     /// A complete file: recorded, there, and of the recorded size.
     pub(crate) fn stored(&self, artifact: &Artifact) -> Option<Stored> {
-        let path = self.path(&artifact.file);
+        self.stored_as(&artifact.file)
+    }
+
+    /// The same of a file that no catalogue names.
+    pub(super) fn stored_as(&self, file: &str) -> Option<Stored> {
+        let path = self.path(file);
         let bytes = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?.len();
-        let record =
-            record::load(&self.dir).into_iter().find(|r| r.file == artifact.file && r.bytes == bytes)?;
+        let record = record::load(&self.dir).into_iter().find(|r| r.file == file && r.bytes == bytes)?;
         Some(Stored { path, record })
     }
 

@@ -231,3 +231,26 @@ fn a_projector_comes_to_lie_beside_its_model_and_no_other_does() {
     std::fs::write(&stored.path, b"short").unwrap();
     assert_eq!(place.library().mmproj_of(id), None, "what is not whole is not used");
 }
+
+#[test]
+fn a_drafter_comes_to_lie_beside_its_model_and_no_other_does() {
+    let place = Place::new();
+    let mut library = place.library();
+    let drafter = fixture().with_file_name("tiny-drafter.gguf");
+    let id = "tiny-gemma4-tools";
+    let early = library.import_drafter(id, &drafter, Placement::Copy, QUIET).unwrap_err();
+    assert!(matches!(early, LibraryError::Unknown(_)), "{early}");
+    library.import(&fixture(), None, Placement::Copy, QUIET).unwrap();
+    assert_eq!(library.drafter_of(id), None);
+    let wrong = library.import_drafter(id, &fixture(), Placement::Copy, QUIET).unwrap_err();
+    assert!(wrong.to_string().contains("`gemma4`, not `gemma4-assistant`"), "{wrong}");
+    let stored = library.import_drafter(id, &drafter, Placement::Copy, QUIET).unwrap();
+    let later = place.library();
+    assert_eq!(later.drafter_of(id).as_ref(), Some(&stored.path));
+    assert_eq!(later.entry(id).unwrap().drafter, Some(stored.clone()));
+    assert_eq!(later.verify(id, QUIET).unwrap().last(), Some(&stored));
+    std::fs::write(&stored.path, b"short").unwrap();
+    assert_eq!(place.library().drafter_of(id), None, "what is not whole is not used");
+    let alone = library.import(&drafter, None, Placement::Copy, QUIET).unwrap_err();
+    assert!(alone.to_string().contains("--drafter"), "{alone}");
+}

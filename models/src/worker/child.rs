@@ -27,7 +27,7 @@ use super::log_lines::{LineSubscriber, memory_ran_short};
 use super::probe::run_sandbox_probe;
 use super::sandbox::{self, SandboxError};
 use crate::engine::{
-    BACK_ENDS, Engine, EngineError, EngineEvent, Keepsake, LoadedModel, Projector, is_gpu_wanted,
+    BACK_ENDS, DraftModel, Engine, EngineError, EngineEvent, Keepsake, LoadedModel, Projector, is_gpu_wanted,
     open_drivers,
 };
 
@@ -273,8 +273,9 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
     if tracing::subscriber::set_global_default(LineSubscriber).is_err() {
         complain("INFO another log was set up before"); // the messages go there then
     }
+    let beside = order.projector_path.iter().chain(&order.drafter_path);
     let readable: Vec<&Path> =
-        std::iter::once(&order.model_path).chain(&order.projector_path).map(|path| path.as_path()).collect();
+        std::iter::once(&order.model_path).chain(beside).map(|path| path.as_path()).collect();
     let landlock = if is_gpu_wanted(order.residence) {
         sandbox::close_around(&readable, open_drivers)?
     } else {
@@ -289,6 +290,7 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
         model_path,
         projector_path,
         residence,
+        drafter_path,
         family,
         slots,
         context_tokens,
@@ -301,8 +303,13 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
     let model = LoadedModel::load(&model_path, family, residence, move |percent| {
         tell(&progress, &FromWorker::Loading { percent })
     })?;
+    let drafter_path = drafter_path.filter(|_| draft_tokens_max > 0);
+    let drafter = drafter_path.and_then(|path| load_drafter(&path, &model_path, &model));
     let mut engine = Engine::new(&model, slots, context_tokens, threads)?;
     engine.draft_at_most(draft_tokens_max as usize);
+    if let Some(drafter) = &drafter {
+        draft_with(&mut engine, drafter);
+    }
     if let Some(path) = projector_path {
         engine.see_with(Projector::load(&path, &model, threads)?)?;
     }
@@ -320,6 +327,18 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
         engine.forget_kept(); // the next worker is not to come to the same end
     }
     ended
+}
+
+/// The model's drafter. A worker without it is as good as any, but may take longer: an error is told so that it is seen.
+fn load_drafter(path: &Path, model_path: &Path, model: &LoadedModel) -> Option<DraftModel> {
+    DraftModel::load(path, model_path, model).inspect_err(|error| tracing::error!("{error}")).ok()
+}
+
+fn draft_with<'m>(engine: &mut Engine<'m>, drafter: &'m DraftModel) {
+    match engine.draft_with(drafter) {
+        Ok(()) => tracing::info!("a drafter guesses along where that pays"),
+        Err(error) => tracing::error!("{error}"),
+    }
 }
 
 /// The next command, which an idle engine waits for. While nobody wants anything, it saves what is worth it.

@@ -41,6 +41,7 @@ pub(super) struct LoadOrder {
     pub(super) model_path: PathBuf,
     pub(super) projector_path: Option<PathBuf>,
     pub(super) residence: Residence,
+    pub(super) drafter_path: Option<PathBuf>,
     pub(super) family: ChatFamily,
     pub(super) slots: u32,
     pub(super) context_tokens: u32,

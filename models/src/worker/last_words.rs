@@ -13,9 +13,9 @@ const LINE_BYTES_MAX: u64 = 2048;
 const LINES_KEPT: usize = 4;
 /// Most bytes of last words in a message, so that it fits a log line.
 const WORDS_BYTES_MAX: usize = 600;
-/// Most lines of one worker that are passed on to the log in [`LOG_PERIOD`]: loading a model takes about 100. A worker
-/// that was taken over could fill the disk.
-const LOG_LINES_MAX: u32 = 200;
+/// Most lines of one worker that are passed on to the log in [`LOG_PERIOD`]: loading a model takes about 100, and
+/// 200 more with its drafter. A worker that was taken over could fill the disk.
+const LOG_LINES_MAX: u32 = 500;
 /// How long [`LOG_LINES_MAX`] must do.
 const LOG_PERIOD: Duration = Duration::from_secs(60);
 
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(admitted, LOG_LINES_MAX as usize);
         assert_eq!(
             allowance.admit(began + LOG_PERIOD),
-            (true, 800),
+            (true, 1000 - u64::from(LOG_LINES_MAX)),
             "the next period begins with the number"
         );
         assert_eq!(allowance.admit(began + LOG_PERIOD), (true, 0), "which is told once");

@@ -40,12 +40,14 @@ pub use crate::engine::{
 pub struct WorkerSpec {
     /// The daemon's own binary: `/proc/self/exe`.
     pub program: PathBuf,
-    /// The model's GGUF file: with the projector the only file that the worker may open.
+    /// The model's GGUF file: with the projector and the drafter the only file that the worker may open.
     pub model_path: PathBuf,
     /// The GGUF file that turns pictures and recordings into what the model reads; without it the worker takes text alone.
     pub projector_path: Option<PathBuf>,
     /// Where the weights live.
     pub residence: Residence,
+    /// The GGUF file of the small model that guesses this one's next tokens; without it they are guessed from the text alone.
+    pub drafter_path: Option<PathBuf>,
     /// How the model was taught to converse.
     pub family: ChatFamily,
     /// Answers at once.

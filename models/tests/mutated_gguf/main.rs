@@ -121,6 +121,7 @@ impl Place {
             model_path: model_path.to_owned(),
             projector_path: None,
             residence: Residence { repack: true, gpu_layers: 0 },
+            drafter_path: None,
             family,
             slots: 2,
             context_tokens: 512,

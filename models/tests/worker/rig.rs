@@ -22,6 +22,7 @@ pub(crate) fn spec() -> WorkerSpec {
         model_path: model_path(),
         projector_path: None,
         residence: Residence::default(),
+        drafter_path: None,
         family: ChatFamily::Gemma4,
         slots: 2,
         context_tokens: 1024,

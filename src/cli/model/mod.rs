@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use archond_models::catalogue::UnknownModel;
 use archond_models::download::{Downloader, Origin, Piece, PullError, Settings};
-use archond_models::library::{Entry, Library, LibraryError, Placement, State, check_projector};
+use archond_models::library::{
+    Entry, Library, LibraryError, Placement, State, check_drafter, check_projector,
+};
 
 use super::console::Console;
 use super::exit::ExitCode;
@@ -53,6 +55,9 @@ pub enum ModelCommand {
         /// Its projector, a GGUF file that lets it see pictures and hear recordings
         #[arg(long, value_name = "FILE")]
         projector: Option<PathBuf>,
+        /// Its drafter, a GGUF file of the small model that guesses its next tokens (a Gemma 4 "assistant")
+        #[arg(long, value_name = "FILE")]
+        drafter: Option<PathBuf>,
         /// Make a hard link in place of a copy: takes no space, but who changes the file changes the model
         #[arg(long)]
         link: bool,
@@ -178,9 +183,10 @@ pub(super) async fn run(
             trial::stand(&path);
             Ok(())
         }
-        ModelCommand::Import { path, name, projector, link, trial: false } => {
+        ModelCommand::Import { path, name, projector, drafter, link, trial: false } => {
             let placement = if link { Placement::Link } else { Placement::Copy };
-            import(console, ctx, &path, name.as_deref(), projector.as_deref(), placement)
+            let beside = Beside { projector: projector.as_deref(), drafter: drafter.as_deref() };
+            import(console, ctx, &path, name.as_deref(), &beside, placement)
         }
         ModelCommand::Verify { name } => verify(console, ctx, &name),
         ModelCommand::Rm { name, yes } => rm(console, ctx, &name, yes),
@@ -238,17 +244,23 @@ fn show(console: &mut Console, ctx: &ModelContext, name: &str) -> Result<(), Mod
     Ok(console.line(&view::page(&entry, &ctx.limits))?)
 }
 
+/// The files that come to lie beside a model.
+struct Beside<'a> {
+    projector: Option<&'a Path>,
+    drafter: Option<&'a Path>,
+}
+
 fn import(
     console: &mut Console,
     ctx: &ModelContext,
     path: &Path,
     name: Option<&str>,
-    projector: Option<&Path>,
+    beside: &Beside<'_>,
     placement: Placement,
 ) -> Result<(), ModelCliError> {
-    if let Some(projector) = projector {
-        check_projector(path, projector)?; // before anything is copied
-    }
+    // Before anything is copied.
+    beside.projector.map_or(Ok(()), |projector| check_projector(path, projector))?;
+    beside.drafter.map_or(Ok(()), |drafter| check_drafter(path, drafter))?;
     trial::of(path)?;
     let meter = Meter::new(ctx.terminal, &path.display().to_string());
     // An alias of the catalogue is as good as the id; anything else is a new name.
@@ -260,9 +272,13 @@ fn import(
     let imported = imported?;
     let outcome = if imported.already { "was in the library already" } else { "is in the library" };
     console.line(&format!("{} {outcome} as `{}`", path.display(), imported.model.id))?;
-    if let Some(projector) = projector {
+    if let Some(projector) = beside.projector {
         library.import_projector(&imported.model.id, projector, placement, &|_| {})?;
         console.line(&format!("{} is its projector", projector.display()))?;
+    }
+    if let Some(drafter) = beside.drafter {
+        library.import_drafter(&imported.model.id, drafter, placement, &|_| {})?;
+        console.line(&format!("{} is its drafter", drafter.display()))?;
     }
     Ok(())
 }

@@ -129,7 +129,7 @@ pub(super) fn page(entry: &Entry, limits: &WorkerLimits) -> String {
         ),
         ("weights", artifact(&model.weights)),
         ("projector", model.mmproj.as_ref().map_or(NOTHING.to_owned(), artifact)),
-        ("drafter", model.drafter.as_ref().map_or(NOTHING.to_owned(), |drafter| drafter.repository.clone())),
+        ("drafter", drafter(entry)),
         ("source", source(&model.source)),
     ];
     match &entry.state {
@@ -165,8 +165,8 @@ fn stored(entry: &Entry) -> Option<&Stored> {
 fn repacked_bytes(entry: &Entry, limits: &WorkerLimits) -> u64 {
     let model = &entry.model;
     let weights = stored(entry).map_or(model.weights.bytes.count(), |stored| stored.record.bytes);
-    let projector = entry.projector.as_ref().map_or(0, |stored| stored.record.bytes);
-    limits.need(model, weights, projector).repacked_bytes
+    let bytes_of = |stored: &Option<Stored>| stored.as_ref().map_or(0, |stored| stored.record.bytes);
+    limits.need(model, weights, bytes_of(&entry.projector), bytes_of(&entry.drafter)).repacked_bytes
 }
 
 fn word(state: &State) -> &'static str {
@@ -189,6 +189,13 @@ fn state(state: &State) -> String {
 
 fn artifact(artifact: &Artifact) -> String {
     format!("{} ({})", artifact.file, bytes(artifact.bytes.count()))
+}
+
+fn drafter(entry: &Entry) -> String {
+    let stored = entry.drafter.as_ref();
+    let on_disk = stored.map(|stored| format!("{} ({})", stored.record.file, bytes(stored.record.bytes)));
+    let known = || entry.model.drafter.as_ref().map(|drafter| format!("not on disk; {}", drafter.repository));
+    on_disk.or_else(known).unwrap_or_else(|| NOTHING.to_owned())
 }
 
 fn source(source: &Source) -> String {
