@@ -72,6 +72,12 @@ fn a_fault_names_its_field() {
         (json!({"messages": user, "logprobs": true, "top_logprobs": 21}), "top_logprobs"),
         (json!({"messages": user, "logit_bias": {"x": 1}}), "logit_bias"),
         (json!({"messages": user, "response_format": {"type": "xml"}}), "response_format.type"),
+        (
+            json!({"messages": user, "response_format": {"type": "json_schema", "json_schema": {"name": "x",
+                "schema": {"type": "object", "properties": {"type": {"type": ["null", "strin"]}}}}}}),
+            "response_format.json_schema.schema",
+        ),
+        (json!({"messages": user, "json_schema": {"items": {"type": "list"}}}), "json_schema"),
     ];
     for (body, field) in cases {
         let error = read_json(&body).err().unwrap_or_else(|| panic!("{body} was accepted"));

@@ -11,6 +11,8 @@ const TEMPERATURE: f32 = 1.0;
 const TOP_K: u32 = 64;
 /// See [`TEMPERATURE`].
 const TOP_P: f32 = 0.95;
+/// The types that a JSON schema can name.
+const SCHEMA_TYPES: [&str; 7] = ["object", "array", "string", "number", "integer", "boolean", "null"];
 /// Most texts that end an answer: OpenAI allows 4; each is looked for after each token.
 const STOPS_MAX: usize = 16;
 /// Longest of them, in bytes: text that may be its beginning is held back.
@@ -114,26 +116,52 @@ fn shape(fields: &Fields<'_>) -> Result<Shape, ApiError> {
     }
     let Some(format) = fields.group("response_format")? else {
         // llama-server's own way.
-        return Ok(fields
+        return fields
             .get("json_schema")
-            .map_or(Shape::Free, |schema| Shape::JsonSchema(schema.to_string())));
+            .map_or(Ok(Shape::Free), |value| schema(fields, "json_schema", value));
     };
     match format.required_text("type")? {
         "text" => Ok(Shape::Free),
         // llama-server takes a schema here too.
-        "json_object" => Ok(match format.get("schema") {
-            Some(schema) => Shape::JsonSchema(schema.to_string()),
-            None => Shape::JsonObject,
-        }),
+        "json_object" => {
+            format.get("schema").map_or(Ok(Shape::JsonObject), |value| schema(&format, "schema", value))
+        }
         "json_schema" => {
             let named = format.group("json_schema")?.ok_or_else(|| format.missing("json_schema"))?;
-            let schema = named.get("schema").ok_or_else(|| named.missing("schema"))?;
-            if !schema.is_object() {
+            let value = named.get("schema").ok_or_else(|| named.missing("schema"))?;
+            if !value.is_object() {
                 return Err(named.fault("schema", "must be an object"));
             }
-            Ok(Shape::JsonSchema(schema.to_string()))
+            schema(&named, "schema", value)
         }
         _ => Err(format.fault("type", "must be `text`, `json_object` or `json_schema`")),
+    }
+}
+
+/// A schema that an answer is to follow. What a grammar cannot say is widened; what is no type was meant to be one.
+fn schema(fields: &Fields<'_>, name: &str, schema: &Value) -> Result<Shape, ApiError> {
+    match unknown_type(schema) {
+        None => Ok(Shape::JsonSchema(schema.to_string())),
+        Some(unknown) => {
+            let unknown: String = unknown.chars().take(40).collect();
+            Err(fields.fault(name, &format!("has the type `{unknown}`, which is none of JSON schema's")))
+        }
+    }
+}
+
+/// The first type in a schema that is none.
+fn unknown_type(schema: &Value) -> Option<&str> {
+    let unknown = |name: &Value| name.as_str().is_some_and(|name| !SCHEMA_TYPES.contains(&name));
+    match schema {
+        Value::Object(fields) => fields.iter().find_map(|(key, value)| match (key.as_str(), value) {
+            ("type", Value::String(name)) if unknown(value) => Some(name.as_str()),
+            ("type", Value::Array(names)) => names.iter().find(|name| unknown(name))?.as_str(),
+            // Values, not schemas.
+            ("enum" | "const" | "default" | "examples", _) => None,
+            _ => unknown_type(value),
+        }),
+        Value::Array(list) => list.iter().find_map(unknown_type),
+        _ => None,
     }
 }
 
