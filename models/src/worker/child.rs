@@ -22,7 +22,7 @@ use rustix::process::{
 };
 
 use super::anticipation::Anticipation;
-use super::frame::{self, BUILD, FrameError, FromWorker, Hello, LoadOrder, PROTOCOL, ToWorker};
+use super::frame::{self, BUILD, FrameError, FromWorker, Hello, Landlock, LoadOrder, PROTOCOL, ToWorker};
 use super::log_lines::{LineSubscriber, memory_ran_short};
 use super::probe::run_sandbox_probe;
 use super::sandbox::{self, SandboxError};
@@ -251,6 +251,25 @@ fn put(to: &Out, message: &FromWorker) {
     let _told_by_the_listener = frame::write(&mut *to.borrow_mut(), message);
 }
 
+fn bound_memory(bytes: u64) -> Result<(), WorkerFailure> {
+    let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    let system =
+        |error: rustix::io::Errno| WorkerFailure::System { what: "the memory limit", source: error.into() };
+    setrlimit(Resource::Data, limit).map_err(system)
+}
+
+/// Gives up all rights but to compute with the files of this order.
+fn confine(order: &LoadOrder) -> Result<Landlock, SandboxError> {
+    let beside = order.projector_path.iter().chain(&order.drafter_path);
+    let readable: Vec<&Path> =
+        std::iter::once(&order.model_path).chain(beside).map(|path| path.as_path()).collect();
+    if is_gpu_wanted(order.residence) {
+        sandbox::close_around(&readable, open_drivers)
+    } else {
+        sandbox::close(&readable)
+    }
+}
+
 fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), WorkerFailure> {
     let (ToWorker::Hello(hello), ToWorker::Load(order)) = (frame::read(&mut from)?, frame::read(&mut from)?)
     else {
@@ -259,28 +278,14 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
     if hello != Hello::own() {
         return Err(WorkerFailure::OtherBuild);
     }
-    if let Some(bytes) = order.memory_bytes_max {
-        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
-        let system = |error: rustix::io::Errno| WorkerFailure::System {
-            what: "the memory limit",
-            source: error.into(),
-        };
-        setrlimit(Resource::Data, limit).map_err(system)?;
-    }
+    order.memory_bytes_max.map_or(Ok(()), bound_memory)?;
     let keepsake = if order.has_keepsake { open_keepsake(&output, &order) } else { None };
     drop(output);
     let shelf = open_shelf(&order);
     if tracing::subscriber::set_global_default(LineSubscriber).is_err() {
         complain("INFO another log was set up before"); // the messages go there then
     }
-    let beside = order.projector_path.iter().chain(&order.drafter_path);
-    let readable: Vec<&Path> =
-        std::iter::once(&order.model_path).chain(beside).map(|path| path.as_path()).collect();
-    let landlock = if is_gpu_wanted(order.residence) {
-        sandbox::close_around(&readable, open_drivers)?
-    } else {
-        sandbox::close(&readable)?
-    };
+    let landlock = confine(&order)?;
     tell(to, &FromWorker::Hello(Hello::own(), landlock));
     let (commands, inbox) = sync_channel(INBOX_LEN);
     let listener = std::thread::Builder::new().name("listen".to_owned());

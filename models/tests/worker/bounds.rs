@@ -31,7 +31,7 @@ pub(crate) fn the_kernel_confirms_the_sandbox() {
     let mut names: Vec<_> =
         environment.split('\0').filter_map(|entry| Some(entry.split_once('=')?.0)).collect();
     names.sort_unstable();
-    assert_eq!(names, ["GGML_NO_BACKTRACE", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"]);
+    assert_eq!(names, ["GGML_NO_BACKTRACE", "GOMP_SPINCOUNT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"]);
     assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).unwrap().to_str(), Some("/"));
     let open: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten().collect();
     for descriptor in open {
