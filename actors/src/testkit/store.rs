@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::command::Command;
 use crate::domain::{
@@ -9,6 +10,9 @@ use crate::domain::{
     PeerId, SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
 };
 use crate::ports::{Store, StoreError, Write, Written};
+
+/// A test that fails before it lets go must end all the same: its runtime waits for each commit. In real time, which is never paused.
+const HOLD_MAX: Duration = Duration::from_secs(60);
 
 /// A store that forgets everything with its process. Clone an [`std::sync::Arc`] of it to look inside while it is used.
 #[derive(Default)]
@@ -61,7 +65,7 @@ impl MemStore {
         lock(&self.faults).read_error = error;
     }
 
-    /// From now on commits wait, as on a disk that hangs, until [`MemStore::release`].
+    /// From now on commits wait, as on a disk that hangs, until [`MemStore::release`], but not for ever.
     pub fn hold(&self) {
         lock(&self.faults).held = true;
     }
@@ -89,8 +93,8 @@ impl Store for MemStore {
     fn commit(&self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, StoreError> {
         let mut faults = lock(&self.faults);
         faults.batches.push(batch.len());
-        let faults =
-            self.released.wait_while(faults, |faults| faults.held).unwrap_or_else(PoisonError::into_inner);
+        let waited = self.released.wait_timeout_while(faults, HOLD_MAX, |faults| faults.held);
+        let (faults, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = &faults.write_error {
             return Err(error.clone());
         }
