@@ -9,7 +9,7 @@
 //! - [`memory`]: the way to the store; the smallest complete actor, and the one to copy.
 //! - [`supervision`]: how actors are kept alive.
 //! - [`pool`]: the one pool into which all inference funnels.
-//! - [`command`], [`routing`], [`compaction`]: small pure decisions.
+//! - [`command`], [`routing`], [`compaction`], [`permission`]: small pure decisions.
 //! - [`session`], [`harness`], [`hermes`]: the layers of one Archon.
 //! - [`house`]: the tree, and the one way in.
 #![forbid(unsafe_code)]
@@ -25,6 +25,7 @@ pub mod insight;
 pub mod link;
 pub mod memory;
 pub mod observer;
+pub mod permission;
 pub mod pool;
 pub mod ports;
 pub mod routing;

@@ -6,8 +6,8 @@ use tokio::task::JoinHandle;
 
 use crate::domain::{
     Accepted, ArchonId, ChannelId, Chosen, Finding, FinishReason, GenerationId, GenerationRequest,
-    InboundMessage, InboxEntry, InboxId, ModelId, OutboxEntry, OutboxId, PeerId, Refusal, SessionHead,
-    SessionKey, SessionSnapshot, Summary, Token, TurnEnd, TurnRecord, Usage,
+    InboundMessage, InboxEntry, InboxId, ModelId, Outcome, OutboxEntry, OutboxId, PeerId, Refusal, SessionHead,
+    SessionKey, SessionSnapshot, Summary, Token, ToolOrder, ToolSpec, TurnEnd, TurnRecord, Usage,
 };
 
 /// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.
@@ -312,4 +312,15 @@ pub trait Engine: Send + Sync + 'static {
         model: &ModelId,
         events: Sink<WorkerEvent>,
     ) -> Result<Arc<dyn WorkerLink>, EngineError>;
+}
+
+/// Where tools come from: those built in, a directory of programs, a server.
+#[async_trait]
+pub trait ToolSource: Send + Sync + 'static {
+    /// Its name, for people: `built-in`, `directory`, `mcp-files`.
+    fn name(&self) -> &str;
+    /// The tools that it has now, always in the same order: the model's prompt begins with them.
+    fn tools(&self) -> Vec<ToolSpec>;
+    /// Makes a call, within its time. What goes wrong with it is an [`Outcome`] too. Dropping the future ends all that was begun for it.
+    async fn call(&self, order: ToolOrder) -> Outcome;
 }
