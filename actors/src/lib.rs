@@ -10,6 +10,7 @@
 //! - [`supervision`]: how actors are kept alive.
 //! - [`pool`]: the one pool into which all inference funnels.
 //! - [`command`], [`routing`], [`compaction`], [`permission`]: small pure decisions.
+//! - [`tools`]: the sources of tools, and what a turn may do with them.
 //! - [`session`], [`harness`], [`hermes`]: the layers of one Archon.
 //! - [`house`]: the tree, and the one way in.
 #![forbid(unsafe_code)]
@@ -31,5 +32,6 @@ pub mod ports;
 pub mod routing;
 pub mod session;
 pub mod supervision;
+pub mod tools;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

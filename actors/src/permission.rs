@@ -26,7 +26,8 @@ impl Exposure {
         }
     }
 
-    fn has_all(self) -> bool {
+    /// All three, of which two may come together.
+    pub(crate) fn has_all(self) -> bool {
         self.outside_text && self.private && self.sent
     }
 }

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use crate::domain::{
     Accepted, ArchonId, ChannelId, Chosen, Finding, FinishReason, GenerationId, GenerationRequest,
     InboundMessage, InboxEntry, InboxId, ModelId, Outcome, OutboxEntry, OutboxId, PeerId, Refusal, SessionHead,
-    SessionKey, SessionSnapshot, Summary, Token, ToolOrder, ToolSpec, TurnEnd, TurnRecord, Usage,
+    SessionKey, SessionSnapshot, Summary, Token, ToolCall, ToolOrder, ToolSpec, TurnEnd, TurnRecord, Usage,
 };
 
 /// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.
@@ -321,6 +321,10 @@ pub trait ToolSource: Send + Sync + 'static {
     fn name(&self) -> &str;
     /// The tools that it has now, always in the same order: the model's prompt begins with them.
     fn tools(&self) -> Vec<ToolSpec>;
+    /// What a call would do, for the owner's eyes; of a tool that runs programs the command, and nothing else.
+    fn shown(&self, call: &ToolCall) -> String {
+        format!("{} {}", call.name, call.arguments)
+    }
     /// Makes a call, within its time. What goes wrong with it is an [`Outcome`] too. Dropping the future ends all that was begun for it.
     async fn call(&self, order: ToolOrder) -> Outcome;
 }
