@@ -115,6 +115,7 @@ mod tests {
             answer: answer.into(),
             stopped: false,
             model: ModelId::new("m").unwrap(),
+            steps: Vec::new(),
             usage: Usage::default(),
             ended_unix_ms: 0,
         }

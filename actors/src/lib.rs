@@ -32,6 +32,6 @@ pub mod ports;
 pub mod routing;
 pub mod session;
 pub mod supervision;
-pub mod tools;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod tools;

@@ -87,7 +87,10 @@ fn forbidden(command: &str) -> Option<&'static str> {
     let squeezed: String = command.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let bare: String = squeezed.chars().filter(|c| !c.is_whitespace()).collect();
     let table: [(&str, &[&str]); 6] = [
-        ("removing the root or the whole home", &["rm -rf /", "rm -fr /", "rm -rf ~", "rm -fr ~", "rm -r -f /"]),
+        (
+            "removing the root or the whole home",
+            &["rm -rf /", "rm -fr /", "rm -rf ~", "rm -fr ~", "rm -r -f /"],
+        ),
         ("writing to disks themselves", &["mkfs", "of=/dev/sd", "of=/dev/nvme", "> /dev/sd", "> /dev/nvme"]),
         ("turning the machine off", &["shutdown", "reboot", "poweroff", "init 0", "init 6"]),
         ("becoming another user", &["sudo ", "su -", "doas ", "pkexec "]),
@@ -101,7 +104,10 @@ fn forbidden(command: &str) -> Option<&'static str> {
         // `rm -rf /tmp/x` is something else than `rm -rf /`.
         text.ends_with('/')
             && squeezed.match_indices(text).all(|(at, _)| {
-                squeezed[at + text.len()..].chars().next().is_some_and(|next| next.is_alphanumeric() || next == '.')
+                squeezed[at + text.len()..]
+                    .chars()
+                    .next()
+                    .is_some_and(|next| next.is_alphanumeric() || next == '.')
             })
     };
     let shows = |text: &&&str| squeezed.contains(**text) && !removes_below(text);
@@ -182,7 +188,8 @@ mod tests {
         check(Risk::Execute, Some("git push origin"), Permission::Deny);
         check(Risk::Execute, Some("cargo test --offline"), Permission::Allow);
         check(Risk::Execute, Some("cargo test"), Permission::Ask);
-        for smuggled in ["git status; id", "git status && id", "git status $(id)", "git status | tee x", "git status\nid"]
+        for smuggled in
+            ["git status; id", "git status && id", "git status $(id)", "git status | tee x", "git status\nid"]
         {
             check(Risk::Execute, Some(smuggled), Permission::Ask);
         }

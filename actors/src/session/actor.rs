@@ -376,6 +376,7 @@ impl SessionState {
             answer: turn.answer,
             stopped: turn.stopped,
             model: turn.model,
+            steps: turn.steps,
             usage: turn.usage,
             ended_unix_ms: now,
         });

@@ -195,7 +195,7 @@ impl Turn {
     fn on_answer(&mut self, model: ModelId, reason: FinishReason, usage: Usage) -> Vec<Effect> {
         let stopped = self.stopping || reason == FinishReason::Cancelled;
         let answer = self.answer.trim_end().to_owned();
-        let turn = NewTurn { user: self.user.clone(), answer, stopped, model, usage };
+        let turn = NewTurn { user: self.user.clone(), answer, stopped, model, steps: Vec::new(), usage };
         if stopped {
             return self.end_stopped(Some(turn));
         }

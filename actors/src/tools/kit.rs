@@ -34,9 +34,12 @@ impl ToolKit {
     pub fn new(sources: &[ToolsHandle], policy: Arc<ToolPolicy>) -> Self {
         let all: Vec<KitTool> = sources
             .iter()
-            .flat_map(|source| source.tools().into_iter().map(|spec| KitTool { spec, source: source.clone() }))
+            .flat_map(|source| {
+                source.tools().into_iter().map(|spec| KitTool { spec, source: source.clone() })
+            })
             .collect();
-        let wanted = policy.tools.iter().filter_map(|name| all.iter().find(|tool| tool.spec.tool.name == *name));
+        let wanted =
+            policy.tools.iter().filter_map(|name| all.iter().find(|tool| tool.spec.tool.name == *name));
         Self { tools: wanted.cloned().collect(), policy }
     }
 
@@ -76,7 +79,9 @@ impl ToolKit {
         let command = self.command(tool, call);
         match judge(&self.policy, &tool.spec, command.as_deref(), exposure) {
             // What is granted is the tool, not the company it keeps: the rule of two asks each time.
-            Verdict::Ask { .. } if !exposure.after(&tool.spec).has_all() && grants.contains(&self.grant(call)) => {
+            Verdict::Ask { .. }
+                if !exposure.after(&tool.spec).has_all() && grants.contains(&self.grant(call)) =>
+            {
                 Verdict::Allow
             }
             verdict => verdict,
