@@ -5,10 +5,10 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, Chosen, Finding, FinishReason, GenerationId, GenerationRequest,
-    InboundMessage, InboxEntry, InboxId, JournalEntry, ModelId, OutboxEntry, OutboxId, Outcome, PeerId,
-    Refusal, SessionHead, SessionKey, SessionSnapshot, Summary, Token, ToolCall, ToolOrder, ToolSpec,
-    TurnEnd, TurnRecord, Usage,
+    Accepted, ArchonId, ArchonSpec, ChannelId, Chosen, Finding, FinishReason, GenerationId,
+    GenerationRequest, InboundMessage, InboxEntry, InboxId, JournalEntry, ModelId, OutboxEntry, OutboxId,
+    Outcome, PeerId, Refusal, SessionHead, SessionKey, SessionSnapshot, Summary, Token, ToolCall, ToolOrder,
+    ToolSpec, TurnEnd, TurnRecord, Usage,
 };
 
 /// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.
@@ -338,4 +338,20 @@ pub trait ToolSource: Send + Sync + 'static {
     }
     /// Makes a call, within its time. What goes wrong with it is an [`Outcome`] too. Dropping the future ends all that was begun for it.
     async fn call(&self, order: ToolOrder) -> Outcome;
+}
+
+/// Which sources of tools an Archon has. Asked once, when it is started.
+pub trait ToolShed: Send + Sync + 'static {
+    /// The sources, in the order in which they are looked through.
+    fn sources(&self, archon: &ArchonSpec) -> Vec<Arc<dyn ToolSource>>;
+}
+
+/// No tools at all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoTools;
+
+impl ToolShed for NoTools {
+    fn sources(&self, _: &ArchonSpec) -> Vec<Arc<dyn ToolSource>> {
+        Vec::new()
+    }
 }

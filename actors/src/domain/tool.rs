@@ -111,6 +111,34 @@ pub struct ToolLimits {
     pub output_chars_max: u32,
 }
 
+impl Default for ToolPolicy {
+    /// No tools. What only looks may be done; for all else the owner is asked, and has five minutes.
+    fn default() -> Self {
+        use Permission::{Allow, Ask};
+        Self {
+            tools: Vec::new(),
+            permissions: [Allow, Ask, Ask, Ask, Ask],
+            commands: Vec::new(),
+            approval_timeout: Duration::from_secs(300),
+            limits: ToolLimits::default(),
+        }
+    }
+}
+
+impl Default for ToolLimits {
+    fn default() -> Self {
+        Self {
+            steps_max: 24,
+            same_call_max: 3,
+            same_error_max: 3,
+            time_max: Duration::from_secs(900),
+            call_time_max: Duration::from_secs(120),
+            tokens_max: 400_000,
+            output_chars_max: 4000,
+        }
+    }
+}
+
 /// A call that is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolOrder {

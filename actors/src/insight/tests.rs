@@ -23,6 +23,7 @@ impl World {
         let house = House::start(HouseArgs {
             store: store.clone(),
             engine: Arc::new(engine.clone()),
+            tools: Arc::new(crate::ports::NoTools),
             clock: Arc::new(StoppedClock),
             calls: Arc::new(RuntimeThreads),
             memory: MemorySettings::default(),

@@ -173,10 +173,11 @@ mod tests {
 
     #[test]
     fn what_has_ended_is_not_changed_by_what_comes_late() {
-        check(&[asked(&["a", "b"]), ended("a"), begun("a"), begun("z")], 0, &[
-            ("a", CallState::Ended(Outcome::Done { text: "a".into() })),
-            ("b", CallState::Asked),
-        ]);
+        check(
+            &[asked(&["a", "b"]), ended("a"), begun("a"), begun("z")],
+            0,
+            &[("a", CallState::Ended(Outcome::Done { text: "a".into() })), ("b", CallState::Asked)],
+        );
     }
 
     #[test]

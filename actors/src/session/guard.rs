@@ -114,7 +114,10 @@ mod tests {
     fn the_same_call_is_made_only_so_often() {
         let mut guard = Guard::new(LIMITS);
         let (same, other) = ([call("read_file", "a")], [call("read_file", "b")]);
-        assert_eq!([guard.step(&same, 1), guard.step(&other, 1), guard.step(&same, 1)], [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(
+            [guard.step(&same, 1), guard.step(&other, 1), guard.step(&same, 1)],
+            [Ok(()), Ok(()), Ok(())]
+        );
         assert_eq!(guard.step(&same, 1), Err(LoopFault::SameCall { tool: "read_file".into(), times: 2 }));
     }
 
