@@ -58,6 +58,8 @@ mod store_contract;
 mod store_crash;
 #[path = "it/store_file.rs"]
 mod store_file;
+#[path = "it/store_journal.rs"]
+mod store_journal;
 #[path = "it/store_model.rs"]
 mod store_model;
 #[path = "it/strangers.rs"]
