@@ -87,6 +87,7 @@ async fn the_tree_shows_everybody_in_the_order_of_the_start() {
             "house/pool/large#1",
             "house/archons",
             "house/archons/ezra",
+            "house/archons/ezra/tools",
             "house/archons/ezra/harness",
             "house/archons/ezra/sessions",
             SESSION,
