@@ -18,7 +18,7 @@ const SHARED_TOKENS_MAX: usize = 128;
 /// Fewest: below, the cost of touching all weights once per step outweighs the tokens.
 const STEP_TOKENS_MIN: usize = 16;
 /// Aim for the length of a step that only reads: progress and cancellation every second at the latest, with a margin.
-const STEP_ALONE: Duration = Duration::from_millis(600);
+const STEP_ALONE: Duration = Duration::from_millis(900);
 /// Aim for the length of a step while others write: about the pause that a reader of a stream does not mind.
 pub(super) const STEP_SHARED: Duration = Duration::from_millis(300);
 /// Standard deviation of a step's time that is chance, as a ratio (of logarithms).
@@ -145,8 +145,8 @@ mod tests {
         let budgets = |parts| [0, 1, 8].map(|written| seen(parts, &MIXED).budget(written));
         assert_eq!(budgets([0.5, 0.060, 0.1]), [16, 16, 16]);
         assert_eq!(budgets([0.001, 0.0001, 0.0001]), [512, 128, 128]);
-        assert_eq!(budgets([0.030, 0.0035, 0.005]), [128, 64, 64]);
-        assert_eq!(budgets([0.030, 0.0035, 0.010]), [128, 64, 48], "what the others take is not there");
+        assert_eq!(budgets([0.030, 0.0035, 0.005]), [192, 64, 64]);
+        assert_eq!(budgets([0.030, 0.0035, 0.010]), [192, 64, 48], "what the others take is not there");
     }
 
     #[test]
