@@ -85,7 +85,8 @@ impl<'m> Engine<'m> {
         let context_tokens = context_tokens.clamp(1, model.context_tokens_trained().max(1));
         let no_room =
             |detail: &str| EngineError::Context { slots, context_tokens, detail: detail.to_owned() };
-        let total = context_tokens.next_multiple_of(CONTEXT_STEP).checked_mul(slots);
+        let total =
+            context_tokens.checked_next_multiple_of(CONTEXT_STEP).and_then(|each| each.checked_mul(slots));
         let total = total.and_then(NonZeroU32::new).ok_or_else(|| no_room("the sum is too large"))?;
         let threads = i32::try_from(threads.max(1)).unwrap_or(1);
         let step = count(STEP_TOKENS_MAX);

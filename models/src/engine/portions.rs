@@ -6,7 +6,7 @@
 
 /// What each prompt gets of `room` tokens; they have so many left, in order of arrival.
 ///
-/// A first prompt that ends within half a step more is read to its end, so up to half more than `room` may be given, but never more than
+/// A first prompt that ends within a quarter of a step more is read to its end, so up to a quarter more than `room` may be given, but never more than
 /// `most` together.
 pub(super) fn portions(left: &[usize], room: usize, most: usize) -> Vec<usize> {
     let Some(&first) = left.first() else { return Vec::new() };
@@ -30,7 +30,7 @@ pub(super) fn portions(left: &[usize], room: usize, most: usize) -> Vec<usize> {
     let more = (first - half).min(rest);
     give(0, more, &mut rest);
     let behind = first - half - more;
-    if behind > 0 && rest == 0 && behind <= (room / 2).min(most.saturating_sub(room)) {
+    if behind > 0 && rest == 0 && behind <= (room / 4).min(most.saturating_sub(room)) {
         give(0, behind, &mut rest);
     }
     // What must be cut anyway takes what is left over.
@@ -62,8 +62,8 @@ mod tests {
 
     #[test]
     fn what_ends_soon_is_read_to_its_end() {
-        check(&[30], 20, &[30]);
-        check(&[31], 20, &[20]);
+        check(&[25], 20, &[25]);
+        check(&[26], 20, &[20]);
         check(&[80, 30], 64, &[34, 30]);
     }
 
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn nothing_is_given_where_there_is_no_room() {
         check(&[5, 9], 0, &[0, 0]);
-        assert_eq!(portions(&[30], 24, 24), [24], "more than a batch can hold is not given");
+        assert_eq!(portions(&[28], 24, 24), [24], "more than a batch can hold is not given");
     }
 
     proptest! {
@@ -88,7 +88,7 @@ mod tests {
             let given = portions(&left, room, room + more);
             prop_assert!(given.iter().zip(&left).all(|(given, left)| given <= left));
             let sum: usize = given.iter().sum();
-            prop_assert!(sum <= room + more.min(room / 2), "{given:?}");
+            prop_assert!(sum <= room + more.min(room / 4), "{given:?}");
             prop_assert!(given[0] >= left[0].min(room / 2), "{given:?}");
             // Cut are only the first, and what would not fit into a step of its own.
             let cut = given.iter().zip(&left).skip(1).filter(|(given, left)| **given > 0 && given < left);

@@ -7,6 +7,8 @@ use crate::gguf::Head;
 
 /// Most layers whose memory is counted; real models have up to 130.
 const LAYERS_MAX: u64 = 4_096;
+/// Longest context that is believed, in tokens: the longest of any model so far is ten million.
+const CONTEXT_TOKENS_MAX: u32 = 1 << 24;
 
 /// How the model of a head is spoken to, or why the house cannot.
 pub(super) fn family_of(head: &Head) -> Result<Family, String> {
@@ -48,7 +50,14 @@ pub(super) fn model_of(
     sha256: &str,
 ) -> Result<Model, String> {
     let architecture = head.text("general.architecture").unwrap_or_default();
-    let context = head.number(&format!("{architecture}.context_length")).and_then(|n| u32::try_from(n).ok());
+    let context = match head.number(&format!("{architecture}.context_length")) {
+        None | Some(0) => return Err("it does not say how long its context is".to_owned()),
+        Some(tokens) => {
+            u32::try_from(tokens).ok().filter(|&tokens| tokens <= CONTEXT_TOKENS_MAX).ok_or_else(|| {
+                format!("it says that its context holds {tokens} tokens; at most {CONTEXT_TOKENS_MAX} can be")
+            })?
+        }
+    };
     let text =
         |key: &str, default: &str| head.text(key).unwrap_or(default).chars().take(120).collect::<String>();
     Ok(Model {
@@ -60,7 +69,7 @@ pub(super) fn model_of(
         licence: text("general.license", "unknown"),
         parameters: head.parameters(),
         quantisation: quantisation_of(head),
-        context_tokens: context.filter(|&n| n > 0).ok_or("it does not say how long its context is")?,
+        context_tokens: context,
         source: Source::Import,
         weights: Artifact {
             file: format!("{id}.gguf"),

@@ -85,6 +85,23 @@ fn an_unknown_file_becomes_a_model_of_ones_own_and_can_be_removed_again() {
 }
 
 #[test]
+fn a_context_that_no_machine_can_count_is_not_taken_over() {
+    let place = Place::new();
+    let mut bytes = std::fs::read(fixture()).unwrap();
+    let key = b"gemma4.context_length";
+    let at = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len();
+    // A number's type, then the number (GGUF's own order: little end first).
+    assert_eq!(bytes[at..at + 8], [4, 0, 0, 0, 0, 16, 0, 0]);
+    for (tokens, words) in [(4_000_000_000_u32, "holds 4000000000 tokens"), (0, "how long its context is")] {
+        bytes[at + 4..at + 8].copy_from_slice(&tokens.to_le_bytes());
+        let path = place.path("absurd.gguf");
+        std::fs::write(&path, &bytes).unwrap();
+        let error = place.library().import(&path, None, Placement::Copy, QUIET).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
 fn a_file_of_the_catalogue_is_known_by_its_sha256_whatever_its_name() {
     let place = Place::new();
     place.describe("known", |model| {

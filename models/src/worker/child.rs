@@ -27,8 +27,8 @@ use super::log_lines::{LineSubscriber, memory_ran_short};
 use super::probe::run_sandbox_probe;
 use super::sandbox::{self, SandboxError};
 use crate::engine::{
-    BACK_ENDS, DraftModel, Engine, EngineError, EngineEvent, Keepsake, LoadedModel, Projector, is_gpu_wanted,
-    open_drivers,
+    BACK_ENDS, DraftModel, Engine, EngineError, EngineEvent, Keepsake, LoadedModel, Projector, Residence,
+    is_gpu_wanted, open_drivers,
 };
 
 /// Requests that wait for the engine between two steps.
@@ -309,7 +309,7 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
         tell(&progress, &FromWorker::Loading { percent })
     })?;
     let drafter_path = drafter_path.filter(|_| draft_tokens_max > 0);
-    let drafter = drafter_path.and_then(|path| load_drafter(&path, &model_path, &model));
+    let drafter = drafter_path.and_then(|path| load_drafter(&path, &model_path, &model, residence));
     let mut engine = Engine::new(&model, slots, context_tokens, threads)?;
     engine.draft_at_most(draft_tokens_max as usize);
     if let Some(drafter) = &drafter {
@@ -335,8 +335,13 @@ fn run(mut from: BufReader<UnixStream>, to: &Out, output: File) -> Result<(), Wo
 }
 
 /// The model's drafter. A worker without it is as good as any, but may take longer: an error is told so that it is seen.
-fn load_drafter(path: &Path, model_path: &Path, model: &LoadedModel) -> Option<DraftModel> {
-    DraftModel::load(path, model_path, model).inspect_err(|error| tracing::error!("{error}")).ok()
+fn load_drafter(
+    path: &Path,
+    model_path: &Path,
+    model: &LoadedModel,
+    residence: Residence,
+) -> Option<DraftModel> {
+    DraftModel::load(path, model_path, model, residence).inspect_err(|error| tracing::error!("{error}")).ok()
 }
 
 fn draft_with<'m>(engine: &mut Engine<'m>, drafter: &'m DraftModel) {

@@ -12,7 +12,6 @@ use std::time::Duration;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::{LlamaContextParams, LlamaContextType};
 use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
 
 mod raw;
@@ -27,7 +26,7 @@ use super::batch::{Engine, now};
 use super::draft::{Drafted, Guess, Odds, expected};
 use super::job::{Slot, count};
 use super::pace::{Pace, STEP_SHARED};
-use super::{EngineError, LoadedModel};
+use super::{EngineError, LoadedModel, Residence};
 use crate::gguf;
 use crate::library::drafter_fault;
 
@@ -44,11 +43,16 @@ pub struct DraftModel {
 impl DraftModel {
     /// Reads a drafter's file, which must be made for the model, whose own file is named as well. Anything else is told before llama.cpp
     /// sees it: it takes the drafter's word for what the model has.
-    pub fn load(path: &Path, model_path: &Path, model: &LoadedModel) -> Result<Self, EngineError> {
+    pub fn load(
+        path: &Path,
+        model_path: &Path,
+        model: &LoadedModel,
+        residence: Residence,
+    ) -> Result<Self, EngineError> {
         let fault = |detail: String| EngineError::Drafter { path: path.to_owned(), detail };
         let head = |path: &Path| gguf::check(path).map_err(|error| fault(error.to_string()));
         drafter_fault(&head(model_path)?, &head(path)?).map_or(Ok(()), |detail| Err(fault(detail)))?;
-        let llama = LlamaModel::load_from_file(&model.backend, path, &LlamaModelParams::default());
+        let llama = super::raw::load(&model.backend, path, residence, |_done| ());
         let llama = llama.map_err(|error| fault(error.to_string()))?;
         Ok(Self { llama, path: path.to_owned() })
     }

@@ -12,7 +12,7 @@ fn data(name: &str) -> PathBuf {
 }
 
 fn load(path: &Path) -> Result<DraftModel, EngineError> {
-    DraftModel::load(path, &data("tiny-gemma4-tools.gguf"), model())
+    DraftModel::load(path, &data("tiny-gemma4-tools.gguf"), model(), Residence::default())
 }
 
 pub(in crate::engine) fn drafter() -> &'static DraftModel {
