@@ -15,6 +15,7 @@ pub mod house;
 mod lexis;
 pub mod paths;
 pub mod profile;
+mod profile_tools;
 pub mod reader;
 pub mod remotes;
 mod scan;

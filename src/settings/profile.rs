@@ -12,6 +12,7 @@ use archond_actors::domain::{
 use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, nearest};
+use super::profile_tools as tools;
 use super::reader::{Effective, Group, Located, Sheet, any, within};
 use super::values::{HumanDuration, Setting};
 
@@ -102,10 +103,7 @@ impl Reading<'_> {
         let context_group = top.group("context");
         let limits_group = top.group("limits");
         let (context, limits) = context_and_limits(context_group, limits_group);
-        for tool in top.list::<String>("tools", &[], any) {
-            let hint = Some("this version has no tools: write `tools: []`".to_owned());
-            self.sheet.fault(tool.span, format!("there is no tool `{}`", tool.value), hint);
-        }
+        let tools = tools::policy(self.sheet, &mut top);
         if let Some(persona) = &persona {
             check_persona_leaves_room(&top, persona, context);
         }
@@ -118,6 +116,7 @@ impl Reading<'_> {
             route: route?,
             sampling,
             fit,
+            tools: Arc::new(tools),
             context,
             channels: channels.into_iter().map(|channel| channel.value).collect(),
             limits,
@@ -299,7 +298,7 @@ fn context_and_limits(mut context: Group<'_>, mut limits: Group<'_>) -> (Context
     (policy, bounds)
 }
 
-fn duration(
+pub(super) fn duration(
     group: &mut Group<'_>,
     name: &'static str,
     default: Duration,

@@ -62,7 +62,7 @@ impl SessionState {
             output_chars_before: self.args.spec.tools.limits.output_chars_max as usize,
             tools: running.turn.kit.declarations(),
         });
-        let form = AnswerForm { parallel_calls: true, ..AnswerForm::default() };
+        let form = AnswerForm { parallel_calls: true, tools_if_able: true, ..AnswerForm::default() };
         self.ask(prompt, form, self.args.spec.limits.answer_tokens_max).await
     }
 
