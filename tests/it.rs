@@ -68,6 +68,8 @@ mod tools;
 mod tools_escape;
 #[path = "it/tools_kit.rs"]
 mod tools_kit;
+#[path = "it/tools_locks.rs"]
+mod tools_locks;
 #[path = "it/tracer.rs"]
 mod tracer;
 #[path = "it/worker_death.rs"]

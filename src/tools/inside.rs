@@ -46,16 +46,16 @@ pub(super) fn todo(folder: &Path, session: &SessionKey, text: &str) -> Result<St
 
 /// A name for each session: what a name of a file cannot hold is written by its number.
 fn file_name(session: &SessionKey) -> String {
-    let parts = [session.channel.as_str(), session.peer.as_str(), session.thread.as_str()].join("_");
-    let safe: String = parts
-        .bytes()
-        .map(|byte| match byte {
+    let safe = |part: &str| -> String {
+        let written = |byte: u8| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' => char::from(byte).to_string(),
             other => format!("_{other:02x}"),
-        })
-        .collect();
+        };
+        part.bytes().map(written).collect()
+    };
+    let name = [session.channel.as_str(), session.peer.as_str(), session.thread.as_str()].map(safe).join("+");
     // A name has 255 bytes at most; two so long ones that differ in their last bytes only would share a list of tasks, no more.
-    format!("{}.json", safe.get(..safe.len().min(240)).unwrap_or_default())
+    format!("{}.json", name.get(..name.len().min(240)).unwrap_or_default())
 }
 
 fn shown(items: &[TodoItem]) -> String {
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(todo(&folder, &key, r#"{"items":[]}"#).unwrap(), "the list is empty");
         let files: Vec<_> =
             std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name()).collect();
-        assert_eq!(files, ["cli_5fuid1000_5fmain.json"]);
+        assert_eq!(files, ["cli+uid1000+main.json"]);
     }
 
     #[test]

@@ -37,6 +37,11 @@ const CALLS_MAX: usize = 4;
 /// Time to find out what confines a process on this machine.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How the names of temporary folders begin.
+const TEMPORARY: &str = "tmp-";
+/// No call takes so long.
+const LEFT_OVER_AGE: Duration = Duration::from_secs(24 * 3600);
+
 /// Where the tools of one Archon work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grounds {
@@ -112,6 +117,7 @@ impl BuiltIn {
     ) -> Result<Self, ToolsError> {
         private_dir(&grounds.own)?;
         private_dir(&grounds.workspace)?;
+        remove_left_over(&grounds.own);
         let resolve = |path: PathBuf| {
             path.canonicalize().map_err(|source| ToolsError::Resolve { path: path.clone(), source })
         };
@@ -180,6 +186,18 @@ impl BuiltIn {
     }
 }
 
+/// Temporary folders of a daemon that was killed. Only those that no call can still use: another process may be making calls now.
+fn remove_left_over(own: &Path) {
+    for entry in std::fs::read_dir(own).into_iter().flatten().flatten() {
+        let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+        let changed = entry.metadata().ok().and_then(|metadata| metadata.modified().ok());
+        if is_temporary && changed.is_some_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_OVER_AGE)) {
+            // One that cannot be removed is tried again next time.
+            let _left = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 fn outcome(result: Result<String, inside::InsideError>) -> Outcome {
     match result {
         Ok(text) => Outcome::Done { text },
@@ -235,7 +253,7 @@ impl Ground {
         let failed = |source| ProcessError::Start { program: self.program.clone(), source };
         // Removed when the call has ended, with all that was left in it.
         let temporary =
-            tempfile::Builder::new().prefix("tmp-").tempdir_in(&self.grounds.own).map_err(failed)?;
+            tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&self.grounds.own).map_err(failed)?;
         let order = Order {
             tool: tool.to_owned(),
             arguments: arguments.to_owned(),

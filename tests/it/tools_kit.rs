@@ -29,6 +29,15 @@ impl Workshop {
     }
 
     pub(crate) fn with(limits: ProcessLimits) -> Self {
+        Self::made(limits, None)
+    }
+
+    /// With this bubblewrap around.
+    pub(crate) fn behind(bubblewrap: Option<PathBuf>) -> Self {
+        Self::made(ProcessLimits::default(), bubblewrap)
+    }
+
+    fn made(limits: ProcessLimits, bubblewrap: Option<PathBuf>) -> Self {
         let home = tempfile::Builder::new().prefix("archond-").tempdir().unwrap();
         let readable = home.path().join("library");
         std::fs::create_dir(&readable).unwrap();
@@ -36,7 +45,7 @@ impl Workshop {
         std::fs::write(home.path().join("secret.txt"), "the secret\n").unwrap();
         let own = home.path().join("state/archons/ezra");
         let grounds = Grounds { workspace: own.join("workspace"), readable: vec![readable], own };
-        let tools = BuiltIn::of_program(grounds, limits, PROGRAM.into(), None).unwrap();
+        let tools = BuiltIn::of_program(grounds, limits, PROGRAM.into(), bubblewrap).unwrap();
         Self { home, tools }
     }
 

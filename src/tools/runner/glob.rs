@@ -62,13 +62,16 @@ fn split(pattern: &str) -> (String, String) {
     let (before, _) = pattern.split_at(wild);
     let slash = before.rfind('/').unwrap_or(0);
     let (folder, rest) = pattern.split_at(slash);
-    (if folder.is_empty() { "/" } else { folder }.to_owned(), rest.trim_start_matches('/').to_owned())
+    (if folder.is_empty() { "/" } else { folder }.to_owned(), format!("./{}", rest.trim_start_matches('/')))
 }
 
-/// A pattern; one without `/` fits names in every folder.
+/// A pattern; one without `/` fits names in every folder, one that begins with `./` only in this.
 pub(super) fn matcher(pattern: &str) -> Result<GlobMatcher, FileFault> {
-    let pattern = pattern.trim_start_matches("./");
-    let anywhere = if pattern.contains('/') { pattern.to_owned() } else { format!("**/{pattern}") };
+    let anywhere = match pattern.strip_prefix("./") {
+        Some(here) => here.to_owned(),
+        None if pattern.contains('/') => pattern.to_owned(),
+        None => format!("**/{pattern}"),
+    };
     let glob: Result<Glob, _> = GlobBuilder::new(&anywhere).literal_separator(true).build();
     let wrong = |error| FileFault::Pattern(format!("`{pattern}` is not a pattern of file names: {error}"));
     Ok(glob.map_err(wrong)?.compile_matcher())
@@ -97,14 +100,14 @@ mod tests {
         assert!(fits("*.rs", "main.rs") && fits("*.rs", "src/deep/main.rs"));
         assert!(fits("**/*.rs", "main.rs") && fits("src/**/*.rs", "src/a/b.rs"));
         assert!(fits("src/*.rs", "src/a.rs") && !fits("src/*.rs", "src/a/b.rs"));
-        assert!(fits("*.{rs,toml}", "Cargo.toml") && fits("./*.rs", "a.rs"));
+        assert!(fits("*.{rs,toml}", "Cargo.toml") && fits("./*.rs", "a.rs") && !fits("./*.rs", "src/a.rs"));
         assert!(matcher("a[").unwrap_err().to_string().contains("not a pattern"));
     }
 
     #[test]
     fn an_absolute_pattern_is_a_folder_and_a_pattern() {
-        assert_eq!(split("/a/b/**/*.rs"), ("/a/b".to_owned(), "**/*.rs".to_owned()));
-        assert_eq!(split("/*.rs"), ("/".to_owned(), "*.rs".to_owned()));
-        assert_eq!(split("/a/b.rs"), ("/a".to_owned(), "b.rs".to_owned()));
+        assert_eq!(split("/a/b/**/*.rs"), ("/a/b".to_owned(), "./**/*.rs".to_owned()));
+        assert_eq!(split("/*.rs"), ("/".to_owned(), "./*.rs".to_owned()));
+        assert_eq!(split("/a/b.rs"), ("/a".to_owned(), "./b.rs".to_owned()));
     }
 }

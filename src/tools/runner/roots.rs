@@ -114,7 +114,7 @@ impl Place<'_> {
 
     /// Where it is, for those who walk through folders. Landlock bounds these.
     pub(super) fn whole(&self) -> PathBuf {
-        self.root.path.join(&self.below)
+        if self.below == Path::new(".") { self.root.path.clone() } else { self.root.path.join(&self.below) }
     }
 
     /// What is shown of a file that was found below: the path that opens it again.
@@ -207,4 +207,91 @@ impl Place<'_> {
 
 fn system(path: &str, error: Errno) -> FileFault {
     FileFault::System { path: path.to_owned(), source: error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+    use super::*;
+
+    /// No other lock is closed here: it is the kernel's way of resolving paths alone that holds.
+    fn roots(home: &Path) -> Roots {
+        let order = Order {
+            tool: String::new(),
+            arguments: String::new(),
+            workspace: home.join("workspace"),
+            readable: vec![home.join("library")],
+            temporary: home.to_owned(),
+            limits: crate::tools::ProcessLimits::default(),
+            time_max: std::time::Duration::ZERO,
+            parent: None,
+        };
+        for folder in ["workspace/d", "library"] {
+            std::fs::create_dir_all(home.join(folder)).unwrap();
+        }
+        std::fs::write(home.join("f"), "outside").unwrap();
+        std::fs::write(home.join("workspace/d/f"), "inside").unwrap();
+        Roots::open(&order).unwrap()
+    }
+
+    fn text(file: File) -> String {
+        let mut text = String::new();
+        file.take(100).read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn paths_are_below_the_folder_that_holds_them() {
+        let home = tempfile::tempdir().unwrap();
+        let roots = roots(home.path());
+        let inside = home.path().join("workspace/d/../d/f").display().to_string();
+        for path in ["d/f", "./d/../d/f", "~/d/f", &inside] {
+            assert_eq!(text(roots.place(path).unwrap().read().unwrap()), "inside", "{path}");
+        }
+        let outside = home.path().join("workspace/../f").display().to_string();
+        for path in
+            ["../f", "d/../../f", "/proc/self/root/etc/passwd", "/etc/passwd", &outside, "~/../f", "d/f\0"]
+        {
+            let refused = roots.place(path).and_then(|place| place.read());
+            assert!(matches!(refused, Err(FileFault::Outside { .. })), "{path}: {refused:?}");
+        }
+        assert!(matches!(roots.place("library/x").unwrap().read(), Err(FileFault::Missing(_))));
+        let library = home.path().join("library/x").display().to_string();
+        assert!(matches!(roots.place(&library).unwrap().folder(), Err(FileFault::ReadOnly(_))));
+    }
+
+    #[test]
+    fn a_folder_that_becomes_a_link_meanwhile_leads_nowhere_else() {
+        let home = tempfile::tempdir().unwrap();
+        let roots = roots(home.path());
+        let (folder, link) = (home.path().join("workspace/d"), home.path().join("workspace/e"));
+        std::os::unix::fs::symlink(home.path(), &link).unwrap();
+        let ends = AtomicBool::new(false);
+        let (mut inside, mut refused) = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ends.load(Ordering::Relaxed) {
+                    renameat_with(CWD, &folder, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            while inside < 1000 || refused < 1000 {
+                let place = roots.place("d/f").unwrap();
+                match place.read() {
+                    Ok(file) => {
+                        assert_eq!(text(file), "inside");
+                        inside += 1;
+                    }
+                    Err(_) => refused += 1,
+                }
+                if let Ok((folder, _)) = roots.place("d/new").unwrap().folder() {
+                    assert!(rustix::fs::statat(&folder, "workspace", rustix::fs::AtFlags::empty()).is_err());
+                }
+            }
+            ends.store(true, Ordering::Relaxed);
+        });
+    }
 }

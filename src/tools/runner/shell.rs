@@ -48,8 +48,8 @@ pub(super) fn keep(order: &Order) -> Result<Answer, RunnerFailure> {
         ));
     }
     let system = |what| move |source| RunnerFailure::System { what, source };
-    let score = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
-    score.map_err(system("to be ended first when memory runs out"))?;
+    // Where it cannot be said, the kernel chooses by itself.
+    let _said = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     set_child_subreaper(Some(own_id())).map_err(|error| system("to adopt orphans")(error.into()))?;
     let locks = confine::close(order, Role::Keeps)?;
     let most = order.time_max.saturating_sub(RESERVE).max(RESERVE);
