@@ -64,6 +64,14 @@ mod store_journal;
 mod store_model;
 #[path = "it/strangers.rs"]
 mod strangers;
+#[path = "it/tools.rs"]
+mod tools;
+#[path = "it/tools_escape.rs"]
+mod tools_escape;
+#[path = "it/tools_kit.rs"]
+mod tools_kit;
+#[path = "it/tools_locks.rs"]
+mod tools_locks;
 #[path = "it/tracer.rs"]
 mod tracer;
 #[path = "it/worker_death.rs"]
