@@ -183,6 +183,31 @@ pub enum TurnView {
         /// Complete characters.
         text: String,
     },
+    /// A tool is being called.
+    CallBegun {
+        /// Its name.
+        tool: String,
+        /// What the call does.
+        shown: String,
+    },
+    /// A call has ended.
+    CallEnded {
+        /// The tool's name.
+        tool: String,
+        /// It did not do what was asked for.
+        failed: bool,
+    },
+    /// A call waits for `/approve` or `/deny`.
+    ApprovalWanted {
+        /// The tool's name.
+        tool: String,
+        /// Exactly what will be done.
+        shown: String,
+        /// Why it is asked.
+        why: String,
+        /// Seconds until that is no.
+        timeout_s: u64,
+    },
     /// The worker died; the answer goes on.
     WorkerReplaced,
     /// What was streamed is void; the answer begins again.

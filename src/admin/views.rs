@@ -41,6 +41,11 @@ pub(super) fn turn_event(event: TurnEvent) -> TurnView {
         TurnEvent::Reading { done, total } => TurnView::Reading { done, total },
         TurnEvent::Compacting => TurnView::Compacting,
         TurnEvent::Text { text } => TurnView::Text { text },
+        TurnEvent::CallBegun { tool, shown } => TurnView::CallBegun { tool, shown },
+        TurnEvent::CallEnded { tool, failed } => TurnView::CallEnded { tool, failed },
+        TurnEvent::ApprovalWanted { tool, shown, why, timeout_s } => {
+            TurnView::ApprovalWanted { tool, shown, why, timeout_s }
+        }
         TurnEvent::WorkerReplaced => TurnView::WorkerReplaced,
         TurnEvent::Retrying { attempt } => TurnView::Retrying { attempt },
         TurnEvent::Ended { answer: entry } => TurnView::Ended(answer(&entry)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use archond_actors::domain::{GenerationId, GenerationRequest, ModelId};
 use archond_actors::ports::{Engine, EngineError, Footprint, Sink, WorkerEvent, WorkerLink};
-use archond_models::catalogue::{Family, Model};
+use archond_models::catalogue::{Family, Model, Role};
 use archond_models::library::Library;
 use archond_models::worker::{self, BACK_ENDS, Residence, Spawner, Worker, WorkerSpec};
 use async_trait::async_trait;

@@ -107,7 +107,13 @@ fn limits(mut group: Group<'_>, default: ToolLimits) -> ToolLimits {
         same_call_max: group.value("same_call_max", default.same_call_max, within(1..=20, " calls")),
         same_error_max: group.value("same_error_max", default.same_error_max, within(1..=20, " calls")),
         time_max: duration(&mut group, "time_max", default.time_max, seconds(1), seconds(86_400)),
-        call_time_max: duration(&mut group, "call_time_max", default.call_time_max, seconds(1), seconds(3600)),
+        call_time_max: duration(
+            &mut group,
+            "call_time_max",
+            default.call_time_max,
+            seconds(1),
+            seconds(3600),
+        ),
         tokens_max: u64::from(group.value(
             "tokens_max",
             u32::try_from(default.tokens_max).unwrap_or(u32::MAX),

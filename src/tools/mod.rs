@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use archond_actors::domain::{Outcome, SessionKey, ToolOrder, ToolSpec};
+use archond_actors::domain::{Outcome, SessionKey, ToolCall, ToolOrder, ToolSpec};
 use archond_actors::ports::ToolSource;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
@@ -23,9 +23,12 @@ mod order;
 mod process;
 mod reach;
 pub mod runner;
+mod shed;
+mod shown;
 
 pub use order::{Locks, ProcessLimits};
 pub use reach::{Reach, Row};
+pub use shed::HouseTools;
 
 use order::{Answer, BASH, Order, PROBE};
 use process::{ProcessError, Start};
@@ -214,6 +217,10 @@ impl ToolSource for BuiltIn {
 
     fn tools(&self) -> Vec<ToolSpec> {
         declared::all()
+    }
+
+    fn shown(&self, call: &ToolCall) -> String {
+        shown::shown(call)
     }
 
     async fn call(&self, order: ToolOrder) -> Outcome {

@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::tools::{calls_wanted, said};
 use crate::domain::{
-    ChatTurn, Finding, FinishReason, GenerationId, GenerationRequest, Inquiry, ModelId, Prompt,
-    Refusal, Stretch, Token, Usage,
+    ChatTurn, Finding, FinishReason, GenerationId, GenerationRequest, Inquiry, ModelId, Prompt, Refusal,
+    Stretch, Token, Usage,
 };
 use crate::ports::{Engine, EngineError, Footprint, Sink, WorkerEvent, WorkerLink};
 
