@@ -210,7 +210,6 @@ fn outcome(result: Result<String, inside::InsideError>) -> Outcome {
 
 #[async_trait]
 impl ToolSource for BuiltIn {
-    #[expect(clippy::unnecessary_literal_bound, reason = "the port leaves it to the source")]
     fn name(&self) -> &str {
         SOURCE
     }

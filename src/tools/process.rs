@@ -15,7 +15,7 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::bubblewrap;
-use super::order::{ANSWER_BYTES_MAX, Answer, BASH, Order};
+use super::order::{ANSWER_BYTES_MAX, Answer, BASH, ORDER_BYTES_MAX, Order};
 use super::runner::VERB;
 
 /// Where programs are found.
@@ -32,6 +32,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 pub(super) enum ProcessError {
     #[error("the tool process cannot be started from {program}: {source}")]
     Start { program: PathBuf, source: io::Error },
+    #[error("the arguments take {0} bytes, more than {ORDER_BYTES_MAX}; write in smaller pieces")]
+    TooLong(usize),
     #[error("the tool process cannot be watched: {0}")]
     Watch(#[source] io::Error),
     #[error("the call took longer than {} s and was ended", .0.as_secs_f32())]
@@ -90,6 +92,9 @@ impl Running {
         let failed = |source| ProcessError::Start { program: start.program.to_owned(), source };
         let mut line = serde_json::to_vec(order).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
+        if line.len() as u64 > ORDER_BYTES_MAX {
+            return Err(ProcessError::TooLong(line.len()));
+        }
         let mut child = command(start, order).spawn().map_err(failed)?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             let _ended = child.kill().and_then(|()| child.wait());

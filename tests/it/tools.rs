@@ -94,6 +94,8 @@ fn a_file_is_written_whole_with_its_folders() {
     assert!(refused.ends_with("may be read and not written; write into the workspace"), "{refused}");
     let big = "x".repeat(2_000_000);
     assert_eq!(shop.done("write_file", json!({"path": "big", "content": big})), "wrote 2000000 bytes to big");
+    let bigger = shop.failed("write_file", json!({"path": "bigger", "content": "x".repeat(9_000_000)}));
+    assert!(bigger.ends_with("write in smaller pieces") && !shop.path("bigger").exists(), "{bigger}");
 }
 
 #[test]

@@ -344,7 +344,7 @@ fn nothing_outlives_its_call() {
     let shop = Workshop::new();
     let marked = "outlives-4711";
     let ways = [
-        format!("setsid nohup bash -c 'echo $$; exec -a {marked} sleep 1000' & sleep 0.1"),
+        format!("read pid < <(setsid nohup bash -c 'echo $$; exec -a {marked} sleep 1000'); echo $pid"),
         format!("( ( exec -a {marked} sleep 1000 & echo $! ) & )"),
         format!("bash -c 'trap \"\" TERM HUP; exec -a {marked} sleep 1000' & echo $!; disown -a"),
         format!("coproc exec -a {marked} sleep 1000; echo $!; kill -STOP $!"),

@@ -74,6 +74,7 @@ impl Workshop {
     }
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "written where it is called")]
     pub(crate) fn done(&self, name: &str, arguments: Value) -> String {
         match self.call_within(name, &arguments, AMPLE) {
             Outcome::Done { text } => text,
@@ -82,6 +83,7 @@ impl Workshop {
     }
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "written where it is called")]
     pub(crate) fn failed(&self, name: &str, arguments: Value) -> String {
         match self.call_within(name, &arguments, AMPLE) {
             Outcome::Failed { text } => text,

@@ -74,7 +74,7 @@ fn read_file(roots: &Roots, wanted: &ReadFile) -> Result<String, FileFault> {
             break;
         }
         if !is_whole {
-            return Ok(cut(text, first, number, &mut file));
+            return Ok(cut(&text, first, number, &mut file));
         }
         number += 1;
     }
@@ -93,8 +93,8 @@ fn read_file(roots: &Roots, wanted: &ReadFile) -> Result<String, FileFault> {
 }
 
 /// What is said when no more fits.
-fn cut(text: Vec<u8>, first: u64, number: u64, file: &mut BufReader<File>) -> String {
-    let mut text = String::from_utf8_lossy(&text).into_owned();
+fn cut(text: &[u8], first: u64, number: u64, file: &mut BufReader<File>) -> String {
+    let mut text = String::from_utf8_lossy(text).into_owned();
     let (shown, next) = if number < first {
         // The line alone is longer than an answer. Where the next one begins is all that can be offered.
         let _end_of_line = file.skip_until(b'\n');

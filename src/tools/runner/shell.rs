@@ -62,9 +62,11 @@ pub(super) fn keep(order: &Order) -> Result<Answer, RunnerFailure> {
     let (output, shell) = start(order, &bash.command).map_err(system("to start the shell"))?;
     let mut keeper = Keeper { output: Some(output), captured: Captured::default(), shell, others, order };
     let end = keeper.watch(deadline).map_err(system("to watch the shell"))?;
-    // Before everybody who can be reached is killed, make sure that the daemon cannot be.
-    let is_apart = getppid().is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::PERM));
-    let ended = descendants::end(order.is_wrapped() || (locks.bounds_signals && is_apart));
+    // Before everybody who can be reached is killed, make sure that the daemon cannot be. Behind bubblewrap it is not there.
+    let parent = getppid();
+    let is_apart = parent.is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::PERM));
+    let is_alone = order.is_wrapped() && parent == Some(Pid::INIT);
+    let ended = descendants::end(is_alone || (locks.bounds_signals && is_apart));
     keeper.drain().map_err(system("to read what the shell said"))?;
     let text = keeper.captured.text();
     let answer = words(text, &end, time_max, order);
