@@ -11,6 +11,7 @@ use archond_actors::domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::Known;
 use super::fault::{Fault, nearest};
 use super::profile_tools as tools;
 use super::reader::{Effective, Group, Located, Sheet, any, within};
@@ -76,10 +77,10 @@ impl Setting for When {
         "one of MessageCharsMin(1500), StartsWith(\"review\"), TurnsMin(20) and Channel(\"cli\")";
 }
 
-/// Reads one profile. Models must be among the `models`.
-pub fn read(source: &ProfileSource, models: &[ModelId]) -> Result<Profile, Vec<Fault>> {
+/// Reads one profile. What it names must be known.
+pub fn read(source: &ProfileSource, known: &Known) -> Result<Profile, Vec<Fault>> {
     let sheet = Sheet::new(&source.path, source.text.clone());
-    let spec = sheet.top().and_then(|top| Reading { sheet: &sheet, models }.profile(top, &source.id));
+    let spec = sheet.top().and_then(|top| Reading { sheet: &sheet, known }.profile(top, &source.id));
     let effective = sheet.finish()?;
     // Without a spec there is a fault, so this cannot be reached; said in a way that needs no panic.
     let spec = spec.ok_or_else(|| vec![Fault::of_file(&source.path, "the profile could not be read")])?;
@@ -88,7 +89,7 @@ pub fn read(source: &ProfileSource, models: &[ModelId]) -> Result<Profile, Vec<F
 
 struct Reading<'a> {
     sheet: &'a Sheet<'a>,
-    models: &'a [ModelId],
+    known: &'a Known,
 }
 
 impl Reading<'_> {
@@ -103,7 +104,7 @@ impl Reading<'_> {
         let context_group = top.group("context");
         let limits_group = top.group("limits");
         let (context, limits) = context_and_limits(context_group, limits_group);
-        let tools = tools::policy(self.sheet, &mut top);
+        let tools = tools::policy(self.sheet, &mut top, &self.known.tools);
         if let Some(persona) = &persona {
             check_persona_leaves_room(&top, persona, context);
         }
@@ -147,7 +148,7 @@ impl Reading<'_> {
         let rules: Vec<_> = route.groups("rules").into_iter().map(|rule| self.rule(rule, channels)).collect();
         let chosen = default.as_ref().and_then(Option::as_ref);
         let stand_in = |name: &&str| {
-            self.models.iter().any(|model| model.as_str() == *name)
+            self.known.models.iter().any(|model| model.as_str() == *name)
                 && chosen.is_none_or(|id| id.as_str() != *name)
         };
         let stand_ins: Vec<String> =
@@ -200,9 +201,9 @@ impl Reading<'_> {
 
     fn model(&self, written: &Located<String>) -> Option<ModelId> {
         let name = written.value.as_str();
-        let known = self.models.iter().find(|model| model.as_str() == name);
+        let known = self.known.models.iter().find(|model| model.as_str() == name);
         if known.is_none() {
-            let hint = match nearest(name, self.models.iter().map(ModelId::as_str)) {
+            let hint = match nearest(name, self.known.models.iter().map(ModelId::as_str)) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => "`archond model ls` shows those that there are".to_owned(),
             };

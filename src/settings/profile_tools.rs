@@ -8,7 +8,6 @@ use super::fault::nearest;
 use super::profile::duration;
 use super::reader::{Group, Sheet, any, within};
 use super::values::Setting;
-use crate::tools::built_in;
 
 /// What is to be done with a call, as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +42,9 @@ impl From<Permission> for Word {
 }
 
 /// Reads all that concerns tools.
-pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>) -> ToolPolicy {
+pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> ToolPolicy {
     let default = ToolPolicy::default();
-    let tools = names(sheet, top);
+    let tools = names(sheet, top, known);
     let mut group = top.group("permissions");
     let permissions = Risk::ALL.map(|risk| {
         let by_default = Risk::ALL.iter().zip(default.permissions).find(|(other, _)| **other == risk);
@@ -65,8 +64,7 @@ pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>) -> ToolPolicy {
     ToolPolicy { tools, permissions, commands, approval_timeout, limits }
 }
 
-fn names(sheet: &Sheet<'_>, top: &mut Group<'_>) -> Vec<String> {
-    let known: Vec<String> = built_in().into_iter().map(|spec| spec.tool.name).collect();
+fn names(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> Vec<String> {
     let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
     for name in top.list::<String>("tools", &[], any) {
         if !known.contains(&name.value) {

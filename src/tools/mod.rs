@@ -303,6 +303,11 @@ pub fn built_in() -> Vec<ToolSpec> {
     declared::all()
 }
 
+/// The names of the built-in tools.
+pub fn built_in_names() -> Vec<String> {
+    built_in().into_iter().map(|spec| spec.tool.name).collect()
+}
+
 /// Whether this process was started to be a tool's, by its arguments.
 pub fn is_runner(arguments: impl IntoIterator<Item = OsString>) -> bool {
     arguments.into_iter().nth(1).is_some_and(|verb| verb == runner::VERB)
