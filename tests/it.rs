@@ -1,6 +1,8 @@
 //! The integration tests, one binary: each module drives the product from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+#[path = "it/agent.rs"]
+mod agent;
 #[path = "it/api.rs"]
 mod api;
 #[path = "it/bench.rs"]

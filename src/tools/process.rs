@@ -20,6 +20,10 @@ use super::runner::VERB;
 
 /// Where programs are found.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// How often, and how long apart, a process is asked for while the system has none to spare.
+const START_TRIES: u32 = 30;
+/// See [`START_TRIES`].
+const START_PERIOD: Duration = Duration::from_millis(100);
 /// For a process that is asked to end, to end what it started before.
 const END_TIMEOUT: Duration = Duration::from_secs(4);
 /// Longest wait of one poll; what happens ends it earlier.
@@ -74,6 +78,17 @@ pub(super) fn run(start: &Start<'_>, order: &Order, cancel: &PipeReader) -> Resu
     serde_json::from_slice(&running.answer).map_err(|_| ProcessError::Nonsense)
 }
 
+/// A machine that has no process to spare has one again when another ends: that is waited for, for a while.
+fn spawn(start: &Start<'_>, order: &Order) -> io::Result<Child> {
+    for _ in 0..START_TRIES {
+        match command(start, order).spawn() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(START_PERIOD),
+            started => return started,
+        }
+    }
+    command(start, order).spawn()
+}
+
 /// A process that is ended when this is dropped.
 struct Running {
     child: Child,
@@ -95,7 +110,7 @@ impl Running {
         if line.len() as u64 > ORDER_BYTES_MAX {
             return Err(ProcessError::TooLong(line.len()));
         }
-        let mut child = command(start, order).spawn().map_err(failed)?;
+        let mut child = spawn(start, order).map_err(failed)?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             let _ended = child.kill().and_then(|()| child.wait());
             return Err(failed(io::ErrorKind::BrokenPipe.into()));

@@ -1,6 +1,6 @@
 //! Turns that call tools, in the whole house on doubles: asked, approved, denied, stopped, going round, and killed on the way.
 use super::*;
-use crate::domain::{Outcome, Permission, Risk, ToolLimits, ToolPolicy};
+use crate::domain::{ChatRole, Outcome, Permission, Risk, ToolLimits, ToolPolicy};
 use crate::testkit::ToyTools;
 
 const TOOLS: [(&str, Risk); 4] =
@@ -175,4 +175,52 @@ async fn what_was_begun_when_the_session_died_is_not_done_twice() {
         |cell| cell.is_message_type_of::<Envelope<SessionMsg>>() == Some(true);
     killed(session, "look", &["hang", "hang"], "echo: hang").await;
     killed(session, "change", &["hang"], "nobody knows whether it took effect").await;
+}
+
+/// The calls of a prompt and their answers, which must stand together.
+fn assert_whole(turns: &[ChatTurn]) {
+    let mut open: Vec<String> = Vec::new();
+    for turn in turns {
+        match turn.role {
+            ChatRole::Tool => {
+                let place = open.iter().position(|id| **id == *turn.answers);
+                open.remove(place.expect("an answer without its call"));
+            }
+            _ => assert!(open.is_empty(), "a call without its answer: {turn:?}"),
+        }
+        open.extend(turn.calls.iter().map(|call| call.id.clone()));
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_hundred_turns_with_calls_stay_within_the_window() {
+    let toys = ToyTools::new(&TOOLS);
+    let world = World::with_tools(&toys, policy()).await;
+    for turn in 0..300 {
+        let text =
+            if turn % 2 == 0 { "call clock write".to_owned() } else { format!("word {}", "x ".repeat(200)) };
+        let answer = world.say("ezra", "p", &turn.to_string(), &text).await;
+        assert_eq!(answer.kind, AnswerKind::Answer, "turn {turn}: {}", answer.text);
+    }
+    assert_eq!(toys.calls().len(), 300);
+    let requests = world.engine.requests();
+    let (mut grown, mut shortened) = (0, 0);
+    let mut last: Option<Vec<ChatTurn>> = None;
+    for request in &requests {
+        let prompt = request.prompt.turns();
+        assert_whole(prompt);
+        if prompt.last().is_some_and(|turn| turn.words().starts_with("Summarise")) {
+            continue;
+        }
+        match last.replace(prompt.to_vec()) {
+            Some(last) if prompt.starts_with(&last) => grown += 1,
+            Some(_) => shortened += 1,
+            None => {}
+        }
+    }
+    assert!(shortened > 0, "the window is full now and then");
+    assert!(grown > 10 * shortened, "{grown} prompts began with the one before, {shortened} did not");
+    let session = "ezra/cli/p/main".parse().unwrap();
+    assert_eq!(world.house.memory().turns(&session, 0, 1000).await.unwrap().len(), 300, "nothing is deleted");
 }

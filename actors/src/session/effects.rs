@@ -23,6 +23,9 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 /// Longest summary, in tokens: a twentieth of the usual context.
 const SUMMARY_TOKENS_MAX: u32 = 400;
 
+/// The channel of programs: there is nobody who could be asked.
+const UNATTENDED: &str = "api";
+
 impl SessionState {
     /// Does what the turn says, and what it says next, until it waits for the pool or has ended.
     pub(super) async fn perform(&mut self, effects: Vec<Effect>) {
@@ -162,7 +165,9 @@ impl SessionState {
 
     /// Asks the owner, and waits so long for him.
     fn ask_owner(&mut self, call: &ToolCall, why: String) {
-        let (epoch, id, timeout) = (self.epoch, call.id.clone(), self.args.spec.tools.approval_timeout);
+        let (epoch, id) = (self.epoch, call.id.clone());
+        let is_attended = self.args.key.channel.as_str() != UNATTENDED;
+        let timeout = if is_attended { self.args.spec.tools.approval_timeout } else { Duration::ZERO };
         let elapsed = SessionMsg::ApprovalElapsed { epoch, call: id.clone() };
         let timer = self.me.send_after(timeout, move || Envelope::fact(elapsed));
         let Some(running) = &mut self.running else { return timer.abort() };
