@@ -34,11 +34,13 @@ fn begin(client: &mut Client, key: &str, text: &str) {
 }
 
 fn calls(seen: &[TurnView]) -> Vec<(&str, &str)> {
-    let call = |view| match view {
-        &TurnView::CallBegun { ref tool, ref shown } => Some((tool.as_str(), shown.as_str())),
-        _ => None,
-    };
-    seen.iter().filter_map(call).collect()
+    let mut calls = Vec::new();
+    for view in seen {
+        if let TurnView::CallBegun { tool, shown } = view {
+            calls.push((tool.as_str(), shown.as_str()));
+        }
+    }
+    calls
 }
 
 #[test]

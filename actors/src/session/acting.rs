@@ -49,8 +49,9 @@ impl Turn {
         self.set(id, CallState::Ended(outcome.clone()));
         let failed = !matches!(outcome, Outcome::Done { .. });
         let told = TurnEvent::CallEnded { tool: call.name.clone(), failed };
-        let journal = vec![JournalEntry::Ended { call: id.to_owned(), outcome: outcome.clone() }];
-        let mut effects = match self.guard.ended(&call, &outcome, took) {
+        let judged = self.guard.ended(&call, &outcome, took);
+        let journal = vec![JournalEntry::Ended { call: id.to_owned(), outcome }];
+        let mut effects = match judged {
             Ok(()) => self.advance(journal),
             Err(fault) => self.end_going_round(&fault),
         };

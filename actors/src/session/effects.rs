@@ -11,11 +11,12 @@ use super::order::OpenOrder;
 use super::turn::{Effect, TurnFailure};
 use crate::compaction::{self, PromptParts};
 use crate::domain::{
-    AnswerForm, InboxId, JournalEntry, MessageKey, NewAnswer, NewTurn, Priority, Prompt, Summary, ToolCall,
-    ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
+    AnswerForm, InboxId, JournalEntry, MessageKey, NewAnswer, NewTurn, Outcome, Priority, Prompt, Summary,
+    ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
 };
 use crate::link::Envelope;
 use crate::pool::GenerationOrder;
+use crate::ports::Sink;
 use crate::routing::{self, RouteInput};
 
 /// Hermes' shortest sensible patience is many times this; telling each token would only cost time.
@@ -149,7 +150,7 @@ impl SessionState {
         let Some(running) = &mut self.running else { return };
         let id = call.id.clone();
         let told = id.clone();
-        let done = Arc::new(move |outcome| {
+        let done: Sink<Outcome> = Arc::new(move |outcome| {
             // A session that is gone is followed by one that reads the journal.
             let fact = SessionMsg::CallEnded { epoch, call: told.clone(), outcome };
             let _ = me.send_message(Envelope::fact(fact));
@@ -158,7 +159,7 @@ impl SessionState {
         let (archon, session) = (self.args.spec.id.clone(), self.args.key.clone());
         let order = ToolOrder { archon, session, call, time_max };
         let call =
-            OpenCall { _running: Some(tool.source.call(order, done)), timer: None, began: Instant::now() };
+            OpenCall { _running: Some(tool.source.call(order, &done)), timer: None, began: Instant::now() };
         running.calls.insert(id, call);
         self.tick();
     }

@@ -56,7 +56,7 @@ impl ToolsHandle {
 
     /// Begins a call. `done` is told once what became of it, whatever happens to the actor: [`Outcome::Unknown`] where nobody can tell.
     #[must_use = "a call ends when what stands for it is dropped"]
-    pub fn call(&self, order: ToolOrder, done: Sink<Outcome>) -> RunningCall {
+    pub fn call(&self, order: ToolOrder, done: &Sink<Outcome>) -> RunningCall {
         let id = self.calls.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.link.cast(ToolsMsg::Call { id, order, done: done.clone() }) {
             done(Outcome::Failed { text: format!("it was not begun: {error}") });

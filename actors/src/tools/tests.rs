@@ -61,8 +61,8 @@ async fn calls_run_side_by_side_and_each_is_told_once() {
     let toys = ToyTools::new(&[("hang", Risk::Read), ("clock", Risk::Read)]);
     let tools = started(&toys).await;
     let ((slow, slow_told), (quick, quick_told)) = (told(), told());
-    let _slow = tools.call(order("hang"), slow);
-    let _quick = tools.call(order("clock"), quick);
+    let _slow = tools.call(order("hang"), &slow);
+    let _quick = tools.call(order("clock"), &quick);
     until(|| quick_told.lock().unwrap().len() == 1).await;
     assert!(slow_told.lock().unwrap().is_empty(), "it hangs");
     toys.release();
@@ -75,11 +75,11 @@ async fn a_call_that_is_given_up_or_takes_too_long_is_unknown() {
     let toys = ToyTools::new(&[("hang", Risk::Write)]);
     let tools = started(&toys).await;
     let (sink, outcomes) = told();
-    let given_up = tools.call(order("hang"), sink.clone());
+    let given_up = tools.call(order("hang"), &sink);
     until(|| toys.calls().len() == 1).await;
     drop(given_up);
     until(|| outcomes.lock().unwrap().len() == 1).await;
-    let _late = tools.call(order("hang"), sink);
+    let _late = tools.call(order("hang"), &sink);
     until(|| toys.calls().len() == 2).await;
     tokio::time::advance(Duration::from_secs(16)).await;
     until(|| outcomes.lock().unwrap().len() == 2).await;
@@ -90,7 +90,7 @@ async fn a_call_that_is_given_up_or_takes_too_long_is_unknown() {
 async fn a_source_that_does_not_run_begins_nothing_and_says_so() {
     let toys = ToyTools::new(&[("clock", Risk::Read)]);
     let (sink, outcomes) = told();
-    let _call = ToolsHandle::new(Arc::new(toys.clone())).call(order("clock"), sink);
+    let _call = ToolsHandle::new(Arc::new(toys.clone())).call(order("clock"), &sink);
     assert!(
         matches!(&outcomes.lock().unwrap()[..], [Outcome::Failed { text }] if text.starts_with("it was not begun"))
     );
