@@ -9,7 +9,7 @@
 //! - [`memory`]: the way to the store; the smallest complete actor, and the one to copy.
 //! - [`supervision`]: how actors are kept alive.
 //! - [`pool`]: the one pool into which all inference funnels.
-//! - [`command`], [`routing`], [`compaction`], [`permission`]: small pure decisions.
+//! - [`command`], [`routing`], [`complexity`], [`compaction`], [`permission`]: small pure decisions.
 //! - [`tools`]: the sources of tools, and what a turn may do with them.
 //! - [`session`], [`harness`], [`hermes`]: the layers of one Archon.
 //! - [`house`]: the tree, and the one way in.
@@ -18,6 +18,7 @@
 
 pub mod command;
 pub mod compaction;
+pub mod complexity;
 pub mod domain;
 pub mod harness;
 pub mod hermes;

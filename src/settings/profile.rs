@@ -64,17 +64,18 @@ pub struct ProfileSource {
 }
 
 /// When a rule holds, as it is written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum When {
     MessageCharsMin(u32),
     Channel(String),
     StartsWith(String),
     TurnsMin(u32),
+    ComplexityMin(f64),
+    ComplexityBelow(f64),
 }
 
 impl Setting for When {
-    const WRITTEN: &'static str =
-        "one of MessageCharsMin(1500), StartsWith(\"review\"), TurnsMin(20) and Channel(\"cli\")";
+    const WRITTEN: &'static str = "one of MessageCharsMin(1500), StartsWith(\"review\"), TurnsMin(20), ComplexityMin(0.8), ComplexityBelow(0.2) and Channel(\"cli\")";
 }
 
 /// Reads one profile. What it names must be known.
@@ -185,6 +186,11 @@ impl Reading<'_> {
             ),
             When::MessageCharsMin(chars) => Some(RouteCondition::MessageCharsMin(*chars)),
             When::TurnsMin(turns) => Some(RouteCondition::TurnsMin(*turns)),
+            When::ComplexityMin(part) | When::ComplexityBelow(part) if !(0.01..=0.99).contains(part) => {
+                fault("complexity is a part: from 0.01 to 0.99", "0.8 is much, a greeting has less than 0.2")
+            }
+            When::ComplexityMin(part) => Some(RouteCondition::ComplexityMin(percent(*part))),
+            When::ComplexityBelow(part) => Some(RouteCondition::ComplexityBelow(percent(*part))),
             When::StartsWith(text) if text.trim().is_empty() => {
                 fault("a rule for every beginning always holds", "write the word that messages begin with")
             }
@@ -225,6 +231,11 @@ impl Reading<'_> {
             }
         }
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part between 0 and 1")]
+fn percent(part: f64) -> u8 {
+    (part * 100.0).round() as u8
 }
 
 fn sampling(mut group: Group<'_>) -> Sampling {

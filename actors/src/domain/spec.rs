@@ -64,6 +64,10 @@ pub enum RouteCondition {
     StartsWith(String),
     /// The session has at least this many turns.
     TurnsMin(u32),
+    /// The message seems to need at least so much thinking, in percent.
+    ComplexityMin(u8),
+    /// The message seems to need less thinking than that, in percent.
+    ComplexityBelow(u8),
 }
 
 /// Hermes' patience.

@@ -71,7 +71,9 @@ impl AnswerOnScreen {
                 self.end_words(console)?;
                 console.note(&format!("May I do this? ({why})\n{shown}"))?;
                 let minutes = timeout_s.div_ceil(60);
-                console.note(&format!("/approve, /approve session or /deny; after {minutes} min it is no"))
+                console.note(&format!(
+                    "yes (y), yes for this session (s) or no (n); from elsewhere /approve or /deny; after {minutes} min it is no"
+                ))
             }
             TurnView::WorkerReplaced => {
                 self.worker_replaced = true;
