@@ -13,7 +13,7 @@ use archond_actors::domain::{ModelId, TurnEvent};
 use archond_actors::house::{House, HouseArgs};
 use archond_actors::memory::MemorySettings;
 use archond_actors::pool::PoolSettings;
-use archond_actors::ports::{RuntimeThreads, Store};
+use archond_actors::ports::{NoTools, RuntimeThreads, Store};
 use archond_actors::testkit::{FakeEngine, MemStore, StoppedClock, archon_spec, message};
 
 /// Sessions in memory, over all Archons.
@@ -108,6 +108,7 @@ async fn open(store: Arc<dyn Store>) -> House {
     let house = House::start(HouseArgs {
         store,
         engine: Arc::new(engine),
+        tools: Arc::new(NoTools),
         clock: Arc::new(StoppedClock),
         calls: Arc::new(RuntimeThreads),
         memory: MemorySettings::default(),

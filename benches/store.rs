@@ -94,6 +94,7 @@ fn fill(store: &RedbStore) {
                     answer: answer.clone(),
                     stopped: false,
                     model: "gemma-4-e4b".parse().unwrap(),
+                    steps: Vec::new(),
                     usage: Usage::default(),
                 };
                 let end = TurnEnd {

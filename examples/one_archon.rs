@@ -8,7 +8,7 @@ use archond_actors::domain::{ModelId, TurnEvent};
 use archond_actors::house::{House, HouseArgs};
 use archond_actors::memory::MemorySettings;
 use archond_actors::pool::PoolSettings;
-use archond_actors::ports::RuntimeThreads;
+use archond_actors::ports::{NoTools, RuntimeThreads};
 use archond_actors::testkit::{FakeEngine, MemStore, StoppedClock, archon_spec, message};
 
 #[tokio::main(flavor = "current_thread")]
@@ -17,6 +17,7 @@ async fn main() -> anyhow::Result<()> {
     let house = House::start(HouseArgs {
         store: Arc::new(MemStore::new()),
         engine: Arc::new(FakeEngine::new([model.clone()])),
+        tools: Arc::new(NoTools),
         clock: Arc::new(StoppedClock),
         calls: Arc::new(RuntimeThreads),
         memory: MemorySettings::default(),

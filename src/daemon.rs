@@ -24,6 +24,7 @@ use crate::models_on_disk::{self, ModelsError, ModelsOnDisk};
 use crate::settings::{self, Amount, PathsError, Settings, SettingsFaults, Sources};
 use crate::shelves::Shelves;
 use crate::store::{OpenError, RedbStore};
+use crate::tools::HouseTools;
 
 /// Threads of the runtime: the daemon waits most of the time; computing is the workers' affair.
 const RUNTIME_THREADS: usize = 2;
@@ -267,6 +268,7 @@ async fn start_house(
     House::start(HouseArgs {
         store: Arc::new(store),
         engine: Arc::new(HouseEngine::new(engine, &settings.house.remotes).await?),
+        tools: Arc::new(HouseTools { state: settings.paths.state.clone() }),
         clock,
         calls: Arc::new(RuntimeThreads),
         memory: MemorySettings::default(),

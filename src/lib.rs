@@ -15,4 +15,5 @@ pub mod models_on_disk;
 pub mod settings;
 pub mod shelves;
 pub mod store;
+pub mod tools;
 pub mod worker_fit;

@@ -7,7 +7,8 @@ use archond_actors::domain::ModelId;
 use archond_models::catalogue::{Catalogue, CatalogueError};
 use archond_models::library::Library;
 
-use crate::settings::{Environment, Paths, PathsError, Sources};
+use crate::settings::{Environment, Known, Paths, PathsError, Sources};
+use crate::tools::built_in_names;
 
 /// The user's own catalogue files, in the folder of the settings.
 const USER_CATALOGUE: &str = "models";
@@ -50,5 +51,5 @@ pub fn sources() -> Result<Sources, ModelsError> {
     let paths = Paths::find(&env)?;
     let catalogue = Catalogue::load(Some(&paths.config.join(USER_CATALOGUE)))?;
     let models = catalogue.iter().filter_map(|model| ModelId::new(&model.id).ok()).collect();
-    Ok(Sources { paths, env, models })
+    Ok(Sources { paths, env, known: Known { models, tools: built_in_names() } })
 }

@@ -1,6 +1,8 @@
 //! The integration tests, one binary: each module drives the product from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+#[path = "it/agent.rs"]
+mod agent;
 #[path = "it/api.rs"]
 mod api;
 #[path = "it/bench.rs"]
@@ -58,10 +60,20 @@ mod store_contract;
 mod store_crash;
 #[path = "it/store_file.rs"]
 mod store_file;
+#[path = "it/store_journal.rs"]
+mod store_journal;
 #[path = "it/store_model.rs"]
 mod store_model;
 #[path = "it/strangers.rs"]
 mod strangers;
+#[path = "it/tools.rs"]
+mod tools;
+#[path = "it/tools_escape.rs"]
+mod tools_escape;
+#[path = "it/tools_kit.rs"]
+mod tools_kit;
+#[path = "it/tools_locks.rs"]
+mod tools_locks;
 #[path = "it/tracer.rs"]
 mod tracer;
 #[path = "it/worker_death.rs"]

@@ -410,8 +410,8 @@ fn documented_commands_exist() {
         let output = Command::new(binary).args(words).arg("--help").output().expect("the built binary");
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     };
-    // The launcher's own, and the one that only the daemon uses.
-    let not_in_help = ["test", "setup", "model-worker"];
+    // The launcher's own, and those that only the daemon uses.
+    let not_in_help = ["test", "setup", "model-worker", "tool-runner"];
     let mut faults = Vec::new();
     for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
         for command in commands(&read(document)) {

@@ -15,6 +15,12 @@ pub enum Command {
     Help,
     /// Say who is asking, as the house knows him.
     WhoAmI,
+    /// Allow the call that the Archon asked about.
+    Approve,
+    /// Forbid it.
+    Deny,
+    /// List the Archon's tools.
+    Tools,
 }
 
 /// How a message is to be taken.
@@ -34,6 +40,13 @@ pub const COMMANDS: &[(Command, &[&str], &str)] = &[
     (Command::Stop, &["/stop", "/cancel"], "stop the running answer now"),
     (Command::Status, &["/status"], "which model answers, how full the context is, what waits"),
     (Command::Help, &["/help", "/commands", "/start"], "this list"),
+    (
+        Command::Approve,
+        &["/approve", "/yes"],
+        "allow what I asked about: once, or `/approve session` for its like too",
+    ),
+    (Command::Deny, &["/deny", "/no"], "forbid what I asked about"),
+    (Command::Tools, &["/tools"], "what I can do, and for what I ask you first"),
     (Command::WhoAmI, &["/whoami", "/id"], "who you are to the house"),
 ];
 

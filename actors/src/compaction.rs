@@ -5,7 +5,9 @@
 //! what is decided here is how much is summarised at a time.
 use std::sync::Arc;
 
-use crate::domain::{ChatRole, ChatTurn, ContextPolicy, Conversation, Prompt, Summary, TurnRecord};
+use crate::domain::{
+    ChatRole, ChatTurn, ContextPolicy, Conversation, Prompt, Summary, Tool, ToolStep, TurnRecord,
+};
 
 /// Begins the part of the system prompt that holds the summary.
 const SUMMARY_HEADING: &str = "\n\nWhat was said before, in short:\n";
@@ -14,26 +16,78 @@ const SUMMARY_REQUEST: &str = "Summarise this conversation:\n\n";
 /// How a former summary is shown to the model that writes the next one.
 const FORMER_SUMMARY: &str = "summary so far: ";
 
+/// Most characters of a call's arguments, and of its answer, that are summarised.
+const SUMMARY_CALL_CHARS_MAX: usize = 200;
 /// Longest makeshift summary, in characters: about 250 tokens.
 const MAKESHIFT_CHARS_MAX: usize = 1000;
 /// Longest line of it, in characters: enough to see what it was about.
 const MAKESHIFT_LINE_CHARS_MAX: usize = 80;
 
+/// What a prompt is made of.
+#[derive(Debug)]
+pub struct PromptParts<'a> {
+    /// The standing instructions.
+    pub persona: &'a str,
+    /// What lies over the first turns.
+    pub summary: Option<&'a Summary>,
+    /// The turns that it does not cover.
+    pub turns: &'a [TurnRecord],
+    /// The message.
+    pub text: &'a str,
+    /// What was called since.
+    pub steps: &'a [ToolStep],
+    /// How many characters of each of these calls' answers are shown.
+    pub output_chars: usize,
+    /// The same for earlier turns: always as many, so that a prompt begins as the one before did.
+    pub output_chars_before: usize,
+    /// The tools, in the same order from turn to turn.
+    pub tools: Arc<[Tool]>,
+}
+
 /// The prompt for a message in a conversation.
-pub fn prompt(persona: &str, summary: Option<&Summary>, turns: &[TurnRecord], text: &str) -> Prompt {
-    let system: Arc<str> = match summary {
+pub fn prompt(parts: &PromptParts<'_>) -> Prompt {
+    let persona = parts.persona;
+    let system: Arc<str> = match parts.summary {
         None => persona.into(),
         Some(summary) => format!("{persona}{SUMMARY_HEADING}{}", summary.text).into(),
     };
-    let mut chat = Vec::with_capacity(turns.len() * 2 + 1);
-    for turn in turns {
+    let mut chat = Vec::with_capacity(parts.turns.len() * 2 + 1);
+    for turn in parts.turns {
         chat.push(ChatTurn::text(ChatRole::User, turn.user.as_str()));
+        push_steps(&mut chat, &turn.steps, parts.output_chars_before);
         // A turn that was stopped before its first word has no answer; an empty utterance would confuse the model.
         let answer = if turn.answer.is_empty() { "…" } else { &turn.answer };
         chat.push(ChatTurn::text(ChatRole::Assistant, answer));
     }
-    chat.push(ChatTurn::text(ChatRole::User, text));
-    Prompt::Chat(Conversation { system, turns: chat, ..Conversation::default() })
+    chat.push(ChatTurn::text(ChatRole::User, parts.text));
+    push_steps(&mut chat, parts.steps, parts.output_chars);
+    Prompt::Chat(Conversation { system, turns: chat, tools: parts.tools.clone(), ..Conversation::default() })
+}
+
+/// A call and its answer always come together.
+fn push_steps(chat: &mut Vec<ChatTurn>, steps: &[ToolStep], output_chars: usize) {
+    for step in steps {
+        let calls = step.calls.iter().map(|record| record.call.clone()).collect();
+        chat.push(ChatTurn { calls, ..ChatTurn::text(ChatRole::Assistant, step.text.as_str()) });
+        for record in &step.calls {
+            let shown = head_and_tail(&record.outcome.words(), output_chars);
+            let answers = record.call.id.as_str().into();
+            chat.push(ChatTurn { answers, ..ChatTurn::text(ChatRole::Tool, shown) });
+        }
+    }
+}
+
+/// The beginning and the end of a long text, and how much was left out between them.
+pub fn head_and_tail(text: &str, chars_max: usize) -> String {
+    let count = text.chars().count();
+    if count <= chars_max {
+        return text.to_owned();
+    }
+    let (head, tail) = (chars_max * 2 / 3, chars_max / 3);
+    let left_out = count - head - tail;
+    let head: String = text.chars().take(head).collect();
+    let tail: String = text.chars().skip(count - tail).collect();
+    format!("{head}\n[… {left_out} characters left out …]\n{tail}")
 }
 
 /// The prompt that asks for a summary of these turns, on top of a former summary.
@@ -42,11 +96,22 @@ pub fn summary_prompt(persona: &str, former: Option<&Summary>, turns: &[TurnReco
     if let Some(former) = former {
         text.push_str(&format!("{FORMER_SUMMARY}{}\n", former.text));
     }
-    let lines: Vec<String> =
-        turns.iter().map(|turn| format!("user: {}\nassistant: {}", turn.user, turn.answer)).collect();
+    let lines: Vec<String> = turns.iter().flat_map(summary_lines).collect();
     text.push_str(&lines.join("\n"));
     let turns = vec![ChatTurn::text(ChatRole::User, text)];
     Prompt::Chat(Conversation { system: persona.into(), turns, ..Conversation::default() })
+}
+
+/// A turn, line by line. What tools answered is shown in brief: the Archon has said what mattered of it.
+fn summary_lines(turn: &TurnRecord) -> Vec<String> {
+    let mut lines = vec![format!("user: {}", turn.user)];
+    for record in turn.steps.iter().flat_map(|step| &step.calls) {
+        let (name, arguments) = (&record.call.name, cut(&record.call.arguments, SUMMARY_CALL_CHARS_MAX));
+        let words = cut(&record.outcome.words(), SUMMARY_CALL_CHARS_MAX).replace('\n', " ");
+        lines.push(format!("tool {name} {arguments}: {words}"));
+    }
+    lines.push(format!("assistant: {}", turn.answer));
+    lines
 }
 
 /// Stands in where the model could not summarise: the beginning of each thing the peer said, newest last.
@@ -102,7 +167,7 @@ pub fn turns_to_summarise(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{InboxId, ModelId, Usage};
+    use crate::domain::{CallRecord, InboxId, ModelId, Outcome, ToolCall, Usage};
     use proptest::prelude::*;
 
     const POLICY: ContextPolicy = ContextPolicy { tokens_max: 1000, compact_at_percent: 75, keep_turns: 2 };
@@ -115,16 +180,63 @@ mod tests {
             answer: answer.into(),
             stopped: false,
             model: ModelId::new("m").unwrap(),
+            steps: Vec::new(),
             usage: Usage::default(),
             ended_unix_ms: 0,
         }
     }
 
+    fn parts<'a>(summary: Option<&'a Summary>, turns: &'a [TurnRecord], text: &'a str) -> PromptParts<'a> {
+        PromptParts {
+            persona: "P",
+            summary,
+            turns,
+            text,
+            steps: &[],
+            output_chars: 100,
+            output_chars_before: 100,
+            tools: Arc::default(),
+        }
+    }
+
+    fn step(answer: &str) -> ToolStep {
+        let call = ToolCall { id: "7.1.1".into(), name: "read_file".into(), arguments: "{}".into() };
+        ToolStep {
+            text: String::new(),
+            calls: vec![CallRecord { call, outcome: Outcome::Done { text: answer.into() } }],
+        }
+    }
+
+    #[test]
+    fn the_prompt_behind_a_call_begins_with_the_one_before_it_and_so_does_the_next_turns() {
+        let before = prompt(&parts(None, &[], "a"));
+        let steps = [step("x")];
+        let behind = prompt(&PromptParts { steps: &steps, ..parts(None, &[], "a") });
+        assert_eq!(behind.turns()[..1], *before.turns());
+        let kept = TurnRecord { steps: steps.to_vec(), ..turn("a", "b") };
+        let next = prompt(&parts(None, std::slice::from_ref(&kept), "c"));
+        assert_eq!(next.turns()[..behind.turns().len()], *behind.turns());
+        let roles: Vec<ChatRole> = next.turns().iter().map(|turn| turn.role).collect();
+        use ChatRole::{Assistant, Tool, User};
+        assert_eq!(roles, [User, Assistant, Tool, Assistant, User]);
+        assert_eq!((&*next.turns()[2].answers, next.turns()[1].calls.len()), ("7.1.1", 1));
+    }
+
+    #[test]
+    fn a_long_answer_of_a_tool_is_shown_from_both_ends() {
+        let text = "a".repeat(100) + &"z".repeat(100);
+        assert_eq!(head_and_tail(&text, 200), text);
+        assert_eq!(head_and_tail(&text, 9), "aaaaaa\n[… 191 characters left out …]\nzzz");
+        let summary =
+            summary_prompt("P", None, &[TurnRecord { steps: vec![step("x\ny")], ..turn("a", "b") }]);
+        assert!(summary.turns()[0].words().ends_with("user: a\ntool read_file {}: x y\nassistant: b"));
+    }
+
     #[test]
     fn the_prompt_of_the_next_turn_begins_with_this_one() {
         let turns = [turn("a", "b"), turn("c", "d")];
-        let first = prompt("P", None, &turns[..1], "c");
-        let second = prompt("P", None, &turns, "e");
+        let first = prompt(&parts(None, &turns[..1], "c"));
+        let second = prompt(&parts(None, &turns, "e"));
         assert_eq!(first.system(), second.system());
         assert_eq!(second.turns()[..first.turns().len()], *first.turns());
     }
@@ -132,7 +244,7 @@ mod tests {
     #[test]
     fn a_summary_stands_behind_the_persona() {
         let summary = Summary { text: "S".into(), turns: 4 };
-        let prompt = prompt("P", Some(&summary), &[], "hello");
+        let prompt = prompt(&parts(Some(&summary), &[], "hello"));
         assert_eq!(prompt.system(), "P\n\nWhat was said before, in short:\nS");
         assert_eq!(prompt.turns().len(), 1);
     }

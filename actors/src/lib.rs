@@ -9,7 +9,8 @@
 //! - [`memory`]: the way to the store; the smallest complete actor, and the one to copy.
 //! - [`supervision`]: how actors are kept alive.
 //! - [`pool`]: the one pool into which all inference funnels.
-//! - [`command`], [`routing`], [`compaction`]: small pure decisions.
+//! - [`command`], [`routing`], [`complexity`], [`compaction`], [`permission`]: small pure decisions.
+//! - [`tools`]: the sources of tools, and what a turn may do with them.
 //! - [`session`], [`harness`], [`hermes`]: the layers of one Archon.
 //! - [`house`]: the tree, and the one way in.
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@
 
 pub mod command;
 pub mod compaction;
+pub mod complexity;
 pub mod domain;
 pub mod harness;
 pub mod hermes;
@@ -25,6 +27,7 @@ pub mod insight;
 pub mod link;
 pub mod memory;
 pub mod observer;
+pub mod permission;
 pub mod pool;
 pub mod ports;
 pub mod routing;
@@ -32,3 +35,4 @@ pub mod session;
 pub mod supervision;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod tools;

@@ -5,9 +5,10 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, Chosen, Finding, FinishReason, GenerationId, GenerationRequest,
-    InboundMessage, InboxEntry, InboxId, ModelId, OutboxEntry, OutboxId, PeerId, Refusal, SessionHead,
-    SessionKey, SessionSnapshot, Summary, Token, TurnEnd, TurnRecord, Usage,
+    Accepted, ArchonId, ArchonSpec, ChannelId, Chosen, Finding, FinishReason, GenerationId,
+    GenerationRequest, InboundMessage, InboxEntry, InboxId, JournalEntry, ModelId, OutboxEntry, OutboxId,
+    Outcome, PeerId, Refusal, SessionHead, SessionKey, SessionSnapshot, Summary, Token, ToolCall, ToolOrder,
+    ToolSpec, TurnEnd, TurnRecord, Usage,
 };
 
 /// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.
@@ -81,7 +82,15 @@ pub enum Write {
         /// The message.
         inbox: InboxId,
     },
-    /// End a turn. Answers [`Written::Ended`]; ending it again answers the first answer.
+    /// Append to the journal of a running turn, all or nothing. Refused when the message is unknown or answered.
+    /// Answers [`Written::Done`].
+    Journal {
+        /// The message.
+        inbox: InboxId,
+        /// What is appended, in order.
+        entries: Vec<JournalEntry>,
+    },
+    /// End a turn; its journal ends with it. Answers [`Written::Ended`]; ending it again answers the first answer.
     EndTurn(TurnEnd),
     /// The channel has delivered an answer. Doing it again changes nothing. Answers [`Written::Done`].
     MarkSent {
@@ -96,7 +105,7 @@ pub enum Write {
         /// The summary.
         summary: Summary,
     },
-    /// Forget a session with its turns, and its delivered messages. Answers [`Written::Done`].
+    /// Forget a session with its turns, its delivered messages, and the journals of those that wait. Answers [`Written::Done`].
     RemoveSession {
         /// The session.
         session: SessionKey,
@@ -151,6 +160,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<OutboxEntry>, StoreError>;
     /// The answer to a message, delivered or not; `None` while there is none.
     fn answer_to(&self, inbox: InboxId) -> Result<Option<OutboxEntry>, StoreError>;
+    /// The journal of a running turn, in order. Empty when nothing was written, the turn has ended, or the message is unknown.
+    fn journal(&self, inbox: InboxId) -> Result<Vec<JournalEntry>, StoreError>;
     /// Which thread a peer's messages without a thread belong to.
     fn current_thread(
         &self,
@@ -312,4 +323,35 @@ pub trait Engine: Send + Sync + 'static {
         model: &ModelId,
         events: Sink<WorkerEvent>,
     ) -> Result<Arc<dyn WorkerLink>, EngineError>;
+}
+
+/// Where tools come from: those built in, a directory of programs, a server.
+#[async_trait]
+pub trait ToolSource: Send + Sync + 'static {
+    /// Its name, for people: `built-in`, `directory`, `mcp-files`.
+    fn name(&self) -> &str;
+    /// The tools that it has now, always in the same order: the model's prompt begins with them.
+    fn tools(&self) -> Vec<ToolSpec>;
+    /// What a call would do, for the owner's eyes; of a tool that runs programs the command, and nothing else.
+    fn shown(&self, call: &ToolCall) -> String {
+        format!("{} {}", call.name, call.arguments)
+    }
+    /// Makes a call, within its time. What goes wrong with it is an [`Outcome`] too. Dropping the future ends all that was begun for it.
+    async fn call(&self, order: ToolOrder) -> Outcome;
+}
+
+/// Which sources of tools an Archon has. Asked once, when it is started.
+pub trait ToolShed: Send + Sync + 'static {
+    /// The sources, in the order in which they are looked through.
+    fn sources(&self, archon: &ArchonSpec) -> Vec<Arc<dyn ToolSource>>;
+}
+
+/// No tools at all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoTools;
+
+impl ToolShed for NoTools {
+    fn sources(&self, _: &ArchonSpec) -> Vec<Arc<dyn ToolSource>> {
+        Vec::new()
+    }
 }

@@ -1,4 +1,5 @@
 //! Which model answers a message. Pure: the profile's route, the message and the session decide, nothing else.
+use crate::complexity::complexity;
 use crate::domain::{ChannelId, ModelId, Route, RouteCondition};
 
 /// What a route looks at.
@@ -34,6 +35,8 @@ fn holds(condition: &RouteCondition, input: RouteInput<'_>) -> bool {
             start.chars().flat_map(char::to_lowercase).all(|c| text.next() == Some(c))
         }
         RouteCondition::TurnsMin(min) => input.turns >= u64::from(*min),
+        RouteCondition::ComplexityMin(min) => complexity(input.text) * 100.0 >= f32::from(*min),
+        RouteCondition::ComplexityBelow(limit) => complexity(input.text) * 100.0 < f32::from(*limit),
     }
 }
 
@@ -73,5 +76,24 @@ mod tests {
         check("a message of more than 20 characters", 0, &["medium", "small", "starter"]);
         check("äöüäöüäöüäöüäöüäöüäö", 0, &["medium", "small", "starter"]);
         check("hi", 9, &["large", "small", "medium", "starter"]);
+    }
+
+    #[test]
+    fn hard_messages_go_to_the_large_model_and_small_talk_to_the_small() {
+        let rule = |when, name| RouteRule { when, model: model(name) };
+        let route = Route {
+            default: model("medium"),
+            rules: vec![
+                rule(RouteCondition::ComplexityMin(80), "large"),
+                rule(RouteCondition::ComplexityBelow(20), "small"),
+            ],
+            fallback: vec![],
+        };
+        let channel = ChannelId::new("cli").unwrap();
+        let chosen =
+            |text| models_for(&route, RouteInput { text, channel: &channel, turns: 0 })[0].to_string();
+        assert_eq!(chosen("Prove that the square root of 2 is irrational, step by step."), "large");
+        assert_eq!(chosen("What should I pack for a weekend in Oslo in March?"), "medium");
+        assert_eq!(chosen("hello"), "small");
     }
 }

@@ -60,6 +60,7 @@ fn end(inbox: InboxId) -> Write {
         answer: text.clone(),
         stopped: false,
         model: ModelId::new(kit::TINY_ID).unwrap(),
+        steps: Vec::new(),
         usage: Usage { prompt_tokens: 40, answer_tokens: 60, ..Usage::default() },
     };
     let answer = NewAnswer { kind: AnswerKind::Answer, text };

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use archond_actors::domain::{ArchonId, ModelId};
 
-use crate::settings::{Environment, Fault, Origin, Paths, ProfileSource, house, profile};
+use crate::settings::{Environment, Fault, Known, Origin, Paths, ProfileSource, house, profile};
 
 /// Longest message of one fault, in bytes, beyond the text itself.
 const MESSAGE_BYTES_MAX: usize = 4096;
@@ -19,9 +19,10 @@ pub fn settings_text(input: &[u8]) {
     };
     let models = ["gemma-4-e2b", "gemma-4-e4b", "smollm2-135m-instruct"];
     let models: Vec<ModelId> = models.iter().map(|name| ModelId::new(name).expect("a name")).collect();
-    match profile::read(&source, &models) {
+    let known = Known { models, tools: vec!["clock".to_owned(), "bash".to_owned()] };
+    match profile::read(&source, &known) {
         Ok(profile) => {
-            let again = profile::read(&source, &models);
+            let again = profile::read(&source, &known);
             assert!(again.is_ok_and(|again| again == profile), "read in two ways: {text}");
         }
         Err(faults) => check(&faults, text),

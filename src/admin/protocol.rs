@@ -183,6 +183,31 @@ pub enum TurnView {
         /// Complete characters.
         text: String,
     },
+    /// A tool is being called.
+    CallBegun {
+        /// Its name.
+        tool: String,
+        /// What the call does.
+        shown: String,
+    },
+    /// A call has ended.
+    CallEnded {
+        /// The tool's name.
+        tool: String,
+        /// It did not do what was asked for.
+        failed: bool,
+    },
+    /// A call waits for `/approve` or `/deny`.
+    ApprovalWanted {
+        /// The tool's name.
+        tool: String,
+        /// Exactly what will be done.
+        shown: String,
+        /// Why it is asked.
+        why: String,
+        /// Seconds until that is no.
+        timeout_s: u64,
+    },
     /// The worker died; the answer goes on.
     WorkerReplaced,
     /// What was streamed is void; the answer begins again.
@@ -354,6 +379,12 @@ pub struct RecordedTurnView {
     pub answer: String,
     /// Whether the peer stopped it.
     pub stopped: bool,
+    /// The calls of tools on the way to the answer, the first of them where there are many.
+    #[serde(default)]
+    pub calls: Vec<CallView>,
+    /// How many calls more there were.
+    #[serde(default)]
+    pub calls_left_out: usize,
     /// The model that answered.
     pub model: String,
     /// Prompt length in tokens.
@@ -362,4 +393,30 @@ pub struct RecordedTurnView {
     pub answer_tokens: u32,
     /// When, in milliseconds since the Unix epoch.
     pub ended_unix_ms: u64,
+}
+
+/// One call of a tool. Long texts are cut, and stand in one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CallView {
+    /// Which tool.
+    pub name: String,
+    /// What it was asked: JSON, if it was not cut.
+    pub arguments: String,
+    /// How it ended.
+    pub ended: CallEnd,
+    /// What it answered, or why it failed.
+    pub text: String,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallEnd {
+    /// It came to its end.
+    Done,
+    /// It was refused or went wrong.
+    Failed,
+    /// It was begun, and nobody knows how it ended.
+    Unknown,
 }

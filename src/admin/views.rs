@@ -1,12 +1,19 @@
 //! What the protocol shows of the house's own types.
 use archond_actors::domain::{
-    AnswerKind, ArchonStatus, ModelState, ModelStatus, OutboxEntry, SessionHead, TurnEvent, TurnRecord,
+    AnswerKind, ArchonStatus, CallRecord, ModelState, ModelStatus, OutboxEntry, Outcome, SessionHead,
+    TurnEvent, TurnRecord,
 };
 
 use super::operations::AdminContext;
 use super::protocol::{
-    AnswerView, ArchonView, HouseView, ModelView, RecordedTurnView, SessionView, TurnView, TurnsView,
+    AnswerView, ArchonView, CallEnd, CallView, HouseView, ModelView, RecordedTurnView, SessionView, TurnView,
+    TurnsView,
 };
+
+/// Calls of one turn that are shown; a turn rarely has more, and a page holds many turns.
+const CALLS_SHOWN_MAX: usize = 32;
+/// Characters that are shown of a call's arguments, and of its outcome: two lines of a terminal. The whole is in the store.
+const CALL_CHARS_MAX: usize = 160;
 
 pub(super) fn answer(entry: &OutboxEntry) -> AnswerView {
     let kind = match entry.kind {
@@ -34,6 +41,11 @@ pub(super) fn turn_event(event: TurnEvent) -> TurnView {
         TurnEvent::Reading { done, total } => TurnView::Reading { done, total },
         TurnEvent::Compacting => TurnView::Compacting,
         TurnEvent::Text { text } => TurnView::Text { text },
+        TurnEvent::CallBegun { tool, shown } => TurnView::CallBegun { tool, shown },
+        TurnEvent::CallEnded { tool, failed } => TurnView::CallEnded { tool, failed },
+        TurnEvent::ApprovalWanted { tool, shown, why, timeout_s } => {
+            TurnView::ApprovalWanted { tool, shown, why, timeout_s }
+        }
         TurnEvent::WorkerReplaced => TurnView::WorkerReplaced,
         TurnEvent::Retrying { attempt } => TurnView::Retrying { attempt },
         TurnEvent::Ended { answer: entry } => TurnView::Ended(answer(&entry)),
@@ -59,16 +71,48 @@ pub(super) fn turns(head: &SessionHead, turns: &[TurnRecord]) -> TurnsView {
 }
 
 fn recorded(turn: &TurnRecord) -> RecordedTurnView {
+    let mut calls = turn.steps.iter().flat_map(|step| &step.calls);
     RecordedTurnView {
         number: turn.number,
         user: turn.user.clone(),
         answer: turn.answer.clone(),
         stopped: turn.stopped,
+        calls: calls.by_ref().take(CALLS_SHOWN_MAX).map(call).collect(),
+        calls_left_out: calls.count(),
         model: turn.model.to_string(),
         prompt_tokens: turn.usage.prompt_tokens,
         answer_tokens: turn.usage.answer_tokens,
         ended_unix_ms: turn.ended_unix_ms,
     }
+}
+
+fn call(record: &CallRecord) -> CallView {
+    let (ended, text) = match &record.outcome {
+        Outcome::Done { text } => (CallEnd::Done, text.as_str()),
+        Outcome::Failed { text } => (CallEnd::Failed, text.as_str()),
+        Outcome::Unknown => (CallEnd::Unknown, ""),
+    };
+    let (name, arguments) = (line(&record.call.name), line(&record.call.arguments));
+    CallView { name, arguments, ended, text: line(text) }
+}
+
+/// The beginning of a text, in one line.
+fn line(text: &str) -> String {
+    let mut line = String::new();
+    let mut shown = 0;
+    for character in text.trim().chars() {
+        let character = if character.is_whitespace() { ' ' } else { character };
+        if character == ' ' && line.ends_with(' ') {
+            continue;
+        }
+        if shown == CALL_CHARS_MAX {
+            line.push('…');
+            break;
+        }
+        line.push(character);
+        shown += 1;
+    }
+    line
 }
 
 pub(super) async fn house(context: &AdminContext) -> HouseView {
@@ -154,4 +198,61 @@ fn resident_bytes(pid: u32) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use archond_actors::domain::{InboxId, ToolCall, ToolStep, Usage};
+
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_a_call_is_short_and_in_one_line() {
+        let texts = [
+            ("", ""),
+            ("  a\n\n\tb \r\n", "a b"),
+            (&"é".repeat(CALL_CHARS_MAX), &"é".repeat(CALL_CHARS_MAX)),
+            (
+                &format!("{}\u{2028}x", "y".repeat(CALL_CHARS_MAX - 1)),
+                &format!("{} …", "y".repeat(CALL_CHARS_MAX - 1)),
+            ),
+        ];
+        for (text, shown) in texts {
+            assert_eq!(line(text), shown);
+        }
+    }
+
+    #[test]
+    fn the_first_calls_of_a_turn_are_shown_and_the_others_counted() {
+        let call = |id: usize| CallRecord {
+            call: ToolCall { id: id.to_string(), name: format!("t{id}"), arguments: "{}".into() },
+            outcome: match id {
+                0 => Outcome::Done { text: "a\nb".into() },
+                1 => Outcome::Failed { text: "no".into() },
+                _ => Outcome::Unknown,
+            },
+        };
+        let steps = |calls: usize| -> Vec<ToolStep> {
+            (0..calls).map(|id| ToolStep { text: "well".into(), calls: vec![call(id)] }).collect()
+        };
+        let turn = |calls| TurnRecord {
+            number: 0,
+            inbox: InboxId(1),
+            user: "u".into(),
+            answer: "a".into(),
+            stopped: false,
+            model: "m".parse().unwrap(),
+            steps: steps(calls),
+            usage: Usage::default(),
+            ended_unix_ms: 0,
+        };
+        let few = recorded(&turn(3));
+        let ends: Vec<_> =
+            few.calls.iter().map(|call| (call.name.as_str(), call.ended, call.text.as_str())).collect();
+        let expected =
+            [("t0", CallEnd::Done, "a b"), ("t1", CallEnd::Failed, "no"), ("t2", CallEnd::Unknown, "")];
+        assert_eq!((ends.as_slice(), few.calls_left_out), (expected.as_slice(), 0));
+        let many = recorded(&turn(CALLS_SHOWN_MAX + 5));
+        assert_eq!((many.calls.len(), many.calls_left_out), (CALLS_SHOWN_MAX, 5));
+    }
 }

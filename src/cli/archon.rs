@@ -60,7 +60,7 @@ pub fn run(
 fn list(sources: &Sources, json: bool, out: &mut dyn Write) -> Result<(), SettingsCommandError> {
     let (found, unreadable) = find_profiles(&sources.paths);
     let archons: Vec<_> =
-        found.values().map(|source| (source, profile::read(source, &sources.models))).collect();
+        found.values().map(|source| (source, profile::read(source, &sources.known))).collect();
     if json {
         let entry = |(source, outcome): &(&ProfileSource, Result<Profile, Vec<Fault>>)| match outcome {
             Ok(profile) => json!({
@@ -93,7 +93,7 @@ fn list(sources: &Sources, json: bool, out: &mut dyn Write) -> Result<(), Settin
 
 fn show(name: &str, sources: &Sources, json: bool, out: &mut dyn Write) -> Result<(), SettingsCommandError> {
     let source = named(name, sources)?;
-    let profile = profile::read(&source, &sources.models).map_err(SettingsFaults)?;
+    let profile = profile::read(&source, &sources.known).map_err(SettingsFaults)?;
     if json {
         let shown =
             json!({ "name": source.id.as_str(), "origin": origin(&source), "settings": profile.effective });
@@ -123,7 +123,7 @@ fn check(what: Option<&str>, sources: &Sources, out: &mut dyn Write) -> Result<(
         Some(name) => (vec![named(name, sources)?], Vec::new()),
     };
     for source in &profiles {
-        match profile::read(source, &sources.models) {
+        match profile::read(source, &sources.known) {
             Ok(_) => writeln!(out, "{}: good ({})", source.id, origin(source))?,
             Err(more) => faults.extend(more),
         }

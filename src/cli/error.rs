@@ -9,6 +9,7 @@ use super::settings_view::SettingsCommandError;
 use crate::daemon::DaemonError;
 use crate::models_on_disk::ModelsError;
 use crate::settings::{PathsError, SettingsFaults};
+use crate::tools::ToolsError;
 
 /// One failure of the command line.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub(super) enum CliError {
     /// The folders of the house cannot be used.
     #[error(transparent)]
     Paths(#[from] PathsError),
+    /// The tools of an Archon.
+    #[error(transparent)]
+    Tools(#[from] ToolsError),
     /// Nobody takes what is written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
@@ -185,7 +189,8 @@ impl CliError {
             Self::Model(error) => error.exit_code(),
             Self::Models(error) => exit_code_of_models(error),
             Self::Daemon(error) => super::run::exit_code(error),
-            Self::Paths(error) => exit_code_of_paths(error),
+            Self::Paths(error) | Self::Tools(ToolsError::Folder(error)) => exit_code_of_paths(error),
+            Self::Tools(ToolsError::Resolve { .. }) => ExitCode::CannotCreate,
             Self::Usage { .. } => ExitCode::Usage,
             Self::Bench { .. } => ExitCode::Failed,
             Self::Interrupted => ExitCode::Interrupted,

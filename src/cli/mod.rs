@@ -27,6 +27,7 @@ mod run;
 mod session;
 pub mod settings_view;
 mod start;
+mod tool;
 mod top;
 mod version;
 
@@ -96,6 +97,17 @@ enum Command {
         /// Print JSON
         #[arg(long, global = true)]
         json: bool,
+    },
+    /// Tools: what an Archon can do
+    #[command(alias = "tools")]
+    Tool {
+        #[command(subcommand)]
+        command: tool::ToolCommand,
+    },
+    /// What holds the tools back
+    Sandbox {
+        #[command(subcommand)]
+        command: tool::SandboxCommand,
     },
     /// The settings of the house
     Config {
@@ -169,6 +181,8 @@ fn perform(console: &mut Console, command: Command) -> Result<ExitCode, CliError
         }
         Command::Model { command: ModelVerb::Ps, json } => ps::models(console, json),
         Command::Model { command: ModelVerb::OnDisk(command), json } => about_models(console, command, json),
+        Command::Tool { command } => tool::run(console, command),
+        Command::Sandbox { command } => tool::explain(console, command),
         Command::Config { command, json } => {
             about_settings(console, |sources, out| config::run(&command, sources, json, out))
         }

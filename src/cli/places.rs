@@ -10,7 +10,7 @@ use crate::daemon::worker_limits;
 use crate::engine::WorkerLimits;
 use crate::models_on_disk::{self, ModelsOnDisk};
 use crate::settings::{
-    Environment, HouseSettings, Paths, Settings, SettingsFaults, Sources, find_profiles, load_house,
+    Environment, HouseSettings, Known, Paths, Settings, SettingsFaults, Sources, find_profiles, load_house,
 };
 
 /// The places of one house, from its settings.
@@ -29,7 +29,7 @@ impl Places {
     pub(super) fn find() -> Result<Self, CliError> {
         let env = Environment::of_process();
         let paths = Paths::find(&env)?;
-        let sources = Sources { paths, env, models: Vec::new() };
+        let sources = Sources { paths, env, known: Known::default() };
         let house = house(&sources)?;
         Ok(Self { socket: house.socket, logs: sources.paths.logs(), state: sources.paths.state })
     }

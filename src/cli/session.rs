@@ -13,7 +13,7 @@ use super::exit::ExitCode;
 use super::moment::{ago, now_unix_ms, utc};
 use super::places::Places;
 use super::{each_once, ps, runtime};
-use crate::admin::protocol::{Op, RecordedTurnView, Reply, SessionView, TurnsView};
+use crate::admin::protocol::{CallEnd, CallView, Op, RecordedTurnView, Reply, SessionView, TurnsView};
 
 /// Turns that `show` shows when nothing else is asked for: a screen or two.
 const SHOWN_TURNS: u64 = 10;
@@ -194,15 +194,36 @@ fn markdown(export: &Export) -> String {
         let stopped = if turn.stopped { ", stopped" } else { "" };
         let _ = write!(
             text,
-            "\n## {} · {} · {}{stopped}\n\n**you**: {}\n\n**{archon}**: {}\n",
+            "\n## {} · {} · {}{stopped}\n\n**you**: {}\n{}\n**{archon}**: {}\n",
             turn.number + 1,
             utc(turn.ended_unix_ms),
             turn.model,
             turn.user.trim(),
+            calls(turn),
             turn.answer.trim()
         );
     }
     text
+}
+
+/// What the model called on the way to its answer: a line for each call.
+fn calls(turn: &RecordedTurnView) -> String {
+    if turn.calls.is_empty() {
+        return String::new();
+    }
+    let mut lines = String::from("\n");
+    for CallView { name, arguments, ended, text } in &turn.calls {
+        // Writing to a String cannot fail.
+        let _ = match ended {
+            CallEnd::Done => writeln!(lines, "- {name} {arguments}: {text}"),
+            CallEnd::Failed => writeln!(lines, "- {name} {arguments}: failed: {text}"),
+            CallEnd::Unknown => writeln!(lines, "- {name} {arguments}: nobody knows how it ended"),
+        };
+    }
+    if turn.calls_left_out > 0 {
+        let _ = writeln!(lines, "- and {} calls more", turn.calls_left_out);
+    }
+    lines
 }
 
 /// Writes the file whole or not at all, for its owner alone.
@@ -263,11 +284,23 @@ mod tests {
 
     #[test]
     fn a_session_reads_as_markdown() {
+        let call = |name: &str, ended, text: &str| CallView {
+            name: name.into(),
+            arguments: r#"{"path": "."}"#.into(),
+            ended,
+            text: text.into(),
+        };
         let turn = RecordedTurnView {
             number: 4,
             user: "What is a seed?\n".into(),
             answer: "A beginning.".into(),
             stopped: true,
+            calls: vec![
+                call("list", CallEnd::Done, "one.txt two.txt"),
+                call("read", CallEnd::Failed, "there is no such file"),
+                call("send", CallEnd::Unknown, ""),
+            ],
+            calls_left_out: 2,
             model: "gemma-4-e4b".into(),
             prompt_tokens: 20,
             answer_tokens: 4,
@@ -281,7 +314,7 @@ mod tests {
             updated_unix_ms: 951_782_400_000,
         };
         let export = Export { session, summary: Some("They greeted.".into()), turns: vec![turn] };
-        insta::assert_snapshot!(markdown(&export), @r"
+        insta::assert_snapshot!(markdown(&export), @r#"
         # ezra/cli/uid0/main
 
         5 turns, 1970-01-01 00:00:00 UTC to 2000-02-29 00:00:00 UTC
@@ -294,8 +327,13 @@ mod tests {
 
         **you**: What is a seed?
 
+        - list {"path": "."}: one.txt two.txt
+        - read {"path": "."}: failed: there is no such file
+        - send {"path": "."}: nobody knows how it ended
+        - and 2 calls more
+
         **ezra**: A beginning.
-        ");
+        "#);
     }
 
     #[test]

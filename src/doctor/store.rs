@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use archond_actors::ports::Store;
+use archond_actors::ports::{Store, StoreError};
 use redb::{Builder, DatabaseError};
 use tokio::time::Instant;
 
@@ -45,8 +45,8 @@ pub(super) enum StoreFact {
     Damaged { why: String },
     /// It was written by a newer archond, or by another program.
     Foreign { why: String },
-    /// Every page was read.
-    Sound { size: u64, sessions: usize, newest_unix_ms: Option<u64>, closed: bool },
+    /// Every page was read. Messages with a journal were interrupted between a call of a tool and their answer.
+    Sound { size: u64, sessions: usize, newest_unix_ms: Option<u64>, journals: u64, closed: bool },
 }
 
 /// Looks at the store.
@@ -99,9 +99,9 @@ fn read_whole(path: &Path, size: u64) -> StoreFact {
     }
     // redb refuses this to a file that was not closed, and may panic at one that was not verified before.
     let was_closed = Builder::new().open_read_only_with_backend(untouched).is_ok();
-    match sessions(path, &overlay) {
-        Ok((sessions, newest_unix_ms)) => {
-            StoreFact::Sound { size, sessions, newest_unix_ms, closed: was_closed }
+    match content(path, &overlay) {
+        Ok(Content { sessions, newest_unix_ms, journals }) => {
+            StoreFact::Sound { size, sessions, newest_unix_ms, journals, closed: was_closed }
         }
         Err(_) if overlay.is_late() => StoreFact::TooLarge { size },
         Err(fact) => fact,
@@ -129,21 +129,28 @@ fn judge_error(error: DatabaseError) -> StoreFact {
     }
 }
 
-/// How many sessions there are, and when the newest of them was used.
-fn sessions(path: &Path, overlay: &Overlay) -> Result<(usize, Option<u64>), StoreFact> {
+/// What lies in a store.
+struct Content {
+    sessions: usize,
+    newest_unix_ms: Option<u64>,
+    journals: u64,
+}
+
+/// Counts what is there. An older layout becomes the present one on the way, in memory alone.
+fn content(path: &Path, overlay: &Overlay) -> Result<Content, StoreFact> {
+    let damaged = |error: StoreError| StoreFact::Damaged { why: error.to_string() };
     let overlay = overlay.clone();
     let store = RedbStore::open_on(path, move || overlay.clone())
         .map_err(|error| StoreFact::Foreign { why: error.to_string() })?;
-    let (mut count, mut newest, mut after) = (0, None, None);
+    let journals = store.journals_len().map_err(damaged)?;
+    let (mut sessions, mut newest_unix_ms, mut after) = (0, None, None);
     loop {
-        let page = store
-            .sessions(None, after.as_ref(), SESSIONS_LEN)
-            .map_err(|error| StoreFact::Damaged { why: error.to_string() })?;
-        count += page.len();
-        newest = newest.max(page.iter().map(|head| head.updated_unix_ms).max());
+        let page = store.sessions(None, after.as_ref(), SESSIONS_LEN).map_err(damaged)?;
+        sessions += page.len();
+        newest_unix_ms = newest_unix_ms.max(page.iter().map(|head| head.updated_unix_ms).max());
         match page.into_iter().last() {
             Some(last) => after = Some(last.key),
-            None => return Ok((count, newest)),
+            None => return Ok(Content { sessions, newest_unix_ms, journals }),
         }
     }
 }
@@ -155,6 +162,11 @@ pub(super) fn judge(path: &Path, fact: &StoreFact) -> Finding {
     let content = |size: &u64, sessions: &usize| match sessions {
         1 => format!("{}, 1 session", bytes(*size)),
         count => format!("{}, {count} sessions", bytes(*size)),
+    };
+    let interrupted = |journals: &u64| match journals {
+        0 => String::new(),
+        1 => ", 1 turn interrupted among its calls of tools".to_owned(),
+        count => format!(", {count} turns interrupted among their calls of tools"),
     };
     match fact {
         StoreFact::None => Finding::ok("none yet; it comes to be with the first start"),
@@ -189,12 +201,13 @@ pub(super) fn judge(path: &Path, fact: &StoreFact) -> Finding {
             format!("{path} cannot be used: {why}"),
             format!("use the archond that wrote it, or move {path} away to begin a new store"),
         ),
-        StoreFact::Sound { size, sessions, closed: true, .. } => {
-            Finding::ok(format!("{}; every page is sound", content(size, sessions)))
+        StoreFact::Sound { size, sessions, journals, closed: true, .. } => {
+            Finding::ok(format!("{}{}; every page is sound", content(size, sessions), interrupted(journals)))
         }
-        StoreFact::Sound { size, sessions, closed: false, .. } => Finding::ok(format!(
-            "{}; every page is sound; the last daemon was killed, the next one tidies up by itself",
-            content(size, sessions)
+        StoreFact::Sound { size, sessions, journals, closed: false, .. } => Finding::ok(format!(
+            "{}{}; every page is sound; the last daemon was killed, the next one tidies up by itself",
+            content(size, sessions),
+            interrupted(journals)
         )),
     }
 }
@@ -226,6 +239,9 @@ pub(super) fn clock(now_unix_ms: u64, store: &StoreFact) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use archond_actors::domain::{InboundMessage, InboxId, JournalEntry};
+    use archond_actors::ports::Write;
+
     use super::super::finding::State;
     use super::*;
 
@@ -248,13 +264,42 @@ mod tests {
 
         let before = std::fs::read(&path).unwrap();
         let size = before.len() as u64;
-        let sound = |closed| StoreFact::Sound { size, sessions: 0, newest_unix_ms: None, closed };
+        let sound =
+            |closed| StoreFact::Sound { size, sessions: 0, newest_unix_ms: None, journals: 0, closed };
         assert_eq!(whole(&path), sound(true));
         assert_eq!(std::fs::read(&path).unwrap(), before);
         let before = std::fs::read(&killed).unwrap();
         assert_eq!(whole(&killed), sound(false));
         assert_eq!(std::fs::read(&killed).unwrap(), before);
         RedbStore::open(&killed).unwrap();
+    }
+
+    #[test]
+    fn turns_that_have_a_journal_are_counted() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("house.redb");
+        for (number, words) in
+            [(1, "1 turn interrupted among its calls"), (2, "2 turns interrupted among their calls")]
+        {
+            let message = InboundMessage {
+                archon: "ezra".parse().unwrap(),
+                channel: "cli".parse().unwrap(),
+                peer: "uid0".parse().unwrap(),
+                key: number.to_string(),
+                thread: None,
+                text: "hello".into(),
+                received_unix_ms: 0,
+            };
+            let entries =
+                vec![JournalEntry::Begun { call: "1".into() }, JournalEntry::Begun { call: "2".into() }];
+            let store = RedbStore::open(&path).unwrap();
+            let inbox = InboxId(number);
+            let results = store.commit(&[Write::Accept(message), Write::Journal { inbox, entries }]).unwrap();
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
+            drop(store);
+            let told = judge(&path, &whole(&path));
+            assert!(told.finding.contains(words), "{told:?}");
+        }
     }
 
     #[test]
@@ -285,7 +330,13 @@ mod tests {
     #[test]
     fn the_clock_is_held_against_the_calendar_and_the_store() {
         let now = CLOCK_MIN_UNIX_MS + 1_000_000_000;
-        let store = |newest| StoreFact::Sound { size: 1, sessions: 1, newest_unix_ms: newest, closed: true };
+        let store = |newest| StoreFact::Sound {
+            size: 1,
+            sessions: 1,
+            newest_unix_ms: newest,
+            journals: 0,
+            closed: true,
+        };
         let table = [
             (0, store(None), State::Problem),
             (CLOCK_MAX_UNIX_MS + 1, store(None), State::Problem),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use archond_actors::domain::{GenerationId, GenerationRequest, ModelId};
 use archond_actors::ports::{Engine, EngineError, Footprint, Sink, WorkerEvent, WorkerLink};
-use archond_models::catalogue::{Family, Model};
+use archond_models::catalogue::{Family, Model, Role};
 use archond_models::library::Library;
 use archond_models::worker::{self, BACK_ENDS, Residence, Spawner, Worker, WorkerSpec};
 use async_trait::async_trait;
@@ -192,27 +192,31 @@ pub(crate) fn idle_gpu_layers(gpu_layers: i32, back_ends: &[&str]) -> Option<Str
     })
 }
 
-struct LlamaLink(Worker);
+struct LlamaLink {
+    worker: Worker,
+    /// Whether the model was taught to call tools.
+    calls_tools: bool,
+}
 
 impl WorkerLink for LlamaLink {
     fn generate(&self, request: GenerationRequest) -> bool {
-        self.0.send(translate::request(&request))
+        self.worker.send(translate::request(&request, self.calls_tools))
     }
 
     fn cancel(&self, id: GenerationId) {
-        self.0.cancel(id.0);
+        self.worker.cancel(id.0);
     }
 
     fn kill(&self) {
-        self.0.kill();
+        self.worker.kill();
     }
 
     fn pid(&self) -> Option<u32> {
-        Some(self.0.pid())
+        Some(self.worker.pid())
     }
 
     fn processor(&self) -> Option<String> {
-        self.0.processor()
+        self.worker.processor()
     }
 }
 
@@ -245,13 +249,17 @@ impl Engine for LlamaEngine {
         let shelves = self.shelves.clone();
         let (program, limits, id) = (self.program.clone(), self.limits, model.clone());
         let planned = tokio::task::spawn_blocking(move || {
-            Self::plan(&models, &keepsakes, &shelves, program, limits, &id)
+            let spec = Self::plan(&models, &keepsakes, &shelves, program, limits, &id)?;
+            let library = models.library().ok();
+            let entry = library.as_ref().and_then(|library| library.catalogue().get(id.as_str()));
+            // The starter only shows that the house works.
+            Ok((spec, entry.is_none_or(|entry| entry.role != Role::Starter)))
         });
-        let spec = planned.await.map_err(|error| failed(error.to_string()))??;
+        let (spec, calls_tools) = planned.await.map_err(|error| failed(error.to_string()))??;
         let name = model.clone();
         let sink = Arc::new(move |event| events(translate::event(event, &name)));
         match self.spawner.launch(spec, sink).await {
-            Ok(worker) => Ok(Arc::new(LlamaLink(worker))),
+            Ok(worker) => Ok(Arc::new(LlamaLink { worker, calls_tools })),
             Err(error) => Err(failed(error.to_string())),
         }
     }

@@ -89,7 +89,7 @@ struct RemoteLink {
 
 impl WorkerLink for RemoteLink {
     fn generate(&self, request: GenerationRequest) -> bool {
-        self.worker.send(translate::request(&request))
+        self.worker.send(translate::request(&request, true))
     }
 
     fn cancel(&self, id: GenerationId) {

@@ -7,12 +7,18 @@ use archond_actors::domain::{
 use archond_actors::ports::{EngineError, WorkerEvent};
 use archond_models::worker;
 
-/// An order of the pool, for a worker.
-pub(super) fn request(request: &GenerationRequest) -> worker::Request {
+/// An order of the pool, for a worker, whose model calls tools or was not taught to.
+pub(super) fn request(request: &GenerationRequest, calls_tools: bool) -> worker::Request {
     let sampling = request.sampling;
+    let mut prompt = prompt(&request.prompt);
+    if let (worker::Prompt::Chat(conversation), true) =
+        (&mut prompt, request.form.tools_if_able && !calls_tools)
+    {
+        conversation.tools.clear();
+    }
     worker::Request {
         id: request.id.0,
-        prompt: prompt(&request.prompt),
+        prompt,
         form: form(&request.form),
         sampling: worker::SamplingParams {
             temperature: sampling.temperature,

@@ -202,6 +202,11 @@ impl ArchonAnswer {
                     let message = "the Archon begins its answer again; what came so far is void; ask again";
                     return Step::Failed(ApiError::unavailable(message));
                 }
+                // What was said before a call is no part of the answer behind it.
+                Some(TurnEvent::CallBegun { .. }) if !self.told.is_empty() => {
+                    self.told.clear();
+                    return Step::Part(AnswerPart::Text("\n\n".to_owned()));
+                }
                 Some(TurnEvent::Ended { answer }) => return self.end(&answer).await,
                 Some(_) => {}
                 None => break,

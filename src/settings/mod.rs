@@ -15,6 +15,7 @@ pub mod house;
 mod lexis;
 pub mod paths;
 pub mod profile;
+mod profile_tools;
 pub mod reader;
 pub mod remotes;
 mod scan;
@@ -52,8 +53,17 @@ pub struct Sources {
     pub paths: Paths,
     /// The variables that override the house's settings.
     pub env: Environment,
-    /// The models that a profile may name: the catalogue's and the user's own.
+    /// What a profile may name.
+    pub known: Known,
+}
+
+/// What a profile may name.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The models: the catalogue's and the user's own.
     pub models: Vec<ModelId>,
+    /// The tools.
+    pub tools: Vec<String>,
 }
 
 /// All settings after all checks.
@@ -75,10 +85,11 @@ impl Settings {
         let house = load_house(sources, &names);
         // A profile may name a model of another machine, too.
         let remotes = house.iter().flat_map(|house| &house.remotes).map(|remote| remote.model.clone());
-        let models: Vec<ModelId> = sources.models.iter().cloned().chain(remotes).collect();
+        let mut known = sources.known.clone();
+        known.models.extend(remotes);
         let mut archons = BTreeMap::new();
         for source in found.values() {
-            match profile::read(source, &models) {
+            match profile::read(source, &known) {
                 Ok(profile) => {
                     archons.insert(source.id.clone(), profile);
                 }

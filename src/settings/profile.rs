@@ -11,7 +11,9 @@ use archond_actors::domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::Known;
 use super::fault::{Fault, nearest};
+use super::profile_tools as tools;
 use super::reader::{Effective, Group, Located, Sheet, any, within};
 use super::values::{HumanDuration, Setting};
 
@@ -62,23 +64,24 @@ pub struct ProfileSource {
 }
 
 /// When a rule holds, as it is written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum When {
     MessageCharsMin(u32),
     Channel(String),
     StartsWith(String),
     TurnsMin(u32),
+    ComplexityMin(f64),
+    ComplexityBelow(f64),
 }
 
 impl Setting for When {
-    const WRITTEN: &'static str =
-        "one of MessageCharsMin(1500), StartsWith(\"review\"), TurnsMin(20) and Channel(\"cli\")";
+    const WRITTEN: &'static str = "one of MessageCharsMin(1500), StartsWith(\"review\"), TurnsMin(20), ComplexityMin(0.8), ComplexityBelow(0.2) and Channel(\"cli\")";
 }
 
-/// Reads one profile. Models must be among the `models`.
-pub fn read(source: &ProfileSource, models: &[ModelId]) -> Result<Profile, Vec<Fault>> {
+/// Reads one profile. What it names must be known.
+pub fn read(source: &ProfileSource, known: &Known) -> Result<Profile, Vec<Fault>> {
     let sheet = Sheet::new(&source.path, source.text.clone());
-    let spec = sheet.top().and_then(|top| Reading { sheet: &sheet, models }.profile(top, &source.id));
+    let spec = sheet.top().and_then(|top| Reading { sheet: &sheet, known }.profile(top, &source.id));
     let effective = sheet.finish()?;
     // Without a spec there is a fault, so this cannot be reached; said in a way that needs no panic.
     let spec = spec.ok_or_else(|| vec![Fault::of_file(&source.path, "the profile could not be read")])?;
@@ -87,7 +90,7 @@ pub fn read(source: &ProfileSource, models: &[ModelId]) -> Result<Profile, Vec<F
 
 struct Reading<'a> {
     sheet: &'a Sheet<'a>,
-    models: &'a [ModelId],
+    known: &'a Known,
 }
 
 impl Reading<'_> {
@@ -102,10 +105,7 @@ impl Reading<'_> {
         let context_group = top.group("context");
         let limits_group = top.group("limits");
         let (context, limits) = context_and_limits(context_group, limits_group);
-        for tool in top.list::<String>("tools", &[], any) {
-            let hint = Some("this version has no tools: write `tools: []`".to_owned());
-            self.sheet.fault(tool.span, format!("there is no tool `{}`", tool.value), hint);
-        }
+        let tools = tools::policy(self.sheet, &mut top, &self.known.tools);
         if let Some(persona) = &persona {
             check_persona_leaves_room(&top, persona, context);
         }
@@ -118,6 +118,7 @@ impl Reading<'_> {
             route: route?,
             sampling,
             fit,
+            tools: Arc::new(tools),
             context,
             channels: channels.into_iter().map(|channel| channel.value).collect(),
             limits,
@@ -148,7 +149,7 @@ impl Reading<'_> {
         let rules: Vec<_> = route.groups("rules").into_iter().map(|rule| self.rule(rule, channels)).collect();
         let chosen = default.as_ref().and_then(Option::as_ref);
         let stand_in = |name: &&str| {
-            self.models.iter().any(|model| model.as_str() == *name)
+            self.known.models.iter().any(|model| model.as_str() == *name)
                 && chosen.is_none_or(|id| id.as_str() != *name)
         };
         let stand_ins: Vec<String> =
@@ -185,6 +186,11 @@ impl Reading<'_> {
             ),
             When::MessageCharsMin(chars) => Some(RouteCondition::MessageCharsMin(*chars)),
             When::TurnsMin(turns) => Some(RouteCondition::TurnsMin(*turns)),
+            When::ComplexityMin(part) | When::ComplexityBelow(part) if !(0.01..=0.99).contains(part) => {
+                fault("complexity is a part: from 0.01 to 0.99", "0.8 is much, a greeting has less than 0.2")
+            }
+            When::ComplexityMin(part) => Some(RouteCondition::ComplexityMin(percent(*part))),
+            When::ComplexityBelow(part) => Some(RouteCondition::ComplexityBelow(percent(*part))),
             When::StartsWith(text) if text.trim().is_empty() => {
                 fault("a rule for every beginning always holds", "write the word that messages begin with")
             }
@@ -201,9 +207,9 @@ impl Reading<'_> {
 
     fn model(&self, written: &Located<String>) -> Option<ModelId> {
         let name = written.value.as_str();
-        let known = self.models.iter().find(|model| model.as_str() == name);
+        let known = self.known.models.iter().find(|model| model.as_str() == name);
         if known.is_none() {
-            let hint = match nearest(name, self.models.iter().map(ModelId::as_str)) {
+            let hint = match nearest(name, self.known.models.iter().map(ModelId::as_str)) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => "`archond model ls` shows those that there are".to_owned(),
             };
@@ -225,6 +231,11 @@ impl Reading<'_> {
             }
         }
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part between 0 and 1")]
+fn percent(part: f64) -> u8 {
+    (part * 100.0).round() as u8
 }
 
 fn sampling(mut group: Group<'_>) -> Sampling {
@@ -299,7 +310,7 @@ fn context_and_limits(mut context: Group<'_>, mut limits: Group<'_>) -> (Context
     (policy, bounds)
 }
 
-fn duration(
+pub(super) fn duration(
     group: &mut Group<'_>,
     name: &'static str,
     default: Duration,

@@ -6,12 +6,16 @@ use proptest::prelude::*;
 
 use super::reader::{Sheet, within};
 use super::scan::{Shape, outline};
-use super::{Environment, Fault, Origin, Paths, ProfileSource, SHIPPED, house, profile};
+use super::{Environment, Fault, Known, Origin, Paths, ProfileSource, SHIPPED, house, profile};
 
-fn models() -> Vec<ModelId> {
-    ["gemma-4-e2b", "gemma-4-e4b", "gemma-4-26b-a4b", "gemma-4-31b", "smollm2-135m-instruct"]
-        .map(|name| ModelId::new(name).unwrap())
-        .into()
+fn known() -> Known {
+    let models = ["gemma-4-e2b", "gemma-4-e4b", "gemma-4-26b-a4b", "gemma-4-31b", "smollm2-135m-instruct"];
+    let tools =
+        ["bash", "clock", "edit_file", "glob_search", "grep_search", "read_file", "todo", "write_file"];
+    Known {
+        models: models.map(|name| ModelId::new(name).unwrap()).into(),
+        tools: tools.map(str::to_owned).into(),
+    }
 }
 
 fn faults_of(text: &str) -> Vec<Fault> {
@@ -22,7 +26,7 @@ fn faults_of(text: &str) -> Vec<Fault> {
         path,
         text: text.to_owned(),
     };
-    let mut faults = profile::read(&source, &models()).err().unwrap_or_default();
+    let mut faults = profile::read(&source, &known()).err().unwrap_or_default();
     let paths = Paths::below(Path::new("/h"));
     let house = house::read(Path::new("archond.ron"), text.to_owned(), &Environment::default(), &paths, &[]);
     faults.extend(house.err().unwrap_or_default());

@@ -1,23 +1,25 @@
 //! The store on disk: redb, one file per house, one owner, every commit durable before it is answered.
 //!
-//! Files: `open` (the file comes to be), `tables` and `records` (what lies in it), `writes`, `reads`, `fault`.
+//! Files: `open` (the file comes to be), `tables`, `records` and `tool_records` (what lies in it), `writes`, `reads`, `fault`.
 //!
 //! After an I/O error redb refuses everything until it is opened anew. We close it then and open it at the next call:
 //! the house lives on, and works again once there is space. A commit whose fsync failed may turn out to be there after
-//! that; every change may safely be repeated, so the caller simply tries again.
+//! that; every change may safely be repeated, so the caller simply tries again. Only what was appended to a journal would
+//! stand there twice: who appends looks first.
 mod fault;
 mod open;
 mod reads;
 mod records;
 mod tables;
+mod tool_records;
 mod writes;
 
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, InboxEntry, InboxId, OutboxEntry, OutboxId, PeerId, SessionHead, SessionKey,
-    SessionSnapshot, ThreadId, TurnRecord,
+    ArchonId, ChannelId, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId, PeerId, SessionHead,
+    SessionKey, SessionSnapshot, ThreadId, TurnRecord,
 };
 use archond_actors::ports::{Store, StoreError, Write, Written};
 use redb::{Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, StorageBackend};
@@ -76,7 +78,7 @@ impl RedbStore {
             let empty = backend.len().map_err(redb::StorageError::Io)? == 0;
             let database = open::builder().create_with_backend(backend)?;
             if empty {
-                open::initialise(&database).map_err(|fault| match fault {
+                open::settle(&database).map_err(|fault| match fault {
                     Fault::Broken(error) => redb::StorageError::Backend(error),
                     fault => redb::StorageError::Corrupted(format!("{fault:?}")),
                 })?;
@@ -100,6 +102,11 @@ impl RedbStore {
     /// The store's file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How many turns have a journal: they run, or were interrupted between a call of a tool and their end.
+    pub fn journals_len(&self) -> Result<u64, StoreError> {
+        self.read(reads::journals_len)
     }
 
     /// Uses the database, and closes it if it breaks.
@@ -210,6 +217,10 @@ impl Store for RedbStore {
 
     fn answer_to(&self, inbox: InboxId) -> Result<Option<OutboxEntry>, StoreError> {
         self.read(|txn| reads::answer_to(txn, inbox))
+    }
+
+    fn journal(&self, inbox: InboxId) -> Result<Vec<JournalEntry>, StoreError> {
+        self.read(|txn| reads::journal(txn, inbox))
     }
 
     fn current_thread(

@@ -89,7 +89,7 @@ pub(super) fn builder() -> Builder {
     builder
 }
 
-/// Opens through redb and looks whether the file is one of ours.
+/// Opens through redb, looks whether the file is one of ours, and brings an older layout to the present one.
 pub(super) fn guarded(
     path: &Path,
     open: impl FnOnce() -> Result<Database, DatabaseError>,
@@ -143,16 +143,17 @@ fn make(path: &Path, new: &Path) -> Result<(), OpenError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(FILE_MODE).open(new).map_err(|e| io_error(path, e))?;
     let database = builder().create(new).map_err(|error| database_error(path, error))?;
-    initialise(&database).map_err(|fault| fault_error(path, fault))?;
+    settle(&database).map_err(|fault| fault_error(path, fault))?;
     database.close().map_err(|error| database_error(path, error))
 }
 
-/// Writes the layout's number and all tables into an empty database.
-pub(super) fn initialise(database: &Database) -> Result<(), Fault> {
+/// Writes the layout's number and all tables that are missing into an empty database, or into one of an older layout.
+/// One transaction: a crash leaves the old layout or the new one.
+pub(super) fn settle(database: &Database) -> Result<(), Fault> {
     let mut txn = database.begin_write()?;
     txn.set_durability(Durability::Immediate)?;
     let mut writer = Writer::open(&txn, Retention::default())?;
-    writer.initialise()?;
+    writer.set_layout()?;
     writer.finish()?;
     Ok(txn.commit()?)
 }
@@ -168,6 +169,8 @@ fn check_layout(path: &Path, database: &Database) -> Result<(), OpenError> {
     let schema = meta.get(META_SCHEMA).map_err(|error| fault_error(path, error.into()))?;
     match schema.map(|schema| schema.value()) {
         Some(SCHEMA) => Ok(()),
+        Some(1..SCHEMA) => settle(database).map_err(|error| fault_error(path, error)),
+        Some(0) => Err(foreign()),
         Some(found) => Err(OpenError::Newer { path: path.to_owned(), found }),
         None => Err(foreign()),
     }

@@ -2,14 +2,16 @@
 use std::ops::Bound;
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, InboxEntry, InboxId, OutboxEntry, OutboxId, PeerId, SessionHead, SessionKey,
-    SessionSnapshot, ThreadId, TurnRecord,
+    ArchonId, ChannelId, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId, PeerId, SessionHead,
+    SessionKey, SessionSnapshot, ThreadId, TurnRecord,
 };
 use redb::{ReadTransaction, ReadableTable};
 
 use super::fault::Fault;
 use super::records::{self, cols, session_key};
 use super::tables;
+use super::tool_records;
+use super::writes::journal_of;
 
 pub(super) fn pending(
     txn: &ReadTransaction,
@@ -121,6 +123,27 @@ pub(super) fn answer_to(txn: &ReadTransaction, inbox: InboxId) -> Result<Option<
         return Ok(None);
     };
     outbox_entry(&txn.open_table(tables::OUTBOX)?, id).map(Some)
+}
+
+pub(super) fn journal(txn: &ReadTransaction, inbox: InboxId) -> Result<Vec<JournalEntry>, Fault> {
+    let mut entries = Vec::new();
+    for row in txn.open_table(tables::JOURNAL)?.range(journal_of(inbox.0))? {
+        let (at, record) = row?;
+        let entry = tool_records::read_journal(record.value());
+        entries.push(entry.map_err(|e| Fault::record("journal", format!("{inbox}/{}", at.value().1), &e))?);
+    }
+    Ok(entries)
+}
+
+pub(super) fn journals_len(txn: &ReadTransaction) -> Result<u64, Fault> {
+    let journal = txn.open_table(tables::JOURNAL)?;
+    let (mut len, mut after) = (0, Bound::Unbounded);
+    // From one journal to the next, past their entries.
+    while let Some(row) = journal.range((after, Bound::Unbounded))?.next() {
+        len += 1;
+        after = Bound::Excluded((row?.0.value().0, u64::MAX));
+    }
+    Ok(len)
 }
 
 pub(super) fn current_thread(

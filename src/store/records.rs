@@ -7,17 +7,20 @@ use archond_actors::domain::{
 use serde::{Deserialize, Serialize};
 
 use super::tables::SessionCols;
+use super::tool_records::StepV1;
 
-/// The version that is written.
+/// The version of every record but those of turns.
 const VERSION: u8 = 1;
+/// The version of turns that is written; the first one is read.
+const TURN_VERSION: u8 = 2;
 
 /// Why a record cannot be read; says what was found.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RecordError {
     #[error("it is empty")]
     Empty,
-    #[error("its version is {found}, this archond reads up to {VERSION}")]
-    Newer { found: u8 },
+    #[error("its version is {found}, this archond reads up to {known}")]
+    Newer { found: u8, known: u8 },
     #[error("its bytes make no sense: {0}")]
     Bytes(#[from] postcard::Error),
     #[error(transparent)]
@@ -74,6 +77,15 @@ struct TurnV1<'a> {
     model: &'a str,
     usage: UsageV1,
     ended_unix_ms: u64,
+}
+
+/// All that the first version had, then what came of the model's calls.
+#[derive(Serialize, Deserialize)]
+struct TurnV2<'a> {
+    #[serde(borrow)]
+    first: TurnV1<'a>,
+    #[serde(borrow)]
+    steps: Vec<StepV1<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -179,7 +191,7 @@ pub(super) fn read_head(key: SessionKey, bytes: &[u8]) -> Result<SessionHead, Re
 
 pub(super) fn write_turn(turn: &TurnRecord) -> Result<Vec<u8>, RecordError> {
     let usage = turn.usage;
-    encode(&TurnV1 {
+    let first = TurnV1 {
         inbox: turn.inbox.0,
         user: &turn.user,
         answer: &turn.answer,
@@ -193,11 +205,18 @@ pub(super) fn write_turn(turn: &TurnRecord) -> Result<Vec<u8>, RecordError> {
             decode_ms: usage.decode_ms,
         },
         ended_unix_ms: turn.ended_unix_ms,
-    })
+    };
+    encode_as(TURN_VERSION, &TurnV2 { first, steps: turn.steps.iter().map(StepV1::of).collect() })
 }
 
 pub(super) fn read_turn(number: u64, bytes: &[u8]) -> Result<TurnRecord, RecordError> {
-    let record: TurnV1<'_> = decode(bytes)?;
+    let (record, steps) = match split(bytes, TURN_VERSION)? {
+        (1, rest) => (postcard::from_bytes::<TurnV1<'_>>(rest)?, Vec::new()),
+        (_, rest) => {
+            let record: TurnV2<'_> = postcard::from_bytes(rest)?;
+            (record.first, record.steps.into_iter().map(StepV1::into_step).collect())
+        }
+    };
     let usage = record.usage;
     Ok(TurnRecord {
         number,
@@ -206,6 +225,7 @@ pub(super) fn read_turn(number: u64, bytes: &[u8]) -> Result<TurnRecord, RecordE
         answer: record.answer.to_owned(),
         stopped: record.stopped,
         model: record.model.parse()?,
+        steps,
         usage: Usage {
             prompt_tokens: usage.prompt_tokens,
             cached_tokens: usage.cached_tokens,
@@ -218,21 +238,33 @@ pub(super) fn read_turn(number: u64, bytes: &[u8]) -> Result<TurnRecord, RecordE
     })
 }
 
-fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, RecordError> {
-    Ok(postcard::to_extend(record, vec![VERSION])?)
+pub(super) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, RecordError> {
+    encode_as(VERSION, record)
 }
 
-/// A second version gets its own arm here and its own struct above, turned into the first one's successor by hand.
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, RecordError> {
+fn encode_as<T: Serialize>(version: u8, record: &T) -> Result<Vec<u8>, RecordError> {
+    Ok(postcard::to_extend(record, vec![version])?)
+}
+
+/// Reads a record that has one version. One with a second version is read as [`read_turn`] does it: an arm and a struct for each.
+pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, RecordError> {
+    let (_, record) = split(bytes, VERSION)?;
+    Ok(postcard::from_bytes(record)?)
+}
+
+/// A record's version, from 1 to the last that is known, and its bytes.
+fn split(bytes: &[u8], known: u8) -> Result<(u8, &[u8]), RecordError> {
     match bytes.split_first() {
-        Some((1, record)) => Ok(postcard::from_bytes(record)?),
-        Some((&found, _)) => Err(RecordError::Newer { found }),
+        Some((&version, record)) if (1..=known).contains(&version) => Ok((version, record)),
+        Some((&found, _)) => Err(RecordError::Newer { found, known }),
         None => Err(RecordError::Empty),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use archond_actors::domain::{CallRecord, Outcome, ToolCall, ToolStep};
+
     use super::*;
 
     fn key() -> SessionKey {
@@ -247,6 +279,7 @@ mod tests {
             answer: "ho".into(),
             stopped: true,
             model: "m".parse().unwrap(),
+            steps: Vec::new(),
             usage: Usage {
                 prompt_tokens: 1,
                 cached_tokens: 2,
@@ -294,15 +327,41 @@ mod tests {
         assert_eq!(read_head(key(), bytes).unwrap(), head);
 
         let bytes = b"\x01\xac\x02\x02hi\x02ho\x01\x01m\x01\x02\x03\x04\x05\x06";
+        assert_eq!(read_turn(3, bytes).unwrap(), turn());
+    }
+
+    fn call(id: &str) -> ToolCall {
+        ToolCall { id: id.into(), name: "ls".into(), arguments: "{}".into() }
+    }
+
+    /// Never to be changed either.
+    #[test]
+    fn version_2_of_a_turn_is_read_as_it_was_written() {
+        let bytes = b"\x02\xac\x02\x02hi\x02ho\x01\x01m\x01\x02\x03\x04\x05\x06\x00";
         assert_eq!(write_turn(&turn()).unwrap(), bytes);
         assert_eq!(read_turn(3, bytes).unwrap(), turn());
+
+        let record = |id, outcome| CallRecord { call: call(id), outcome };
+        let calls = vec![
+            record("1", Outcome::Done { text: "a".into() }),
+            record("2", Outcome::Failed { text: "no".into() }),
+            record("3", Outcome::Unknown),
+        ];
+        let steps =
+            vec![ToolStep { text: "see".into(), calls }, ToolStep { text: String::new(), calls: vec![] }];
+        let with_steps = TurnRecord { steps, ..turn() };
+        let bytes = b"\x02\xac\x02\x02hi\x02ho\x01\x01m\x01\x02\x03\x04\x05\x06\x02\x03see\x03\x011\x02ls\x02{}\x00\x01a\x012\x02ls\x02{}\x01\x02no\x013\x02ls\x02{}\x02\x00\x00";
+        assert_eq!(write_turn(&with_steps).unwrap(), bytes);
+        assert_eq!(read_turn(3, bytes).unwrap(), with_steps);
     }
 
     #[test]
     fn what_cannot_be_read_says_why() {
-        let table: [(&[u8], &str); 4] = [
+        let table: [(&[u8], &str); 6] = [
             (b"", "it is empty"),
-            (b"\x09rest", "its version is 9, this archond reads up to 1"),
+            (b"\x09rest", "its version is 9, this archond reads up to 2"),
+            (b"\x00rest", "its version is 0, this archond reads up to 2"),
+            (b"\x02\x05", "its bytes make no sense: Hit the end of buffer, expected more data"),
             (b"\x01\x05", "its bytes make no sense: Hit the end of buffer, expected more data"),
             (b"\x01\x01\x01a\x01b\x00\x02M!\x01\x01\x01\x01\x01\x01", "`M!` is not a valid model name: "),
         ];

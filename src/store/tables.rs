@@ -4,8 +4,11 @@
 //! no record repeats that, so the two cannot disagree.
 use redb::TableDefinition;
 
-/// The layout that this program writes. A store with a greater number was written by a newer archond.
-pub(super) const SCHEMA: u64 = 1;
+/// The layout that this program writes. A store with a greater number was written by a newer archond; one with a smaller
+/// number is brought to this layout when it is opened.
+///
+/// 1: without [`JOURNAL`]. 2: with it; and turns may be of version 2, which archonds of layout 1 cannot read.
+pub(super) const SCHEMA: u64 = 2;
 
 /// Archon, channel, peer, thread.
 pub(super) type SessionCols<'a> = (&'a str, &'a str, &'a str, &'a str);
@@ -31,6 +34,8 @@ pub(super) const SEEN_ORDER: TableDefinition<u64, (&str, &str, u64)> = TableDefi
 pub(super) const PENDING: TableDefinition<(&str, u64), ()> = TableDefinition::new("pending");
 /// Archon: how many messages have no answer; asked before each message is let in, so it is not counted then.
 pub(super) const PENDING_LEN: TableDefinition<&str, u64> = TableDefinition::new("pending len");
+/// Inbox number and number within the journal, from 0: an entry. Only messages without an answer have any.
+pub(super) const JOURNAL: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("journal");
 /// Outbox number: the answer.
 pub(super) const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("outbox");
 /// Channel and outbox number of each answer that was not delivered.

@@ -1,9 +1,11 @@
 //! Changes of the store, all in one write transaction. Each change reads all it needs before it writes anything,
 //! so that one that is refused leaves no trace and the others stand.
+use std::ops::RangeInclusive;
+
 use archond_actors::command::Command;
 use archond_actors::domain::{
-    Accepted, InboundMessage, InboxEntry, InboxId, OutboxEntry, OutboxId, SessionHead, SessionKey, Summary,
-    ThreadId, TurnEnd, TurnRecord,
+    Accepted, InboundMessage, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId, SessionHead,
+    SessionKey, Summary, ThreadId, TurnEnd, TurnRecord,
 };
 use archond_actors::ports::{Write, Written};
 use redb::{ReadableTable, Table, WriteTransaction};
@@ -13,6 +15,7 @@ use super::fault::Fault;
 use super::reads::{outbox_entry, thread_of};
 use super::records::{self, RecordError, cols};
 use super::tables::{self, SessionCols, SessionNumberCols};
+use super::tool_records;
 
 /// Old keys that one new message may push out: two, so that a backlog shrinks, and no message pays for all of it.
 const FORGOTTEN_PER_MESSAGE: usize = 2;
@@ -35,6 +38,7 @@ pub(super) struct Writer<'txn> {
     seen_order: Table<'txn, u64, (Text, Text, u64)>,
     pending: Table<'txn, (Text, u64), ()>,
     pending_len: Table<'txn, Text, u64>,
+    journal: Table<'txn, (u64, u64), Bytes>,
     outbox: Table<'txn, u64, Bytes>,
     undelivered: Table<'txn, (Text, u64), ()>,
     undelivered_to: Table<'txn, (Text, Text, Text, u64), ()>,
@@ -62,6 +66,7 @@ impl<'txn> Writer<'txn> {
             seen_order: txn.open_table(tables::SEEN_ORDER)?,
             pending: txn.open_table(tables::PENDING)?,
             pending_len: txn.open_table(tables::PENDING_LEN)?,
+            journal: txn.open_table(tables::JOURNAL)?,
             outbox: txn.open_table(tables::OUTBOX)?,
             undelivered: txn.open_table(tables::UNDELIVERED)?,
             undelivered_to: txn.open_table(tables::UNDELIVERED_TO)?,
@@ -77,8 +82,8 @@ impl<'txn> Writer<'txn> {
         })
     }
 
-    /// Makes this an empty store of the present layout.
-    pub(super) fn initialise(&mut self) -> Result<(), Fault> {
+    /// Makes this a store of the present layout: an empty file, or a store of an older layout, whose missing tables are made by [`Writer::open`].
+    pub(super) fn set_layout(&mut self) -> Result<(), Fault> {
         self.changed = true;
         self.meta.insert(tables::META_SCHEMA, tables::SCHEMA)?;
         Ok(())
@@ -89,6 +94,7 @@ impl<'txn> Writer<'txn> {
         match write {
             Write::Accept(message) => self.accept(message).map(Written::Accepted),
             Write::BeginAttempt { inbox } => self.begin_attempt(*inbox).map(Written::Attempt),
+            Write::Journal { inbox, entries } => self.append_journal(*inbox, entries).map(|()| Written::Done),
             Write::EndTurn(end) => self.end_turn(end).map(Written::Ended),
             Write::MarkSent { outbox } => self.mark_sent(*outbox).map(|()| Written::Done),
             Write::SetSummary { session, summary } => {
@@ -189,6 +195,22 @@ impl<'txn> Writer<'txn> {
         Ok(entry.attempts)
     }
 
+    fn append_journal(&mut self, inbox: InboxId, entries: &[JournalEntry]) -> Result<(), Fault> {
+        if self.inbox.get(inbox.0)?.is_none() || self.answer.get(inbox.0)?.is_some() {
+            return Err(Fault::not_found("unanswered message", inbox));
+        }
+        let unwritable = |e: RecordError| Fault::record("journal", inbox, &e);
+        let records = entries.iter().map(tool_records::write_journal);
+        let records = records.collect::<Result<Vec<_>, _>>().map_err(unwritable)?;
+        let last = self.journal.range(journal_of(inbox.0))?.next_back().transpose()?;
+        let next = last.map_or(0, |(at, _)| at.value().1 + 1);
+        for (number, record) in (next..).zip(records) {
+            self.changed = true;
+            self.journal.insert((inbox.0, number), record.as_slice())?;
+        }
+        Ok(())
+    }
+
     fn end_turn(&mut self, end: &TurnEnd) -> Result<OutboxEntry, Fault> {
         if let Some(first) = self.answer.get(end.inbox.0)?.map(|id| id.value()) {
             return outbox_entry(&self.outbox, first);
@@ -222,6 +244,7 @@ impl<'txn> Writer<'txn> {
         self.outbox.insert(entry.id.0, record.as_slice())?;
         self.undelivered.insert((channel, entry.id.0), ())?;
         self.undelivered_to.insert((channel, archon.as_str(), peer, entry.id.0), ())?;
+        self.journal.retain_in(journal_of(end.inbox.0), |_, _| false)?;
         self.answer.insert(end.inbox.0, entry.id.0)?;
         Ok(entry)
     }
@@ -243,6 +266,7 @@ impl<'txn> Writer<'txn> {
             answer: turn.answer.clone(),
             stopped: turn.stopped,
             model: turn.model.clone(),
+            steps: turn.steps.clone(),
             usage: turn.usage,
             ended_unix_ms: end.ended_unix_ms,
         };
@@ -298,7 +322,10 @@ impl<'txn> Writer<'txn> {
         self.sessions.remove(cols(session))?;
         self.turns.retain_in(numbered(session, 0)..=numbered(session, u64::MAX), |_, _| false)?;
         for inbox in messages {
-            let Some(outbox) = self.answer.get(inbox)?.map(|id| id.value()) else { continue };
+            let Some(outbox) = self.answer.get(inbox)?.map(|id| id.value()) else {
+                self.journal.retain_in(journal_of(inbox), |_, _| false)?;
+                continue;
+            };
             if self.undelivered.get((channel, outbox))?.is_none() {
                 self.answer.remove(inbox)?;
                 self.outbox.remove(outbox)?;
@@ -319,6 +346,11 @@ impl<'txn> Writer<'txn> {
         let head = record.map(|record| records::read_head(session.clone(), record.value()));
         head.transpose().map_err(|e| Fault::record("session", session, &e))
     }
+}
+
+/// Where the journal of a message's turn lies.
+pub(super) fn journal_of(inbox: u64) -> RangeInclusive<(u64, u64)> {
+    (inbox, 0)..=(inbox, u64::MAX)
 }
 
 /// The columns of a row that belongs to a session.

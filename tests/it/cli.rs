@@ -133,6 +133,8 @@ fn help_lists_commands_and_exit_codes() {
       bench        Measure how fast a model reads and writes on this machine
       archon       Profiles: what an Archon is
       model        Models: what an Archon thinks with
+      tool         Tools: what an Archon can do
+      sandbox      What holds the tools back
       config       The settings of the house
       run          Be the daemon, in the foreground: for systemd and containers
       version      Show the version and how it was built

@@ -8,7 +8,7 @@ use std::fmt;
 
 use archond::store::{OpenError, RedbStore, Retention};
 use archond_actors::domain::{
-    Accepted, InboxEntry, InboxId, OutboxEntry, OutboxId, SessionSnapshot, ThreadId, TurnRecord,
+    Accepted, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId, SessionSnapshot, ThreadId, TurnRecord,
 };
 use archond_actors::ports::{Store, StoreError, Write, Written};
 use archond_actors::testkit::MemStore;
@@ -40,6 +40,7 @@ struct Contents {
     sessions: Vec<(SessionSnapshot, Vec<TurnRecord>)>,
     undelivered: Vec<Vec<OutboxEntry>>,
     answers: Vec<Option<OutboxEntry>>,
+    journals: Vec<Vec<JournalEntry>>,
     threads: Vec<ThreadId>,
 }
 
@@ -71,6 +72,7 @@ impl Contents {
             sessions: sessions.collect(),
             undelivered,
             answers: (1..=messages).map(|inbox| store.answer_to(InboxId(inbox)).unwrap()).collect(),
+            journals: (1..=messages).map(|inbox| store.journal(InboxId(inbox)).unwrap()).collect(),
             threads,
         }
     }

@@ -1,11 +1,13 @@
 //! What a store lives through while the power is cut: named courses of changes, as plain data.
 use archond::store::Retention;
 use archond_actors::domain::{
-    AnswerKind, InboundMessage, InboxId, NewAnswer, OutboxId, SessionKey, Summary, TurnEnd,
+    AnswerKind, InboundMessage, InboxId, JournalEntry, NewAnswer, OutboxId, Outcome, SessionKey, Summary,
+    TurnEnd,
 };
 use archond_actors::ports::Write;
 
 use crate::store_contract::{message, turn_end};
+use crate::store_journal::{begun, every_kind};
 
 /// The Archons, channels and peers of all courses.
 pub(crate) const ARCHONS: [&str; 2] = ["electra", "ezra"];
@@ -74,6 +76,10 @@ fn attempt(inbox: u64) -> Write {
     Write::BeginAttempt { inbox: InboxId(inbox) }
 }
 
+fn journal(inbox: u64, entries: Vec<JournalEntry>) -> Write {
+    Write::Journal { inbox: InboxId(inbox), entries }
+}
+
 fn end(inbox: u64, text: &str) -> Write {
     Write::EndTurn(turn_end(InboxId(inbox), text))
 }
@@ -104,7 +110,7 @@ fn round(number: u64) -> [Step; 4] {
 
 /// Every course there is.
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    [messages(), sessions(), restarts()].into_iter().flatten().collect()
+    [messages(), journals(), sessions(), restarts()].into_iter().flatten().collect()
 }
 
 fn messages() -> Vec<Scenario> {
@@ -150,6 +156,53 @@ fn messages() -> Vec<Scenario> {
             ],
         ),
         of("whole rounds", (1..=6).flat_map(round)),
+    ]
+}
+
+fn journals() -> Vec<Scenario> {
+    let written = |call: &str, len| {
+        let outcome = Outcome::Done { text: call.repeat(len) };
+        JournalEntry::Ended { call: call.into(), outcome }
+    };
+    vec![
+        of(
+            "the journal of a turn",
+            [one(accept(1))]
+                .into_iter()
+                .chain(every_kind().into_iter().map(|entry| one(journal(1, vec![entry]))))
+                .chain([one(end(1, "done")), one(journal(1, vec![begun("late")])), one(end(1, "again"))]),
+        ),
+        of(
+            "journals side by side",
+            [
+                all([accept(1), accept(2), journal(1, every_kind()), journal(9, every_kind())]),
+                all([journal(2, vec![begun("b")]), journal(1, vec![begun("a")]), attempt(2)]),
+                all([end(1, "yes"), journal(2, every_kind()), journal(1, vec![begun("late")])]),
+                Step::Close,
+                one(journal(2, vec![begun("c")])),
+                one(end(2, "yes")),
+            ],
+        ),
+        of(
+            "long outcomes in a journal",
+            [
+                one(accept(1)),
+                one(journal(1, vec![begun("1")])),
+                one(journal(1, vec![written("1", 150_000), begun("2")])),
+                one(journal(1, vec![written("2", 150_000)])),
+                one(end(1, "done")),
+            ],
+        ),
+        of(
+            "a forgotten session with a journal",
+            [
+                all([accept(1), accept_in("ezra/cli/uid1/main", 2)]),
+                all([journal(1, every_kind()), journal(2, every_kind())]),
+                one(remove("ezra/cli/uid0/main")),
+                one(journal(1, vec![begun("anew")])),
+                all([end(1, "late"), end(2, "kept")]),
+            ],
+        ),
     ]
 }
 

@@ -10,15 +10,19 @@ use archond::cli::config::{self, ConfigCommand};
 use archond::cli::settings_view::SettingsCommandError;
 use archond::settings::profile::ProfileSource;
 use archond::settings::{
-    Environment, Fault, Origin, Paths, SHIPPED, Settings, SettingsFaults, Sources, house, profile,
+    Environment, Fault, Known, Origin, Paths, SHIPPED, Settings, SettingsFaults, Sources, house, profile,
 };
 use archond_actors::domain::{ArchonId, ModelId};
 use tempfile::TempDir;
 
-fn models() -> Vec<ModelId> {
-    ["gemma-4-e2b", "gemma-4-e4b", "gemma-4-26b-a4b", "gemma-4-31b", "smollm2-135m-instruct"]
-        .map(|name| ModelId::new(name).unwrap())
-        .into()
+fn known() -> Known {
+    let models = ["gemma-4-e2b", "gemma-4-e4b", "gemma-4-26b-a4b", "gemma-4-31b", "smollm2-135m-instruct"];
+    let tools =
+        ["bash", "clock", "edit_file", "glob_search", "grep_search", "read_file", "todo", "write_file"];
+    Known {
+        models: models.map(|name| ModelId::new(name).unwrap()).into(),
+        tools: tools.map(str::to_owned).into(),
+    }
 }
 
 /// A house of its own in a folder that goes away with it.
@@ -31,7 +35,7 @@ impl House {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let paths = Paths::below(folder.path());
-        Self { folder, sources: Sources { paths, env: Environment::default(), models: models() } }
+        Self { folder, sources: Sources { paths, env: Environment::default(), known: known() } }
     }
 
     fn write(&self, name: &str, text: impl AsRef<[u8]>) {
@@ -66,7 +70,7 @@ fn read_bad(name: &str, text: String) -> Vec<Fault> {
         return house::read(&path, text, &Environment::default(), &paths, &archons).unwrap_err();
     }
     let id = ArchonId::new("ezra").unwrap();
-    profile::read(&ProfileSource { id, origin: Origin::Shipped, path, text }, &models()).unwrap_err()
+    profile::read(&ProfileSource { id, origin: Origin::Shipped, path, text }, &known()).unwrap_err()
 }
 
 #[test]

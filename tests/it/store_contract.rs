@@ -3,14 +3,14 @@ use std::sync::Arc;
 
 use archond::store::RedbStore;
 use archond_actors::domain::{
-    Accepted, AnswerKind, ChannelId, InboundMessage, InboxEntry, InboxId, NewAnswer, NewTurn, OutboxEntry,
-    OutboxId, SessionKey, Summary, ThreadId, TurnEnd, Usage,
+    Accepted, AnswerKind, ChannelId, InboundMessage, InboxEntry, InboxId, JournalEntry, NewAnswer, NewTurn,
+    OutboxEntry, OutboxId, SessionKey, Summary, ThreadId, TurnEnd, Usage,
 };
 use archond_actors::ports::{Store, StoreError, Write, Written};
 use archond_actors::testkit::MemStore;
 
 /// Runs a test on each store.
-fn on_each_store(test: impl Fn(&dyn Store)) {
+pub(crate) fn on_each_store(test: impl Fn(&dyn Store)) {
     test(&MemStore::new());
     let folder = tempfile::tempdir().unwrap();
     test(&RedbStore::open(folder.path().join("store.redb")).unwrap());
@@ -47,6 +47,7 @@ pub(crate) fn turn_end(inbox: InboxId, text: &str) -> TurnEnd {
             answer: text.into(),
             stopped: false,
             model: "gemma-4-e4b".parse().unwrap(),
+            steps: Vec::new(),
             usage: Usage { prompt_tokens: 7, ..Usage::default() },
         }),
         answer: NewAnswer { kind: AnswerKind::Answer, text: text.into() },
@@ -77,7 +78,7 @@ fn talk(store: &dyn Store, session: &str, key: &str) -> OutboxEntry {
     end(store, turn_end(entry.id, &format!("answer to {key}")))
 }
 
-fn not_found<T>(what: &str) -> Result<T, StoreError> {
+pub(crate) fn not_found<T>(what: &str) -> Result<T, StoreError> {
     Err(StoreError::NotFound { what: what.into() })
 }
 
@@ -411,6 +412,10 @@ mod alike {
             let end = turn_end(InboxId(inbox), "answer");
             Write::EndTurn(TurnEnd { turn: end.turn.clone().filter(|_| kept), ..end })
         });
+        let journal = (id.clone(), 0..9_u8).prop_map(|(inbox, call)| Write::Journal {
+            inbox: InboxId(inbox),
+            entries: vec![JournalEntry::Begun { call: call.to_string() }; usize::from(call % 3)],
+        });
         let set_summary = (session.clone(), 0..4_u64).prop_map(|(session, turns)| Write::SetSummary {
             session,
             summary: Summary { text: "so far".into(), turns },
@@ -418,6 +423,7 @@ mod alike {
         prop_oneof![
             6 => accept,
             2 => id.clone().prop_map(|id| Write::BeginAttempt { inbox: InboxId(id) }),
+            4 => journal,
             5 => end_turn,
             3 => id.prop_map(|id| Write::MarkSent { outbox: OutboxId(id) }),
             2 => set_summary,
@@ -440,7 +446,8 @@ mod alike {
             all += &format!("{:?} {:?}", store.session(&head.key), store.turns(&head.key, 0, 99));
         }
         for inbox in 0..12 {
-            all += &format!("{:?}", store.answer_to(InboxId(inbox)));
+            let inbox = InboxId(inbox);
+            all += &format!("{:?} {:?}", store.answer_to(inbox), store.journal(inbox));
         }
         all
     }

@@ -7,11 +7,12 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use archond::store::RedbStore;
-use archond_actors::domain::{Accepted, InboxId, OutboxEntry, OutboxId};
+use archond_actors::domain::{Accepted, InboxId, JournalEntry, OutboxEntry, OutboxId};
 use archond_actors::ports::{Store, StoreError, Write, Written};
 
 use crate::disk::{Disk, Random, Tear};
 use crate::store_contract::{message, one, turn_end};
+use crate::store_journal::begun;
 
 /// Tells a copy of this test binary which store it is to work on.
 const CHILD_STORE: &str = "ARCHOND_TEST_CHILD_STORE";
@@ -24,27 +25,40 @@ struct Promises {
     accepted: Vec<(u64, InboxId)>,
     ended: Vec<OutboxEntry>,
     sent: Vec<OutboxId>,
+    /// Their turns run: what was written of them, in the order of their messages.
+    journalled: Vec<(InboxId, Vec<JournalEntry>)>,
 }
 
-/// Three commits per message: it comes; it is answered while the next one comes; its answer is sent.
+/// Four commits per message: it comes; a call is begun for it; it is answered while the next one comes; its answer is sent
+/// while two calls are begun for that one, whose turn never ends.
 fn converse(store: &dyn Store, messages: u64, promises: &mut Promises) -> Result<(), StoreError> {
     for number in 0..messages {
         let accepted = store.commit(&[Write::Accept(message(&number.to_string()))])?;
         let id = inbox_id(&accepted[0]);
         promises.accepted.push((number, id));
 
+        store.commit(&[Write::Journal { inbox: id, entries: vec![begun("gone with the answer")] }])?;
+
         let neighbour = number + 1_000;
         let end = turn_end(id, &"word ".repeat(usize::try_from(number * 90).unwrap()));
         let batch = [Write::EndTurn(end), Write::Accept(message(&neighbour.to_string()))];
         let results = store.commit(&batch)?;
         let Ok(Written::Ended(entry)) = &results[0] else { panic!("not ended: {results:?}") };
-        promises.accepted.push((neighbour, inbox_id(&results[1])));
+        let running = inbox_id(&results[1]);
+        promises.accepted.push((neighbour, running));
         promises.ended.push(entry.clone());
 
-        store.commit(&[Write::MarkSent { outbox: entry.id }])?;
+        let calls = Write::Journal { inbox: running, entries: journal() };
+        store.commit(&[Write::MarkSent { outbox: entry.id }, calls])?;
         promises.sent.push(entry.id);
+        promises.journalled.push((running, journal()));
     }
     Ok(())
+}
+
+/// What is written at once of a running turn.
+fn journal() -> Vec<JournalEntry> {
+    vec![begun("1"), JournalEntry::Approved { call: "a long name ".repeat(400) }, begun("2")]
 }
 
 fn inbox_id(result: &Result<Written, StoreError>) -> InboxId {
@@ -65,6 +79,16 @@ fn check(store: &dyn Store, promises: &Promises, case: &str) {
     }
     for entry in &promises.ended {
         assert_eq!(store.answer_to(entry.answers).unwrap().as_ref(), Some(entry), "{case}");
+    }
+    for (inbox, entries) in &promises.journalled {
+        assert_eq!(store.journal(*inbox).unwrap(), *entries, "{case}: what was begun is forgotten");
+    }
+    for (_, inbox) in &promises.accepted {
+        let found = store.journal(*inbox).unwrap();
+        let whole = found.is_empty() || found == journal() || found == [begun("gone with the answer")];
+        assert!(whole, "{case}: a half-written journal: {found:?}");
+        let answered = store.answer_to(*inbox).unwrap().is_some();
+        assert!(found.is_empty() || !answered, "{case}: a journal of a turn that has ended");
     }
     let archon = "ezra".parse().unwrap();
     let undelivered = store.undelivered(&"cli".parse().unwrap(), None, None, usize::MAX).unwrap();
@@ -131,10 +155,14 @@ fn child() {
         let results = store.commit(&batch).unwrap();
         let ids = [inbox_id(&results[0]), inbox_id(&results[1])];
         println!("accepted {number} {} {}", ids[0], ids[1]);
+        one(&store, Write::Journal { inbox: ids[0], entries: vec![begun("gone with the answer")] }).unwrap();
         let Ok(Written::Ended(entry)) = one(&store, Write::EndTurn(turn_end(ids[0], "answer"))) else {
             panic!()
         };
         println!("ended {} {}", ids[0], entry.id);
+        let entries = journal();
+        one(&store, Write::Journal { inbox: ids[1], entries }).unwrap();
+        println!("journalled {}", ids[1]);
     }
 }
 
@@ -199,7 +227,7 @@ fn kills_between_commits_lose_nothing_that_was_promised() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.redb");
     let mut random = Random::new(2);
-    let (mut promises, mut answers) = (Vec::<(u64, InboxId)>::new(), Vec::<(InboxId, OutboxId)>::new());
+    let (mut promises, mut answers) = (Promises::default(), Vec::<(InboxId, OutboxId)>::new());
     for round in 0..100_u64 {
         let first_key = round * 100_000;
         let moment = Duration::from_micros(random.below(40_000));
@@ -208,22 +236,25 @@ fn kills_between_commits_lose_nothing_that_was_promised() {
             let number = |index: usize| words[index].parse::<u64>().unwrap();
             match words[0] {
                 "accepted" => {
-                    promises.push((number(1), InboxId(number(2))));
-                    promises.push((number(1) + 1, InboxId(number(3))));
+                    promises.accepted.push((number(1), InboxId(number(2))));
+                    promises.accepted.push((number(1) + 1, InboxId(number(3))));
                 }
+                "journalled" => promises.journalled.push((InboxId(number(1)), journal())),
                 "ended" => answers.push((InboxId(number(1)), OutboxId(number(2)))),
                 _ => {}
             }
         }
     }
-    println!("{} messages and {} answers were promised", promises.len(), answers.len());
-    assert!(promises.len() > 100, "the child was always killed before it was promised anything");
-    let ids: HashSet<_> = promises.iter().map(|(_, id)| *id).collect();
-    assert_eq!(ids.len(), promises.len(), "a number given twice");
+    let Promises { accepted, journalled, .. } = &promises;
+    let (messages, journals) = (accepted.len(), journalled.len());
+    println!("{messages} messages, {} answers and {journals} journals were promised", answers.len());
+    assert!(messages > 100 && journals > 10, "the child was always killed before it was promised anything");
+    let ids: HashSet<_> = accepted.iter().map(|(_, id)| *id).collect();
+    assert_eq!(ids.len(), messages, "a number given twice");
 
     let store = RedbStore::open(&path).unwrap();
     for (inbox, outbox) in answers {
         assert_eq!(store.answer_to(inbox).unwrap().map(|entry| entry.id), Some(outbox));
     }
-    check(&store, &Promises { accepted: promises, ..Promises::default() }, "after 100 kills");
+    check(&store, &promises, "after 100 kills");
 }

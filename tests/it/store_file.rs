@@ -5,9 +5,14 @@ use std::process::Command;
 use archond::store::{OpenError, RedbStore, Retention};
 use archond_actors::domain::{Accepted, InboundMessage, InboxId};
 use archond_actors::ports::{Store, StoreError, Write, Written};
+use redb::{ReadableDatabase, ReadableTable};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Random, Tear};
 use crate::store_contract::{accept, end, message, one, turn_end};
+use crate::store_journal::begun;
+
+/// A session, and the number of a turn.
+type TurnCols = (&'static str, &'static str, &'static str, &'static str, u64);
 
 /// Tells a copy of this test binary on which small disk it is to work.
 const SMALL_DISK: &str = "ARCHOND_TEST_SMALL_DISK";
@@ -92,8 +97,87 @@ fn a_store_of_a_newer_archond_is_not_touched() {
     txn.commit().unwrap();
     drop(database);
     assert!(
-        refused(&path).ends_with("has layout 9, this archond knows layout 1; use the archond that wrote it")
+        refused(&path).ends_with("has layout 9, this archond knows layout 2; use the archond that wrote it")
     );
+}
+
+/// The bytes of a store as archond left it before there were journals: one table less, and turns of version 1.
+fn store_of_layout_1(path: &Path) {
+    let store = RedbStore::open(path).unwrap();
+    let entry = accept(&store, message("answered"));
+    end(&store, turn_end(entry.id, "hi"));
+    accept(&store, message("waiting"));
+    drop(store);
+    let database = redb::Database::open(path).unwrap();
+    let txn = database.begin_write().unwrap();
+    assert!(txn.delete_table(redb::TableDefinition::<(u64, u64), &[u8]>::new("journal")).unwrap());
+    let meta = redb::TableDefinition::<&str, u64>::new("meta");
+    txn.open_table(meta).unwrap().insert("schema", 1).unwrap();
+    let mut turns = txn.open_table(redb::TableDefinition::<TurnCols, &[u8]>::new("turns")).unwrap();
+    let at = ("ezra", "cli", "uid0", "main", 0);
+    let turn = turns.get(at).unwrap().unwrap().value().to_vec();
+    // The second version is the first one and the steps behind it: here, none.
+    let (Some((2, first)), Some(0)) = (turn.split_first(), turn.last()) else { panic!("{turn:?}") };
+    let first = [&[1], &first[..first.len() - 1]].concat();
+    turns.insert(at, first.as_slice()).unwrap();
+    drop(turns);
+    txn.commit().unwrap();
+}
+
+/// All that lay in such a store, and what it can do now.
+fn check_taken_over(store: &RedbStore, case: &str) {
+    let key = "ezra/cli/uid0/main".parse().unwrap();
+    let turns = store.turns(&key, 0, 9).unwrap();
+    let [turn] = turns.as_slice() else { panic!("{case}: {turns:?}") };
+    assert_eq!((turn.answer.as_str(), turn.steps.as_slice()), ("hi", &[][..]), "{case}");
+    let waiting = store.pending(&key.archon, None, 9).unwrap();
+    assert_eq!(waiting.iter().map(|entry| entry.id).collect::<Vec<_>>(), [InboxId(2)], "{case}");
+    assert_eq!(store.journal(InboxId(2)).unwrap(), [], "{case}");
+    one(store, Write::Journal { inbox: InboxId(2), entries: vec![begun("1")] }).unwrap();
+    assert_eq!(store.journal(InboxId(2)).unwrap(), [begun("1")], "{case}");
+}
+
+#[test]
+fn a_store_of_an_older_archond_is_taken_over_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    store_of_layout_1(&path);
+    check_taken_over(&RedbStore::open(&path).unwrap(), "taken over");
+    let store = RedbStore::open(&path).unwrap();
+    assert_eq!(store.journal(InboxId(2)).unwrap(), [begun("1")]);
+    assert_eq!(store.journals_len().unwrap(), 1);
+    drop(store);
+    let database = redb::Database::open(&path).unwrap();
+    let meta = redb::TableDefinition::<&str, u64>::new("meta");
+    let layout = database.begin_read().unwrap().open_table(meta).unwrap().get("schema").unwrap();
+    assert_eq!(layout.unwrap().value(), 2, "an older archond refuses it by this");
+}
+
+#[test]
+fn power_loss_while_an_older_store_is_taken_over_leaves_the_old_one_or_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    store_of_layout_1(&path);
+    let old = std::fs::read(&path).unwrap();
+    let open = |disk: &Disk| {
+        let disk = disk.clone();
+        RedbStore::open_on("disk", move || disk.clone())
+    };
+    let whole = Disk::holding(old.clone());
+    drop(open(&whole).unwrap());
+    let operations = whole.operations();
+    assert!(operations > 10, "too few moments: {operations}");
+    for cut in 1..=operations {
+        let disk = Disk::holding(old.clone());
+        disk.power_off_in(cut);
+        drop(open(&disk));
+        for seed in 0..4 {
+            let case = format!("power off at operation {cut}, seed {seed}");
+            let mut random = Random::new(cut as u64 * 31 + seed);
+            let found = Disk::holding(disk.after_power_loss(Tear::Sectors, &mut random));
+            check_taken_over(&open(&found).unwrap_or_else(|error| panic!("{case}: {error}")), &case);
+        }
+    }
 }
 
 #[test]

@@ -101,6 +101,7 @@ async fn open<'s>(
     let house = House::start(HouseArgs {
         store: Arc::new(store),
         engine: Arc::new(engine.clone()),
+        tools: Arc::new(archond_actors::ports::NoTools),
         clock: clock.clone(),
         calls: Arc::new(SimCalls::new(scenario.seed + number as u64, slow.clone())),
         memory: MemorySettings::default(),

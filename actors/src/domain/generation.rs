@@ -239,6 +239,8 @@ pub struct AnswerForm {
     pub logprobs: Option<u8>,
     /// The model may not end the answer by itself.
     pub ignores_end: bool,
+    /// A model that was not taught to call tools does without those of the conversation. Otherwise it is told of them all the same.
+    pub tools_if_able: bool,
     /// Added to the logits of single tokens; negative infinity forbids one.
     pub bias: Vec<(Token, f32)>,
 }

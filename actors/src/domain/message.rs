@@ -128,6 +128,31 @@ pub enum TurnEvent {
         /// Complete characters, in order.
         text: String,
     },
+    /// A tool is being called.
+    CallBegun {
+        /// Its name.
+        tool: String,
+        /// What the call does, for people.
+        shown: String,
+    },
+    /// A call has ended.
+    CallEnded {
+        /// The tool's name.
+        tool: String,
+        /// It did not do what was asked for.
+        failed: bool,
+    },
+    /// The owner is asked whether a call may be made; the turn waits for `/approve` or `/deny`.
+    ApprovalWanted {
+        /// The tool's name.
+        tool: String,
+        /// Exactly what will be done.
+        shown: String,
+        /// Why he is asked.
+        why: String,
+        /// How long he has, in seconds.
+        timeout_s: u64,
+    },
     /// The worker died and is being replaced; the answer goes on where it stopped.
     WorkerReplaced,
     /// The try failed; what was streamed so far is void and the answer begins again.

@@ -1,12 +1,13 @@
 //! The words of the house as plain types: no I/O, no wire format, no actor.
 //!
-//! Reading order: [`ids`], [`message`], [`session`], [`generation`], [`spec`], [`status`].
+//! Reading order: [`ids`], [`message`], [`session`], [`generation`], [`tool`], [`spec`], [`status`].
 pub mod generation;
 pub mod ids;
 pub mod message;
 pub mod session;
 pub mod spec;
 pub mod status;
+pub mod tool;
 
 pub use generation::{
     AnswerForm, AnswerPart, CallRule, ChatRole, ChatTurn, Chosen, Content, Conversation, Finding,
@@ -23,4 +24,8 @@ pub use spec::{
 };
 pub use status::{
     ActorState, ArchonStatus, HouseStatus, ModelState, ModelStatus, PoolStatus, QueuedRequest, SessionStatus,
+};
+pub use tool::{
+    CallRecord, CommandRule, JournalEntry, Outcome, Permission, Risk, ToolLimits, ToolOrder, ToolPolicy,
+    ToolSpec, ToolStep,
 };

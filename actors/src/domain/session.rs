@@ -2,6 +2,7 @@
 use super::generation::Usage;
 use super::ids::{InboxId, ModelId, SessionKey};
 use super::message::AnswerKind;
+use super::tool::ToolStep;
 
 /// A summary that stands for the first turns of a session in the prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub struct TurnRecord {
     pub stopped: bool,
     /// Which model answered.
     pub model: ModelId,
+    /// What the model asked for on the way to its answer, and what became of that; mostly nothing.
+    pub steps: Vec<ToolStep>,
     /// What it cost.
     pub usage: Usage,
     /// When the turn ended, in milliseconds since the Unix epoch.
@@ -68,6 +71,8 @@ pub struct NewTurn {
     pub stopped: bool,
     /// Which model answered.
     pub model: ModelId,
+    /// What the model asked for on the way to its answer, and what became of that.
+    pub steps: Vec<ToolStep>,
     /// What it cost.
     pub usage: Usage,
 }
@@ -81,7 +86,7 @@ pub struct NewAnswer {
     pub text: String,
 }
 
-/// The one write that ends a turn: session append, inbox entry done, outbox entry, all or nothing.
+/// The one write that ends a turn: session append, inbox entry done, outbox entry, journal closed, all or nothing.
 ///
 /// Ending the same inbox entry again writes nothing and returns the first answer, so a retry after a lost reply is safe.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::generation::Sampling;
 use super::ids::{ArchonId, ChannelId, ModelId};
+use super::tool::ToolPolicy;
 
 /// One Archon.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +23,8 @@ pub struct ArchonSpec {
     pub sampling: Sampling,
     /// Deadlines and retries of the fit layer.
     pub fit: FitPolicy,
+    /// Which tools it has, and what it may do with them.
+    pub tools: Arc<ToolPolicy>,
     /// How much of a conversation the model sees.
     pub context: ContextPolicy,
     /// The channels on which it may be reached.
@@ -61,6 +64,10 @@ pub enum RouteCondition {
     StartsWith(String),
     /// The session has at least this many turns.
     TurnsMin(u32),
+    /// The message seems to need at least so much thinking, in percent.
+    ComplexityMin(u8),
+    /// The message seems to need less thinking than that, in percent.
+    ComplexityBelow(u8),
 }
 
 /// Hermes' patience.

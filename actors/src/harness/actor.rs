@@ -18,8 +18,9 @@ use crate::insight::{Inspection, Message};
 use crate::link::{Envelope, Link, answer};
 use crate::ports::Sink;
 use crate::routing::{self, RouteInput};
-use crate::session::{SessionArgs, SessionFact, SessionHandle, TurnFailure};
+use crate::session::{Decision, SessionArgs, SessionFact, SessionHandle, TurnFailure};
 use crate::supervision::{ChildSpec, Restart, Shutdown, start_fn};
+use crate::tools::ToolKit;
 
 /// Sessions of one Archon in memory; beyond it the one that was quiet for longest is passivated.
 const SESSIONS_LEN_MAX: usize = 2048;
@@ -199,6 +200,7 @@ impl HarnessState {
             spec: self.args.spec.clone(),
             memory: self.args.memory.clone(),
             pool: self.args.pool.clone(),
+            tools: self.args.tools.clone(),
             observers: self.args.observers.clone(),
             clock: self.args.clock.clone(),
             report,
@@ -306,12 +308,7 @@ impl HarnessState {
     async fn answer_itself(&mut self, entry: InboxEntry, attempt: u32, intent: Intent) {
         let text = match notice::for_intent(&intent, &entry.session) {
             Some(text) => text,
-            None if intent == Intent::Command(Command::Stop) => match self.stop_turn(&entry.session) {
-                Ok(true) => "Stopping.".into(),
-                Ok(false) => "Nothing is running.".into(),
-                Err(error) => format!("It could not be stopped: {error}."),
-            },
-            None => self.status_text(&entry).await,
+            None => self.carry_out(&intent, &entry).await,
         };
         let inbox = entry.id;
         let end = TurnEnd {
@@ -330,6 +327,38 @@ impl HarnessState {
             }
         };
         (self.args.report)(fact);
+    }
+
+    /// Does what a command says, and tells what came of it.
+    async fn carry_out(&mut self, intent: &Intent, entry: &InboxEntry) -> String {
+        match intent {
+            Intent::Command(Command::Stop) => match self.stop_turn(&entry.session) {
+                Ok(true) => "Stopping.".into(),
+                Ok(false) => "Nothing is running.".into(),
+                Err(error) => format!("It could not be stopped: {error}."),
+            },
+            Intent::Command(Command::Approve) => {
+                let for_session = entry.text.split_whitespace().nth(1).is_some_and(|word| word == "session");
+                let decision = if for_session { Decision::Session } else { Decision::Once };
+                self.decide(entry, decision).await
+            }
+            Intent::Command(Command::Deny) => self.decide(entry, Decision::Denied).await,
+            Intent::Command(Command::Tools) => {
+                notice::tools_text(&ToolKit::new(&self.args.tools, self.args.spec.tools.clone()))
+            }
+            Intent::Command(Command::Status | Command::New | Command::Help | Command::WhoAmI)
+            | Intent::UnknownCommand(_)
+            | Intent::Message => self.status_text(entry).await,
+        }
+    }
+
+    async fn decide(&self, entry: &InboxEntry, decision: Decision) -> String {
+        let resident = self.sessions.get(&entry.session).filter(|resident| resident.running.is_some());
+        let Some(resident) = resident else { return notice::decided_text(decision, None) };
+        match resident.handle.decide(decision).await {
+            Ok(decided) => notice::decided_text(decision, decided),
+            Err(error) => format!("The session could not be reached: {error}."),
+        }
     }
 
     async fn status_text(&self, entry: &InboxEntry) -> String {

@@ -15,6 +15,7 @@ use crate::pool::PoolHandle;
 use crate::ports::{Clock, Sink};
 use crate::session::{SessionError, SessionFact};
 use crate::supervision::SupervisorHandle;
+use crate::tools::ToolsHandle;
 
 /// Hermes keeps at most the profile's number of turns in flight; the rest are commands and questions.
 const MAILBOX_LEN_MAX: usize = 4096;
@@ -47,6 +48,8 @@ pub struct HarnessArgs {
     pub memory: MemoryHandle,
     /// The models.
     pub pool: PoolHandle,
+    /// The sources of tools.
+    pub tools: Vec<ToolsHandle>,
     /// Who watches turns.
     pub observers: TurnObservers,
     /// Wall time.

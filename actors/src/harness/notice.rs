@@ -1,6 +1,8 @@
 //! What the house says itself: the texts of the commands' answers. Pure.
 use crate::command::{self, Command, Intent};
-use crate::domain::{ArchonSpec, ModelId, SessionKey, SessionStatus};
+use crate::domain::{ArchonSpec, ModelId, Permission, Risk, SessionKey, SessionStatus, Tool, ToolSpec};
+use crate::session::Decision;
+use crate::tools::{KitTool, ToolKit};
 
 /// What `/status` shows.
 pub(super) struct StatusInput<'a> {
@@ -13,7 +15,7 @@ pub(super) struct StatusInput<'a> {
     pub(super) waiting: u32,
 }
 
-/// The answer to a message that is not for the model; `None` for `/stop` and `/status`, which need to ask first.
+/// The answer to a message that is not for the model; `None` for commands that need to ask somebody first.
 pub(super) fn for_intent(intent: &Intent, session: &SessionKey) -> Option<String> {
     match intent {
         Intent::Command(Command::New) => {
@@ -24,7 +26,42 @@ pub(super) fn for_intent(intent: &Intent, session: &SessionKey) -> Option<String
             Some(format!("You are {} on {}; this session is {session}.", session.peer, session.channel))
         }
         Intent::UnknownCommand(name) => Some(format!("I do not know {name}; /help lists what I know.")),
-        Intent::Command(Command::Stop | Command::Status) | Intent::Message => None,
+        Intent::Command(
+            Command::Stop | Command::Status | Command::Approve | Command::Deny | Command::Tools,
+        )
+        | Intent::Message => None,
+    }
+}
+
+/// The answer to `/tools`.
+pub(super) fn tools_text(kit: &ToolKit) -> String {
+    if kit.tools().is_empty() {
+        return "I have no tools; the profile's `tools` names those that I am to have.".to_owned();
+    }
+    let line = |tool: &KitTool| {
+        let ToolSpec { tool: Tool { name, description, .. }, risk, .. } = &tool.spec;
+        let permissions = Risk::ALL.iter().zip(kit.policy().permissions);
+        let permission = permissions.filter(|(of, _)| *of == risk).map(|(_, permission)| permission).next();
+        let asks = match permission {
+            Some(Permission::Allow) => "",
+            Some(Permission::Ask) => ", I ask you first",
+            Some(Permission::Deny) | None => ", not allowed",
+        };
+        format!("  {name} ({}{asks}): {description}", risk.name())
+    };
+    let lines: Vec<String> = kit.tools().iter().map(line).collect();
+    format!("My tools:\n{}", lines.join("\n"))
+}
+
+/// The answer to `/approve` and `/deny`.
+pub(super) fn decided_text(decision: Decision, decided: Option<String>) -> String {
+    match (decision, decided) {
+        (_, None) => "I have not asked you for anything.".to_owned(),
+        (Decision::Denied | Decision::TimedOut, Some(shown)) => format!("I will not: {shown}"),
+        (Decision::Once, Some(shown)) => format!("I will: {shown}"),
+        (Decision::Session, Some(shown)) => {
+            format!("I will, and its like without asking until I have been idle for long: {shown}")
+        }
     }
 }
 

@@ -10,11 +10,12 @@ use crate::insight::Roster;
 use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
 use crate::pool::PoolHandle;
-use crate::ports::{Clock, Sink};
+use crate::ports::{Clock, Sink, ToolShed};
 use crate::supervision::{
     ChildSpec, Exceeded, ExitReason, Intensity, Shutdown, Strategy, SupervisionFact, SupervisorHandle,
     SupervisorSpec, start_fn, sub_supervisor,
 };
+use crate::tools::ToolsHandle;
 
 /// The path of the Archons' supervisor.
 pub(super) const ARCHONS_PATH: &str = "house/archons";
@@ -26,6 +27,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 pub(super) struct Shared {
     pub(super) memory: MemoryHandle,
     pub(super) pool: PoolHandle,
+    pub(super) tools: Arc<dyn ToolShed>,
     pub(super) observers: TurnObservers,
     pub(super) clock: Arc<dyn Clock>,
     /// Where supervisors report to, with their paths.
@@ -53,12 +55,17 @@ pub(super) struct Archon {
     pub(super) harness: HarnessHandle,
     pub(super) hermes: HermesHandle,
     supervisor: SupervisorHandle,
+    tools: SupervisorHandle,
+    sources: Vec<ToolsHandle>,
     sessions: SupervisorHandle,
 }
 
 impl Archon {
-    pub(super) fn new(spec: ArchonSpec) -> Self {
+    pub(super) fn new(spec: ArchonSpec, shed: &dyn ToolShed) -> Self {
+        let sources = shed.sources(&spec).into_iter().map(ToolsHandle::new).collect();
         Self {
+            sources,
+            tools: SupervisorHandle::new("the tools' supervisor"),
             spec: Arc::new(spec),
             counters: Arc::default(),
             harness: HarnessHandle::default(),
@@ -76,6 +83,10 @@ impl Archon {
         format!("{ARCHONS_PATH}/{}", self.spec.id)
     }
 
+    fn tools_path(&self) -> String {
+        format!("{}/tools", self.path())
+    }
+
     fn sessions_path(&self) -> String {
         format!("{}/sessions", self.path())
     }
@@ -84,6 +95,10 @@ impl Archon {
     pub(super) fn enter(&self, roster: &Roster) {
         let path = self.path();
         roster.enter_supervisor(&path, &self.supervisor);
+        roster.enter_supervisor(&self.tools_path(), &self.tools);
+        for source in &self.sources {
+            roster.enter(&format!("{}/{}", self.tools_path(), source.name()), source.vitals());
+        }
         roster.enter(&format!("{path}/harness"), self.harness.vitals());
         roster.enter_supervisor(&self.sessions_path(), &self.sessions);
         roster.enter(&format!("{path}/hermes"), self.hermes.vitals());
@@ -118,11 +133,40 @@ impl Archon {
             exceeded: Exceeded::GiveUp,
             count_temporary: false,
             children: vec![
+                self.tools_child(shared.clone()),
                 self.harness_child(&shared),
                 self.sessions_child(shared.clone()),
                 self.hermes_child(shared),
             ],
             report,
+        }
+    }
+
+    fn tools_child(&self, shared: Shared) -> ChildSpec {
+        let archon = self.clone();
+        let child = sub_supervisor(self.tools.clone(), "tools", move || archon.tools_spec(&shared));
+        ChildSpec { significant: true, ..child }
+    }
+
+    /// One source that fails takes no other with it.
+    fn tools_spec(&self, shared: &Shared) -> SupervisorSpec {
+        let child = |source: &ToolsHandle| {
+            let name = source.name().to_owned();
+            let source = source.clone();
+            let start = start_fn(move |supervisor| {
+                let source = source.clone();
+                async move { source.spawn(supervisor).await }
+            });
+            ChildSpec::new(name, start)
+        };
+        SupervisorSpec {
+            name: self.tools_path(),
+            strategy: Strategy::OneForOne,
+            intensity: self.intensity(),
+            exceeded: Exceeded::GiveUp,
+            count_temporary: false,
+            children: self.sources.iter().map(child).collect(),
+            report: self.counting(shared, self.tools_path()),
         }
     }
 
@@ -132,6 +176,7 @@ impl Archon {
             spec: self.spec.clone(),
             memory: shared.memory.clone(),
             pool: shared.pool.clone(),
+            tools: self.sources.clone(),
             observers: shared.observers.clone(),
             clock: shared.clock.clone(),
             sessions: self.sessions.clone(),

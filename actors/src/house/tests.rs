@@ -1,6 +1,8 @@
 //! The whole house on doubles, in paused time: whatever is killed, each message is answered once.
 #[path = "fault_tests.rs"]
 mod faults;
+#[path = "tool_tests.rs"]
+mod tools;
 
 use std::collections::BTreeMap;
 
@@ -11,7 +13,7 @@ use crate::domain::{AnswerKind, ChatTurn, ModelId, NewAnswer, OutboxEntry, TurnE
 use crate::harness::HarnessMsg;
 use crate::hermes::HermesMsg;
 use crate::link::Envelope;
-use crate::ports::{RuntimeThreads, StoreError};
+use crate::ports::{NoTools, RuntimeThreads, StoreError, ToolShed};
 use crate::session::SessionMsg;
 use crate::testkit::{FakeEngine, FakeLoad, MemStore, StoppedClock, archon_spec, message};
 
@@ -31,10 +33,15 @@ fn id(name: &str) -> ArchonId {
 
 impl World {
     async fn new() -> Self {
+        Self::with(Arc::new(NoTools)).await
+    }
+
+    async fn with(tools: Arc<dyn ToolShed>) -> Self {
         let (engine, store) = (FakeEngine::new([model()]), Arc::new(MemStore::new()));
         let house = House::start(HouseArgs {
             store: store.clone(),
             engine: Arc::new(engine.clone()),
+            tools,
             clock: Arc::new(StoppedClock),
             calls: Arc::new(RuntimeThreads),
             memory: MemorySettings::default(),

@@ -18,7 +18,7 @@ use crate::insight::{Roster, RosterError};
 use crate::memory::{MemoryArgs, MemoryHandle, MemorySettings};
 use crate::observer::TurnObservers;
 use crate::pool::{PoolArgs, PoolError, PoolHandle, PoolSettings};
-use crate::ports::{BlockingCalls, Clock, Engine, Sink, Store};
+use crate::ports::{BlockingCalls, Clock, Engine, Sink, Store, ToolShed};
 use crate::routing::{self, RouteInput};
 use crate::supervision::{
     ChildSpec, ChildStatus, Exceeded, Intensity, Shutdown, Strategy, SupervisionError, SupervisionFact,
@@ -57,6 +57,8 @@ pub struct HouseArgs {
     pub store: Arc<dyn Store>,
     /// What runs models.
     pub engine: Arc<dyn Engine>,
+    /// Which tools there are.
+    pub tools: Arc<dyn ToolShed>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Where the store is called.
@@ -122,6 +124,7 @@ impl House {
         let shared = Shared {
             memory: MemoryHandle::new(),
             pool: PoolHandle::new(),
+            tools: args.tools.clone(),
             observers: TurnObservers::default(),
             clock: args.clock.clone(),
             report: args.report.clone(),
@@ -170,7 +173,7 @@ impl House {
         let child = self.children().await?.into_iter().find(|child| child.id == id.as_str());
         let runs = child.as_ref().is_some_and(|child| child.state == ActorState::Ready);
         if !runs {
-            let archon = Archon::new(spec);
+            let archon = Archon::new(spec, &*self.shared.tools);
             let child_spec = archon.child_spec(&self.shared);
             archon.enter(&self.shared.roster);
             self.write().insert(id.clone(), archon);

@@ -23,6 +23,7 @@ impl World {
         let house = House::start(HouseArgs {
             store: store.clone(),
             engine: Arc::new(engine.clone()),
+            tools: Arc::new(crate::ports::NoTools),
             clock: Arc::new(StoppedClock),
             calls: Arc::new(RuntimeThreads),
             memory: MemorySettings::default(),
@@ -86,6 +87,7 @@ async fn the_tree_shows_everybody_in_the_order_of_the_start() {
             "house/pool/large#1",
             "house/archons",
             "house/archons/ezra",
+            "house/archons/ezra/tools",
             "house/archons/ezra/harness",
             "house/archons/ezra/sessions",
             SESSION,

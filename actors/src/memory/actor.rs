@@ -52,6 +52,7 @@ impl Message for MemoryMsg {
         Some(match write {
             Write::Accept(message) => format!("accept from {}", message.channel),
             Write::BeginAttempt { inbox } => format!("begin-attempt {inbox}"),
+            Write::Journal { inbox, entries } => format!("journal {inbox}: {} entries", entries.len()),
             Write::EndTurn(end) => format!("end-turn {}", end.inbox),
             Write::MarkSent { outbox } => format!("mark-sent {outbox}"),
             Write::SetSummary { session, .. } => format!("set-summary {session}"),

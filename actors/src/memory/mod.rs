@@ -12,8 +12,8 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell, SpawnErr};
 
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, InboundMessage, InboxEntry, InboxId, OutboxEntry, OutboxId, PeerId,
-    SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
+    Accepted, ArchonId, ChannelId, InboundMessage, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId,
+    PeerId, SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
 };
 use crate::insight::Vitals;
 use crate::link::{Link, LinkError, answer};
@@ -123,6 +123,16 @@ impl MemoryHandle {
         }
     }
 
+    /// Appends to the journal of a running turn. When this answers, the entries survive everything but the loss of the disk.
+    /// Not safe to repeat: after an error they may be there, whole; ask [`MemoryHandle::journal`].
+    pub async fn append_journal(
+        &self,
+        inbox: InboxId,
+        entries: Vec<JournalEntry>,
+    ) -> Result<(), MemoryError> {
+        self.write(Write::Journal { inbox, entries }).await.map(drop)
+    }
+
     /// Ends a turn. Safe to repeat: the first answer stands.
     pub async fn end_turn(&self, end: TurnEnd) -> Result<OutboxEntry, MemoryError> {
         match self.write(Write::EndTurn(end)).await? {
@@ -141,7 +151,7 @@ impl MemoryHandle {
         self.write(Write::SetSummary { session, summary }).await.map(drop)
     }
 
-    /// Forgets a session with its turns, and its delivered messages.
+    /// Forgets a session with its turns, its delivered messages, and the journals of those that wait.
     pub async fn remove_session(&self, session: SessionKey) -> Result<(), MemoryError> {
         self.write(Write::RemoveSession { session }).await.map(drop)
     }
@@ -210,6 +220,11 @@ impl MemoryHandle {
     /// See [`Store::answer_to`].
     pub async fn answer_to(&self, inbox: InboxId) -> Result<Option<OutboxEntry>, MemoryError> {
         self.read(move |store| store.answer_to(inbox)).await
+    }
+
+    /// See [`Store::journal`].
+    pub async fn journal(&self, inbox: InboxId) -> Result<Vec<JournalEntry>, MemoryError> {
+        self.read(move |store| store.journal(inbox)).await
     }
 
     /// See [`Store::current_thread`].

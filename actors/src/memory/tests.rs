@@ -105,9 +105,19 @@ async fn a_message_goes_its_way_through_every_call() {
     assert_eq!(memory.pending_len(&ezra()).await, Ok(1));
     assert_eq!(memory.pending(&ezra(), None, 9).await.unwrap()[0].attempts, 1);
 
+    let (approved, begun) =
+        (JournalEntry::Approved { call: "c1".into() }, JournalEntry::Begun { call: "c1".into() });
+    assert_eq!(memory.journal(entry.id).await, Ok(vec![]));
+    assert_eq!(memory.append_journal(entry.id, vec![approved.clone()]).await, Ok(()));
+    assert_eq!(memory.append_journal(entry.id, vec![begun.clone()]).await, Ok(()));
+    assert_eq!(memory.journal(entry.id).await, Ok(vec![approved, begun.clone()]));
+
     let answer = NewAnswer { kind: AnswerKind::Notice, text: "done".into() };
     let end = TurnEnd { inbox: entry.id, turn: None, answer, ended_unix_ms: 2 };
     let ended = memory.end_turn(end).await.unwrap();
+    assert_eq!(memory.journal(entry.id).await, Ok(vec![]));
+    let late = memory.append_journal(entry.id, vec![begun]).await;
+    assert!(matches!(late, Err(MemoryError::Store(StoreError::NotFound { .. }))), "{late:?}");
     let key = &entry.session;
     let peer = Some((ezra(), key.peer.clone()));
     assert_eq!(memory.undelivered(&key.channel, peer, None, 9).await, Ok(vec![ended.clone()]));
@@ -288,6 +298,7 @@ impl Store for Broken {
         sessions(&self, archon: Option<&ArchonId>, after: Option<&SessionKey>, limit: usize) -> Vec<SessionHead>;
         undelivered(&self, channel: &ChannelId, peer: Option<(&ArchonId, &PeerId)>, after: Option<OutboxId>, limit: usize) -> Vec<OutboxEntry>;
         answer_to(&self, inbox: InboxId) -> Option<OutboxEntry>;
+        journal(&self, inbox: InboxId) -> Vec<JournalEntry>;
         current_thread(&self, archon: &ArchonId, channel: &ChannelId, peer: &PeerId) -> ThreadId;
     }
 }

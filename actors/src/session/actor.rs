@@ -2,31 +2,27 @@
 //!
 //! Bad input ends as an answer. A store or pool that fails ends the try, which goes back to Hermes.
 //! A bug ends the actor; the next message brings the session back from the store.
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::acting::Decision;
+use super::calling::Resumed;
 use super::handle::{SessionArgs, SessionError, SessionFact};
 use super::order::OpenOrder;
-use super::turn::{Effect, Turn, TurnFailure, View};
-use crate::compaction;
+use super::turn::{Beginning, Turn, TurnFailure, View};
 use crate::domain::{
-    ActorState, InboxEntry, InboxId, MessageKey, ModelId, NewAnswer, NewTurn, Priority, Prompt, SessionHead,
-    SessionSnapshot, SessionStatus, Summary, TurnEnd, TurnEvent, TurnRecord, Usage,
+    ActorState, InboxEntry, InboxId, JournalEntry, ModelId, Outcome, SessionHead, SessionSnapshot,
+    SessionStatus, TurnEvent, Usage,
 };
 use crate::insight::{Inspection, Message};
 use crate::link::{Envelope, Link, answer};
 use crate::memory::MemoryError;
-use crate::pool::{GenerationEvent, GenerationOrder};
+use crate::pool::GenerationEvent;
 use crate::ports::StoreError;
-use crate::routing::{self, RouteInput};
-
-/// Hermes' shortest sensible patience is many times this; telling each token would only cost time.
-const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
-/// Longest summary, in tokens: a twentieth of the usual context.
-const SUMMARY_TOKENS_MAX: u32 = 400;
+use crate::tools::{Grant, RunningCall, ToolKit};
 
 pub(crate) enum SessionMsg {
     /// Begin a turn, instead of the one that runs, if one does; a try of the same message that is no later one goes on.
@@ -37,6 +33,14 @@ pub(crate) enum SessionMsg {
     GiveUpTurn { inbox: InboxId },
     /// Fact from the pool about the `ask`th request of this session.
     GenerationHappened { ask: u64, event: GenerationEvent },
+    /// Fact from a source of tools: what became of a call of turn number `epoch`.
+    CallEnded { epoch: u64, call: String, outcome: Outcome },
+    /// Decide about a call that the owner was asked about. Answers what it was; `None`: he was not asked.
+    Decide { decision: Decision, reply: RpcReplyPort<Result<Option<String>, SessionError>> },
+    /// Fact from a timer: the owner has not answered in time.
+    ApprovalElapsed { epoch: u64, call: String },
+    /// Fact from a timer: calls still run, or the owner has not answered.
+    Tick { epoch: u64 },
     /// Fact from the timer that was set when turn number `epoch` ended.
     IdleElapsed { epoch: u64 },
     /// Answers what the session says of itself.
@@ -50,6 +54,10 @@ impl Message for SessionMsg {
             Self::StopTurn => "stop-turn",
             Self::GiveUpTurn { .. } => "give-up-turn",
             Self::GenerationHappened { .. } => "generation-happened",
+            Self::CallEnded { .. } => "call-ended",
+            Self::Decide { .. } => "decide",
+            Self::ApprovalElapsed { .. } => "approval-elapsed",
+            Self::Tick { .. } => "tick",
             Self::IdleElapsed { .. } => "idle-elapsed",
             Self::GetStatus { .. } => "get-status",
         }
@@ -60,7 +68,9 @@ impl Message for SessionMsg {
             Self::RunTurn { entry, attempt } => Some(format!("message {}, try {attempt}", entry.id)),
             Self::GiveUpTurn { inbox } => Some(format!("message {inbox}")),
             Self::GenerationHappened { event, .. } => Some(event.kind().to_owned()),
-            Self::StopTurn | Self::IdleElapsed { .. } | Self::GetStatus { .. } => None,
+            Self::CallEnded { call, .. } | Self::ApprovalElapsed { call, .. } => Some(format!("call {call}")),
+            Self::Decide { decision, .. } => Some(format!("{decision:?}").to_lowercase()),
+            Self::StopTurn | Self::IdleElapsed { .. } | Self::Tick { .. } | Self::GetStatus { .. } => None,
         }
     }
 }
@@ -70,33 +80,54 @@ pub(super) struct SessionActor {
 }
 
 pub(super) struct SessionState {
-    me: ActorRef<Envelope<SessionMsg>>,
-    args: SessionArgs,
+    pub(super) me: ActorRef<Envelope<SessionMsg>>,
+    pub(super) args: SessionArgs,
     /// The conversation; `None` until the first turn needs it.
-    memory: Option<SessionSnapshot>,
-    running: Option<Running>,
+    pub(super) memory: Option<SessionSnapshot>,
+    pub(super) running: Option<Running>,
     /// Serial number of the last request to the pool: events of earlier ones are stale.
-    ask: u64,
+    pub(super) ask: u64,
     /// Turns begun: an idle timer that was set before the last one is stale.
-    epoch: u64,
+    pub(super) epoch: u64,
     idle_timer: Option<tokio::task::AbortHandle>,
-    last: LastTurn,
+    pub(super) last: LastTurn,
+    /// What the owner has allowed for as long as the session is in memory.
+    pub(super) grants: Vec<Grant>,
 }
 
 /// What is known from the last answer, for `/status`.
 #[derive(Default)]
-struct LastTurn {
-    usage: Usage,
-    model: Option<ModelId>,
+pub(super) struct LastTurn {
+    pub(super) usage: Usage,
+    pub(super) model: Option<ModelId>,
 }
 
-struct Running {
-    entry: InboxEntry,
-    attempt: u32,
-    turn: Turn,
-    generation: Option<OpenOrder>,
+pub(super) struct Running {
+    pub(super) entry: InboxEntry,
+    pub(super) attempt: u32,
+    pub(super) turn: Turn,
+    pub(super) generation: Option<OpenOrder>,
     queued: bool,
-    progress_told: Option<Instant>,
+    pub(super) progress_told: Option<Instant>,
+    /// Calls that are being made or that the owner is asked about, by their ids.
+    pub(super) calls: HashMap<String, OpenCall>,
+    /// A [`SessionMsg::Tick`] is on its way.
+    pub(super) ticks: bool,
+}
+
+/// A call that is being made, or that the owner is asked about. It is given up when this is dropped.
+pub(super) struct OpenCall {
+    pub(super) _running: Option<RunningCall>,
+    pub(super) timer: Option<AbortHandle>,
+    pub(super) began: Instant,
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        if let Some(timer) = &self.timer {
+            timer.abort();
+        }
+    }
 }
 
 impl Actor for SessionActor {
@@ -119,6 +150,7 @@ impl Actor for SessionActor {
             epoch: 0,
             idle_timer: None,
             last: LastTurn::default(),
+            grants: Vec::new(),
         };
         state.set_idle_timer();
         Ok(state)
@@ -140,6 +172,12 @@ impl Actor for SessionActor {
                 SessionMsg::GenerationHappened { ask, event } => {
                     state.on_generation_happened(ask, event).await
                 }
+                SessionMsg::CallEnded { epoch, call, outcome } => {
+                    state.on_call_ended(epoch, &call, outcome).await;
+                }
+                SessionMsg::Decide { decision, reply } => answer(reply, Ok(state.on_decide(decision).await)),
+                SessionMsg::ApprovalElapsed { epoch, call } => state.on_approval_elapsed(epoch, &call).await,
+                SessionMsg::Tick { epoch } => state.on_tick(epoch),
                 SessionMsg::IdleElapsed { epoch } => state.on_idle_elapsed(epoch),
                 SessionMsg::GetStatus { reply } => answer(reply, Ok(state.status())),
             }
@@ -174,26 +212,46 @@ impl SessionState {
         }
         self.running = None;
         self.epoch += 1;
-        match self.prepare(&entry).await {
-            Ok(1) => {}
-            Ok(attempt) => {
-                self.args.observers.publish(&entry.message_key(), TurnEvent::Retrying { attempt });
+        let journal = match self.prepare(&entry).await {
+            Ok((number, journal)) => {
+                if number > 1 {
+                    let event = TurnEvent::Retrying { attempt: number };
+                    self.args.observers.publish(&entry.message_key(), event);
+                }
+                journal
             }
             Err(error) => {
                 let fact = self.without_a_turn(&entry, attempt, error).await;
                 (self.args.report)(fact);
                 return self.set_idle_timer();
             }
-        }
-        let (turn, effects) = Turn::begin(entry.text.clone(), self.view());
-        self.running =
-            Some(Running { entry, attempt, turn, generation: None, queued: false, progress_told: None });
+        };
+        let beginning = Beginning {
+            label: entry.id.to_string(),
+            user: entry.text.clone(),
+            kit: ToolKit::new(&self.args.tools, self.args.spec.tools.clone()),
+            grants: self.grants.clone(),
+            resumed: Resumed::from_journal(journal),
+        };
+        let (turn, effects) = Turn::begin(beginning, self.view());
+        self.running = Some(Running {
+            entry,
+            attempt,
+            turn,
+            generation: None,
+            queued: false,
+            progress_told: None,
+            calls: HashMap::new(),
+            ticks: false,
+        });
         self.perform(effects).await;
     }
 
     /// Counts the try, over all lives of the daemon, and reads the conversation if that was not done before.
-    async fn prepare(&mut self, entry: &InboxEntry) -> Result<u32, MemoryError> {
+    async fn prepare(&mut self, entry: &InboxEntry) -> Result<(u32, Vec<JournalEntry>), MemoryError> {
         let number = self.args.memory.begin_attempt(entry.id).await?;
+        // A first try has none.
+        let journal = if number > 1 { self.args.memory.journal(entry.id).await? } else { Vec::new() };
         if self.memory.is_none() {
             let key = self.args.key.clone();
             let kept = self.args.memory.session(&key).await?;
@@ -212,7 +270,7 @@ impl SessionState {
                 self.last = LastTurn { usage: last.usage, model: Some(last.model.clone()) };
             }
         }
-        Ok(number)
+        Ok((number, journal))
     }
 
     /// What a try came to that could not begin: perhaps an earlier one was kept, and nobody heard of it.
@@ -253,169 +311,47 @@ impl SessionState {
         self.perform(effects).await;
     }
 
+    async fn on_call_ended(&mut self, epoch: u64, call: &str, outcome: Outcome) {
+        let Some(running) = self.running.as_mut().filter(|_| epoch == self.epoch) else { return };
+        let Some(open) = running.calls.remove(call) else { return };
+        let effects = running.turn.call_ended(call, outcome, open.began.elapsed());
+        self.tell_progress();
+        self.perform(effects).await;
+    }
+
+    async fn on_decide(&mut self, decision: Decision) -> Option<String> {
+        let running = self.running.as_mut()?;
+        let call = running.turn.waiting().into_iter().next()?;
+        let effects = running.turn.decided(Some(&call.id), decision)?;
+        running.calls.remove(&call.id);
+        let shown = running.turn.kit.shown(&call);
+        self.perform(effects).await;
+        Some(shown)
+    }
+
+    async fn on_approval_elapsed(&mut self, epoch: u64, call: &str) {
+        let Some(running) = self.running.as_mut().filter(|_| epoch == self.epoch) else { return };
+        let Some(effects) = running.turn.decided(Some(call), Decision::TimedOut) else { return };
+        running.calls.remove(call);
+        self.perform(effects).await;
+    }
+
+    fn on_tick(&mut self, epoch: u64) {
+        let Some(running) = self.running.as_mut().filter(|_| epoch == self.epoch) else { return };
+        running.ticks = false;
+        if !running.calls.is_empty() {
+            self.tell_progress();
+            self.tick();
+        }
+    }
+
     fn on_idle_elapsed(&mut self, epoch: u64) {
         if epoch == self.epoch && self.running.is_none() {
             (self.args.report)(SessionFact::Idle { key: self.args.key.clone() });
         }
     }
 
-    /// Does what the turn says, and what it says next, until it waits for the pool or has ended.
-    async fn perform(&mut self, effects: Vec<Effect>) {
-        let mut effects = std::collections::VecDeque::from(effects);
-        while let Some(effect) = effects.pop_front() {
-            match effect {
-                Effect::Publish(event) => self.publish(event),
-                Effect::CancelGeneration => self.cancel_generation(),
-                Effect::AskAnswer => effects.extend(self.ask_answer().await),
-                Effect::AskSummary { turns } => effects.extend(self.ask_summary(turns).await),
-                Effect::SaveSummary { text, turns } => effects.extend(self.save_summary(text, turns).await),
-                Effect::End { turn, answer } => self.end(turn, answer).await,
-                Effect::GiveBack(failure) => self.give_back(failure),
-            }
-        }
-    }
-
-    async fn ask_answer(&mut self) -> Vec<Effect> {
-        let (Some(memory), Some(running)) = (&self.memory, &self.running) else { return vec![] };
-        let summary = memory.head.summary.as_ref();
-        let prompt = compaction::prompt(&self.args.spec.persona, summary, &memory.turns, &running.entry.text);
-        self.ask(prompt, self.args.spec.limits.answer_tokens_max).await
-    }
-
-    async fn ask_summary(&mut self, turns: usize) -> Vec<Effect> {
-        let Some(memory) = &self.memory else { return vec![] };
-        let turns = memory.turns.get(..turns).unwrap_or(&memory.turns);
-        let prompt = compaction::summary_prompt(&self.args.spec.persona, memory.head.summary.as_ref(), turns);
-        self.ask(prompt, SUMMARY_TOKENS_MAX.min(self.args.spec.limits.answer_tokens_max)).await
-    }
-
-    /// Hands a request to the pool; a refusal at once is the turn's next input.
-    async fn ask(&mut self, prompt: Prompt, answer_tokens_max: u32) -> Vec<Effect> {
-        let Some(running) = &self.running else { return vec![] };
-        let spec = &self.args.spec;
-        let input = RouteInput {
-            text: &running.entry.text,
-            channel: &self.args.key.channel,
-            turns: self.memory.as_ref().map_or(0, |memory| memory.head.turns),
-        };
-        let order = GenerationOrder {
-            archon: spec.id.clone(),
-            session: self.args.key.clone(),
-            priority: Priority::Direct,
-            models: routing::models_for(&spec.route, input),
-            prompt: Arc::new(prompt),
-            form: Arc::default(),
-            sampling: spec.sampling,
-            answer_tokens_max,
-            context_tokens_max: spec.context.tokens_max,
-        };
-        self.ask += 1;
-        let (ask, me) = (self.ask, self.me.clone());
-        let events = Arc::new(move |event| {
-            // A session that is gone needs no more tokens; its successor asks anew.
-            let _ = me.send_message(Envelope::fact(SessionMsg::GenerationHappened { ask, event }));
-        });
-        let asked = self.args.pool.generate(order, events).await;
-        let view = self.view();
-        match (asked, &mut self.running) {
-            (Ok(generation), Some(running)) => {
-                running.generation = Some(OpenOrder::new(self.args.pool.clone(), generation));
-                vec![]
-            }
-            (Err(error), Some(running)) => running.turn.refused(error, view),
-            (_, None) => vec![],
-        }
-    }
-
-    async fn save_summary(&mut self, text: Option<String>, turns: usize) -> Vec<Effect> {
-        let Some(memory) = &mut self.memory else { return vec![] };
-        let turns = turns.min(memory.turns.len());
-        let former = memory.head.summary.as_ref();
-        let text = text.unwrap_or_else(|| compaction::makeshift_summary(former, &memory.turns[..turns]));
-        let covered = former.map_or(0, |summary| summary.turns) + turns as u64;
-        let summary = Summary { text, turns: covered };
-        if let Err(error) = self.args.memory.set_summary(self.args.key.clone(), summary.clone()).await {
-            // The store knows better what the conversation is: it is read anew.
-            self.memory = None;
-            return vec![Effect::GiveBack(TurnFailure::Memory(error.to_string()))];
-        }
-        memory.head.summary = Some(summary);
-        memory.turns.drain(..turns);
-        self.last.usage = Usage::default();
-        self.running.as_mut().map(|running| running.turn.summary_saved()).unwrap_or_default()
-    }
-
-    async fn end(&mut self, turn: Option<NewTurn>, answer: NewAnswer) {
-        let Some(running) = self.running.take() else { return };
-        let now = self.args.clock.now_unix_ms();
-        let inbox = running.entry.id;
-        let end = TurnEnd { inbox, turn: turn.clone(), answer, ended_unix_ms: now };
-        match self.args.memory.end_turn(end).await {
-            Ok(answer) => {
-                self.remember(inbox, turn, now);
-                self.args.observers.publish(&running.entry.message_key(), TurnEvent::Ended { answer });
-                (self.args.report)(SessionFact::Ended { inbox });
-            }
-            Err(error) => {
-                // Whether it was kept is not known: what is in memory may be behind the store.
-                self.memory = None;
-                let failure = TurnFailure::Memory(error.to_string());
-                (self.args.report)(SessionFact::Failed { inbox, attempt: running.attempt, failure });
-            }
-        }
-        self.set_idle_timer();
-    }
-
-    fn remember(&mut self, inbox: InboxId, turn: Option<NewTurn>, now: u64) {
-        let (Some(memory), Some(turn)) = (&mut self.memory, turn) else { return };
-        self.last = LastTurn { usage: turn.usage, model: Some(turn.model.clone()) };
-        memory.turns.push(TurnRecord {
-            number: memory.head.turns,
-            inbox,
-            user: turn.user,
-            answer: turn.answer,
-            stopped: turn.stopped,
-            model: turn.model,
-            usage: turn.usage,
-            ended_unix_ms: now,
-        });
-        memory.head.turns += 1;
-        memory.head.updated_unix_ms = now;
-    }
-
-    fn give_back(&mut self, failure: TurnFailure) {
-        let Some(running) = self.running.take() else { return };
-        let (inbox, attempt) = (running.entry.id, running.attempt);
-        (self.args.report)(SessionFact::Failed { inbox, attempt, failure });
-        self.set_idle_timer();
-    }
-
-    fn cancel_generation(&mut self) {
-        if let Some(generation) = self.running.as_ref().and_then(|running| running.generation.as_ref()) {
-            generation.cancel();
-        }
-    }
-
-    fn publish(&self, event: TurnEvent) {
-        if let Some(key) = self.message_key() {
-            self.args.observers.publish(&key, event);
-        }
-    }
-
-    fn message_key(&self) -> Option<MessageKey> {
-        self.running.as_ref().map(|running| running.entry.message_key())
-    }
-
-    fn tell_progress(&mut self) {
-        let Some(running) = &mut self.running else { return };
-        let now = Instant::now();
-        if running.progress_told.is_none_or(|told| now - told >= PROGRESS_PERIOD) {
-            running.progress_told = Some(now);
-            (self.args.report)(SessionFact::Progress { inbox: running.entry.id });
-        }
-    }
-
-    fn set_idle_timer(&mut self) {
+    pub(super) fn set_idle_timer(&mut self) {
         let epoch = self.epoch;
         let idle = self.args.spec.limits.session_idle;
         let timer = self.me.send_after(idle, move || Envelope::fact(SessionMsg::IdleElapsed { epoch }));
@@ -424,7 +360,7 @@ impl SessionState {
         }
     }
 
-    fn view(&self) -> View {
+    pub(super) fn view(&self) -> View {
         View {
             policy: self.args.spec.context,
             uncovered: self.memory.as_ref().map_or(0, |memory| memory.turns.len()),
@@ -436,6 +372,7 @@ impl SessionState {
         match &self.running {
             None => ActorState::Ready,
             Some(running) if running.turn.is_compacting() => ActorState::Compacting,
+            Some(running) if !running.turn.waiting().is_empty() => ActorState::WaitingApproval,
             Some(running) if running.queued => ActorState::Queued,
             Some(_) => ActorState::Running,
         }
@@ -446,6 +383,8 @@ impl SessionState {
         if let Some(running) = &self.running {
             facts.push(("message", running.entry.id.to_string().into()));
             facts.push(("try", running.attempt.into()));
+            facts.push(("steps that called tools", running.turn.steps().0.len().into()));
+            facts.push(("calls running or asked about", running.calls.len().into()));
             if let Some(generation) = &running.generation {
                 facts.push(("request to the pool", generation.id().to_string().into()));
             }

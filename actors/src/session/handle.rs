@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorCell, SpawnErr};
 
+use super::acting::Decision;
 use super::actor::{SessionActor, SessionMsg};
 use super::turn::TurnFailure;
 use crate::domain::{ArchonSpec, InboxEntry, InboxId, SessionKey, SessionStatus};
@@ -13,6 +14,7 @@ use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
 use crate::pool::PoolHandle;
 use crate::ports::{Clock, Sink};
+use crate::tools::ToolsHandle;
 
 /// Messages that may wait in a session: Hermes sends one at a time, the rest are stops and questions.
 const MAILBOX_LEN_MAX: usize = 16;
@@ -88,6 +90,8 @@ pub struct SessionArgs {
     pub memory: MemoryHandle,
     /// The models.
     pub pool: PoolHandle,
+    /// The sources of tools.
+    pub tools: Vec<ToolsHandle>,
     /// Who watches turns.
     pub observers: TurnObservers,
     /// Wall time.
@@ -136,6 +140,11 @@ impl SessionHandle {
     /// Drops the running turn of this message without an answer, if it runs.
     pub fn give_up_turn(&self, inbox: InboxId) -> Result<(), SessionError> {
         Ok(self.link.cast(SessionMsg::GiveUpTurn { inbox })?)
+    }
+
+    /// Decides about the call that the owner was asked about first. Answers what it was; `None`: he was not asked.
+    pub(crate) async fn decide(&self, decision: Decision) -> Result<Option<String>, SessionError> {
+        self.link.call(CALL_TIMEOUT, |reply| SessionMsg::Decide { decision, reply }).await
     }
 
     /// What the session says of itself.

@@ -5,11 +5,27 @@
 //! begin ─┬────────▶ compacting ──────┐
 //!        │              ▲ too long   ▼      finished
 //!        └──────────────┴──────── answering ─────────▶ ended
+//!                      all ended ▲       │ calls
+//!                                └── calling
 //! ```
-//! From compacting and answering a stop leads to ended too, a failure back to Hermes.
+//! From compacting, answering and calling a stop leads to ended too, a failure back to Hermes. Calls are in `acting.rs`.
+use std::time::Duration;
+
+use super::calling::{OpenStep, Resumed};
+use super::guard::Guard;
 use crate::compaction::{self, NothingToSummarise};
-use crate::domain::{AnswerKind, ContextPolicy, FinishReason, ModelId, NewAnswer, NewTurn, TurnEvent, Usage};
+use crate::domain::{
+    AnswerKind, AnswerPart, Chosen, ContextPolicy, FinishReason, JournalEntry, ModelId, NewAnswer, NewTurn,
+    ToolCall, ToolStep, TurnEvent, Usage,
+};
+use crate::permission::Exposure;
 use crate::pool::{GenerationEvent, PoolError};
+use crate::tools::{Grant, ToolKit};
+
+/// A call that cannot be read is mostly an accident of the dice: it is asked for once more.
+const BAD_CALLS_MAX: u32 = 1;
+/// Fewest characters of a call's answer that the prompt holds: less says nothing.
+const OUTPUT_CHARS_MIN: usize = 200;
 
 /// Why a turn has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +79,24 @@ pub(super) enum Effect {
         /// How many turns it covers.
         turns: usize,
     },
+    /// Write this down before anything that follows.
+    Journal(Vec<JournalEntry>),
+    /// Make a call, then report [`Turn::call_ended`].
+    Call {
+        /// Which.
+        call: ToolCall,
+        /// How long it may take.
+        time_max: Duration,
+    },
+    /// Ask the owner, then report [`Turn::decided`].
+    AskOwner {
+        /// About which call.
+        call: ToolCall,
+        /// Why he is asked.
+        why: String,
+    },
+    /// Give up all calls that run, and all questions to the owner.
+    DropCalls,
     /// Keep the turn and its answer.
     End {
         /// What the session keeps.
@@ -75,33 +109,95 @@ pub(super) enum Effect {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Compacting { turns: usize, text: String },
     Answering,
+    Calling,
     Ended,
 }
 
+/// What a turn begins with.
+pub(super) struct Beginning {
+    /// Tells its calls apart from those of others.
+    pub label: String,
+    /// What the peer wrote.
+    pub user: String,
+    /// What it may call.
+    pub kit: ToolKit,
+    /// What the owner has allowed in this session.
+    pub grants: Vec<Grant>,
+    /// How far an earlier try came.
+    pub resumed: Resumed,
+}
+
 /// A running turn.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Turn {
+    pub(super) label: String,
     user: String,
-    answer: String,
-    phase: Phase,
-    stopping: bool,
+    pub(super) kit: ToolKit,
+    pub(super) grants: Vec<Grant>,
+    /// Steps whose calls have ended.
+    pub(super) steps: Vec<ToolStep>,
+    /// The step whose calls are being made.
+    pub(super) open: Option<OpenStep>,
+    pub(super) exposure: Exposure,
+    pub(super) guard: Guard,
+    /// What each call's answer may take of the prompt, in characters.
+    output_chars: usize,
+    pub(super) answer: String,
+    /// Calls among the words that are being written.
+    asked: Vec<ToolCall>,
+    /// What was wrong with a call among them.
+    bad_call: Option<String>,
+    bad_calls: u32,
+    /// The last model that finished, and what that cost.
+    last: Option<(ModelId, Usage)>,
+    pub(super) phase: Phase,
+    pub(super) stopping: bool,
     halvings: u32,
 }
 
 impl Turn {
-    /// Begins a turn.
-    pub(super) fn begin(user: String, view: View) -> (Self, Vec<Effect>) {
-        let mut turn =
-            Self { user, answer: String::new(), phase: Phase::Answering, stopping: false, halvings: 0 };
+    /// Begins a turn, or goes on with one that was interrupted.
+    pub(super) fn begin(beginning: Beginning, view: View) -> (Self, Vec<Effect>) {
+        let Beginning { label, user, kit, grants, resumed } = beginning;
+        let limits = kit.policy().limits;
+        let mut turn = Self {
+            label,
+            user,
+            grants,
+            steps: resumed.steps,
+            open: resumed.open,
+            exposure: Exposure::default(),
+            guard: Guard::new(limits),
+            output_chars: limits.output_chars_max as usize,
+            answer: String::new(),
+            asked: Vec::new(),
+            bad_call: None,
+            bad_calls: 0,
+            last: None,
+            phase: Phase::Answering,
+            stopping: false,
+            halvings: 0,
+            kit,
+        };
+        turn.expose();
+        if turn.open.is_some() {
+            let effects = turn.go_on_calling();
+            return (turn, effects);
+        }
         let due = compaction::is_due(view.policy, view.context_tokens, view.uncovered as u64);
         let effects = match compaction::turns_to_summarise(view.policy, view.uncovered, false, 0) {
             Ok(turns) if due => turn.compact(turns),
             Ok(_) | Err(NothingToSummarise) => vec![Effect::AskAnswer],
         };
         (turn, effects)
+    }
+
+    /// The steps so far, with how many characters of each answer the prompt may hold.
+    pub(super) fn steps(&self) -> (&[ToolStep], usize) {
+        (&self.steps, self.output_chars)
     }
 
     /// Whether it summarises at the moment.
@@ -117,7 +213,7 @@ impl Turn {
     /// The summary is kept.
     pub(super) fn summary_saved(&mut self) -> Vec<Effect> {
         if self.stopping {
-            return self.end_stopped(None);
+            return self.end_stopped();
         }
         self.phase = Phase::Answering;
         self.halvings = 0;
@@ -133,6 +229,7 @@ impl Turn {
                 self.stopping = true;
                 vec![Effect::CancelGeneration]
             }
+            Phase::Calling => self.stop_calls(),
         }
     }
 
@@ -145,7 +242,8 @@ impl Turn {
     pub(super) fn generation(&mut self, event: GenerationEvent, view: View) -> Vec<Effect> {
         let publish = |event| vec![Effect::Publish(event)];
         match (&mut self.phase, event) {
-            (Phase::Ended, _) => vec![],
+            // While calls are made nothing is asked of the pool.
+            (Phase::Ended | Phase::Calling, _) => vec![],
             (_, GenerationEvent::Queued { position }) => publish(TurnEvent::Queued { position }),
             (_, GenerationEvent::Loading { model, percent }) => {
                 publish(TurnEvent::Loading { model, percent })
@@ -158,11 +256,11 @@ impl Turn {
                 text.push_str(&chosen.words());
                 vec![]
             }
-            (Phase::Answering, GenerationEvent::Token { chosen }) => self.on_text(&chosen.words()),
+            (Phase::Answering, GenerationEvent::Token { chosen }) => self.on_chosen(chosen),
             (Phase::Compacting { turns, text }, GenerationEvent::Finished { .. }) => {
                 let (turns, text) = (*turns, text.trim().to_owned());
                 if self.stopping {
-                    return self.end_stopped(None);
+                    return self.end_stopped();
                 }
                 vec![Effect::SaveSummary { text: (!text.is_empty()).then_some(text), turns }]
             }
@@ -174,12 +272,24 @@ impl Turn {
             }
             (_, GenerationEvent::Failed { error }) => {
                 if self.stopping {
-                    return self.end_stopped(None);
+                    return self.end_stopped();
                 }
                 self.phase = Phase::Ended;
                 vec![Effect::GiveBack(error.into())]
             }
         }
+    }
+
+    fn on_chosen(&mut self, chosen: Chosen) -> Vec<Effect> {
+        let effects = self.on_text(&chosen.words());
+        for part in chosen.parts {
+            match part {
+                AnswerPart::Call(call) => self.asked.push(call),
+                AnswerPart::BadCall { fault, .. } => self.bad_call = Some(fault),
+                AnswerPart::Text(_) | AnswerPart::Thought(_) => {}
+            }
+        }
+        effects
     }
 
     fn on_text(&mut self, text: &str) -> Vec<Effect> {
@@ -193,62 +303,102 @@ impl Turn {
     }
 
     fn on_answer(&mut self, model: ModelId, reason: FinishReason, usage: Usage) -> Vec<Effect> {
-        let stopped = self.stopping || reason == FinishReason::Cancelled;
-        let answer = self.answer.trim_end().to_owned();
-        let turn = NewTurn { user: self.user.clone(), answer, stopped, model, usage };
-        if stopped {
-            return self.end_stopped(Some(turn));
+        self.last = Some((model, usage));
+        if self.stopping || reason == FinishReason::Cancelled {
+            return self.end_stopped();
+        }
+        let (asked, bad_call) = (std::mem::take(&mut self.asked), self.bad_call.take());
+        if !asked.is_empty() {
+            return self.call(asked, u64::from(usage.context_tokens()));
+        }
+        if let Some(fault) = bad_call {
+            return self.on_bad_call(&fault);
         }
         self.phase = Phase::Ended;
-        if turn.answer.is_empty() {
+        if self.answer.trim().is_empty() {
             let text = "The model ended its answer before the first word. Say it in other words, or begin afresh with /new.";
             let answer = NewAnswer { kind: AnswerKind::Failure, text: text.into() };
-            return vec![Effect::End { turn: None, answer }];
+            return vec![Effect::End { turn: self.kept(false), answer }];
         }
-        let mut text = turn.answer.clone();
+        let mut text = self.answer.trim_end().to_owned();
         if reason == FinishReason::Length {
             text.push_str(&format!(
                 "\n\n[cut at the limit of {} tokens; say \"go on\"]",
                 usage.answer_tokens
             ));
         }
-        vec![Effect::End { turn: Some(turn), answer: NewAnswer { kind: AnswerKind::Answer, text } }]
+        vec![Effect::End { turn: self.kept(false), answer: NewAnswer { kind: AnswerKind::Answer, text } }]
     }
 
-    fn end_stopped(&mut self, turn: Option<NewTurn>) -> Vec<Effect> {
+    /// A call that cannot be read is asked for once more; then it is said.
+    fn on_bad_call(&mut self, fault: &str) -> Vec<Effect> {
+        self.bad_calls += 1;
+        self.answer.clear();
+        if self.bad_calls <= BAD_CALLS_MAX {
+            return vec![
+                Effect::Publish(TurnEvent::Retrying { attempt: self.bad_calls + 1 }),
+                Effect::AskAnswer,
+            ];
+        }
         self.phase = Phase::Ended;
-        let turn = turn.filter(|turn| !turn.answer.is_empty());
-        let answer = match &turn {
-            Some(turn) => {
-                NewAnswer { kind: AnswerKind::Answer, text: format!("{}\n\n[stopped]", turn.answer) }
-            }
-            None => NewAnswer { kind: AnswerKind::Notice, text: "Stopped.".into() },
+        let text =
+            format!("The model wrote a call of a tool that cannot be read ({fault}). Say it in other words.");
+        let answer = NewAnswer { kind: AnswerKind::Failure, text };
+        vec![Effect::End { turn: self.kept(false), answer }]
+    }
+
+    /// What the session keeps of it: nothing, if there were neither words nor calls.
+    pub(super) fn kept(&self, stopped: bool) -> Option<NewTurn> {
+        let (model, usage) = self.last.clone()?;
+        let answer = self.answer.trim_end().to_owned();
+        let is_worth_it = !answer.is_empty() || !self.steps.is_empty();
+        let (user, steps) = (self.user.clone(), self.steps.clone());
+        is_worth_it.then_some(NewTurn { user, answer, stopped, model, steps, usage })
+    }
+
+    pub(super) fn end_stopped(&mut self) -> Vec<Effect> {
+        self.phase = Phase::Ended;
+        let said = self.answer.trim_end();
+        let answer = if said.is_empty() {
+            NewAnswer { kind: AnswerKind::Notice, text: "Stopped.".into() }
+        } else {
+            NewAnswer { kind: AnswerKind::Answer, text: format!("{said}\n\n[stopped]") }
         };
-        vec![Effect::End { turn, answer }]
+        vec![Effect::End { turn: self.kept(true), answer }]
     }
 
     fn on_too_long(&mut self, tokens: u32, tokens_max: u32, view: View) -> Vec<Effect> {
         if self.stopping {
-            return self.end_stopped(None);
+            return self.end_stopped();
         }
         let (pressed, asked) = match self.phase {
             Phase::Compacting { turns, .. } => {
                 self.halvings += 1;
                 (true, Some(turns))
             }
-            Phase::Answering | Phase::Ended => (true, None),
+            Phase::Answering | Phase::Calling | Phase::Ended => (true, None),
         };
         match (compaction::turns_to_summarise(view.policy, view.uncovered, pressed, self.halvings), asked) {
             (Ok(turns), _) => self.compact(turns),
             // Not even one turn can be read as a whole: it is left out of the prompt without a summary by the model.
             (Err(NothingToSummarise), Some(turns)) => vec![Effect::SaveSummary { text: None, turns }],
+            // What tools answered is shown shorter before anybody is told that it is too much.
+            (Err(NothingToSummarise), None)
+                if !self.steps.is_empty() && self.output_chars > OUTPUT_CHARS_MIN =>
+            {
+                self.output_chars = (self.output_chars / 2).max(OUTPUT_CHARS_MIN);
+                vec![Effect::AskAnswer]
+            }
             (Err(NothingToSummarise), None) => {
                 self.phase = Phase::Ended;
                 let text = format!(
                     "Your message is too long for me: with my instructions it is {tokens} tokens, and {tokens_max} fit. \
                      Send it in parts."
                 );
-                vec![Effect::End { turn: None, answer: NewAnswer { kind: AnswerKind::Failure, text } }]
+                vec![Effect::End {
+                    turn: self.kept(false),
+                    answer: NewAnswer { kind: AnswerKind::Failure, text },
+                }]
             }
         }
     }

@@ -1,4 +1,6 @@
 //! Tables of the turn's state machine.
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -8,6 +10,12 @@ const POLICY: ContextPolicy = ContextPolicy { tokens_max: 1000, compact_at_perce
 
 fn view(uncovered: usize, context_tokens: u32) -> View {
     View { policy: POLICY, uncovered, context_tokens }
+}
+
+fn begin(view: View) -> (Turn, Vec<Effect>) {
+    let kit = ToolKit::new(&[], Arc::default());
+    let (label, user) = ("7".to_owned(), "hi".to_owned());
+    Turn::begin(Beginning { label, user, kit, grants: vec![], resumed: Resumed::default() }, view)
 }
 
 fn model() -> ModelId {
@@ -35,7 +43,7 @@ fn ended(effects: &[Effect]) -> (Option<&NewTurn>, &NewAnswer) {
 
 #[test]
 fn an_answer_is_streamed_without_its_leading_space_and_kept() {
-    let (mut turn, effects) = Turn::begin("hi".into(), view(0, 0));
+    let (mut turn, effects) = begin(view(0, 0));
     assert_eq!(effects, [Effect::AskAnswer]);
     assert_eq!(turn.generation(text(" \n"), view(0, 0)), []);
     let published = turn.generation(text(" Hel"), view(0, 0));
@@ -50,7 +58,7 @@ fn an_answer_is_streamed_without_its_leading_space_and_kept() {
 
 #[test]
 fn a_cut_answer_says_so_to_the_peer_but_not_to_the_model() {
-    let (mut turn, _) = Turn::begin("hi".into(), view(0, 0));
+    let (mut turn, _) = begin(view(0, 0));
     turn.generation(text("Once"), view(0, 0));
     let effects = turn.generation(finished(FinishReason::Length), view(0, 0));
     let (kept, answer) = ended(&effects);
@@ -60,7 +68,7 @@ fn a_cut_answer_says_so_to_the_peer_but_not_to_the_model() {
 
 #[test]
 fn an_empty_answer_is_a_failure_that_says_what_to_do() {
-    let (mut turn, _) = Turn::begin("hi".into(), view(0, 0));
+    let (mut turn, _) = begin(view(0, 0));
     let effects = turn.generation(finished(FinishReason::EndOfTurn), view(0, 0));
     let (kept, answer) = ended(&effects);
     assert!(kept.is_none() && answer.kind == AnswerKind::Failure && answer.text.contains("/new"));
@@ -68,7 +76,7 @@ fn an_empty_answer_is_a_failure_that_says_what_to_do() {
 
 #[test]
 fn a_stop_keeps_what_was_said() {
-    let (mut turn, _) = Turn::begin("hi".into(), view(0, 0));
+    let (mut turn, _) = begin(view(0, 0));
     turn.generation(text("One two"), view(0, 0));
     assert_eq!(turn.stop(), [Effect::CancelGeneration]);
     assert_eq!(turn.stop(), []);
@@ -80,7 +88,7 @@ fn a_stop_keeps_what_was_said() {
 
 #[test]
 fn a_stop_before_the_first_word_keeps_nothing() {
-    let (mut turn, _) = Turn::begin("hi".into(), view(0, 0));
+    let (mut turn, _) = begin(view(0, 0));
     turn.stop();
     let effects = turn.generation(finished(FinishReason::Cancelled), view(0, 0));
     let (kept, answer) = ended(&effects);
@@ -90,7 +98,7 @@ fn a_stop_before_the_first_word_keeps_nothing() {
 
 #[test]
 fn a_full_context_is_summarised_first() {
-    let (mut turn, effects) = Turn::begin("hi".into(), view(10, 800));
+    let (mut turn, effects) = begin(view(10, 800));
     assert_eq!(effects, [Effect::Publish(TurnEvent::Compacting), Effect::AskSummary { turns: 8 }]);
     assert!(turn.is_compacting());
     assert_eq!(turn.generation(text("S"), view(10, 800)), []);
@@ -101,7 +109,7 @@ fn a_full_context_is_summarised_first() {
 
 #[test]
 fn a_prompt_that_does_not_fit_is_shortened_step_by_step_to_the_last_turn() {
-    let (mut turn, _) = Turn::begin("hi".into(), view(4, 0));
+    let (mut turn, _) = begin(view(4, 0));
     assert_eq!(turn.generation(too_long(), view(4, 0))[1], Effect::AskSummary { turns: 2 });
     assert_eq!(turn.generation(too_long(), view(4, 0))[1], Effect::AskSummary { turns: 1 });
     let effects = turn.generation(too_long(), view(4, 0));
@@ -121,7 +129,7 @@ fn a_prompt_that_does_not_fit_is_shortened_step_by_step_to_the_last_turn() {
 
 #[test]
 fn any_other_failure_goes_back_to_hermes() {
-    let (mut turn, _) = Turn::begin("hi".into(), view(0, 0));
+    let (mut turn, _) = begin(view(0, 0));
     let effects = turn.refused(PoolError::NoModel { wanted: model() }, view(0, 0));
     assert!(matches!(effects.as_slice(), [Effect::GiveBack(TurnFailure::Pool(_))]));
 }
@@ -131,7 +139,7 @@ proptest! {
     #[test]
     fn it_ends_once(events in prop::collection::vec(0_u8..7, 0..60), uncovered in 0_usize..20) {
         let mut uncovered = uncovered;
-        let (mut turn, mut effects) = Turn::begin("hi".into(), view(uncovered, 800));
+        let (mut turn, mut effects) = begin(view(uncovered, 800));
         let mut ends = 0;
         for event in events {
             let asks = effects.iter().filter(|effect| {

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::time::{Instant, timeout_at};
 
+use super::tools::{calls_wanted, said};
 use crate::domain::{
-    ChatTurn, Chosen, Finding, FinishReason, GenerationId, GenerationRequest, Inquiry, ModelId, Prompt,
-    Refusal, Stretch, Token, Usage,
+    ChatTurn, Finding, FinishReason, GenerationId, GenerationRequest, Inquiry, ModelId, Prompt, Refusal,
+    Stretch, Token, Usage,
 };
 use crate::ports::{Engine, EngineError, Footprint, Sink, WorkerEvent, WorkerLink};
 
@@ -376,7 +377,8 @@ impl Process {
         let mut script = self.engine.script();
         script.requests.push(request.clone());
         let text = request.prompt.turns().last().map(ChatTurn::words).unwrap_or_default();
-        let words = FakeEngine::answer_to(&text, script.answer_tokens);
+        let answer = || FakeEngine::answer_to(&text, script.answer_tokens);
+        let words = calls_wanted(&request.prompt).unwrap_or_else(answer);
         let refuses = |fault: &FakeFault| matches!(fault, FakeFault::Refuses(_));
         let tokens = prompt_tokens(&request);
         let tokens_max = request.context_tokens_max.min(self.context_tokens);
@@ -445,7 +447,7 @@ impl Process {
         answer.len += 1;
         self.said += 1;
         let id = answer.request.id;
-        (self.events)(WorkerEvent::Token { id, token, chosen: Chosen::text(text) });
+        (self.events)(WorkerEvent::Token { id, token, chosen: said(&text) });
     }
 
     fn finish(&mut self, index: usize, reason: FinishReason) {

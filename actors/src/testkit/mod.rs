@@ -3,7 +3,9 @@ pub mod engine;
 pub mod spec;
 pub mod store;
 pub mod store_model;
+pub mod tools;
 
 pub use engine::{FakeEngine, FakeFault, FakeLoad};
 pub use spec::{GREEDY, StoppedClock, archon_spec, message};
 pub use store::MemStore;
+pub use tools::ToyTools;

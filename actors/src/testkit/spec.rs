@@ -1,4 +1,5 @@
 //! An Archon with ordinary limits, and a clock that stands still.
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{
@@ -33,6 +34,7 @@ pub fn archon_spec(name: &str, model: &ModelId) -> Result<ArchonSpec, IdError> {
             retries_max: 3,
             retry_backoff: Duration::from_secs(1),
         },
+        tools: Arc::default(),
         context: ContextPolicy { tokens_max: 8192, compact_at_percent: 75, keep_turns: 4 },
         channels: vec![ChannelId::new("cli")?],
         limits: ArchonLimits {

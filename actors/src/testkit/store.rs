@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::command::Command;
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, InboundMessage, InboxEntry, InboxId, MessageKey, OutboxEntry, OutboxId,
-    PeerId, SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
+    Accepted, ArchonId, ChannelId, InboundMessage, InboxEntry, InboxId, JournalEntry, MessageKey,
+    OutboxEntry, OutboxId, PeerId, SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd,
+    TurnRecord,
 };
 use crate::ports::{Store, StoreError, Write, Written};
 
@@ -36,6 +37,7 @@ struct Tables {
     inbox_len: u64,
     seen: HashMap<MessageKey, InboxId>,
     pending: BTreeSet<(ArchonId, InboxId)>,
+    journals: BTreeMap<InboxId, Vec<JournalEntry>>,
     outbox: BTreeMap<OutboxId, OutboxEntry>,
     outbox_len: u64,
     undelivered: BTreeSet<(ChannelId, OutboxId)>,
@@ -181,6 +183,10 @@ impl Store for MemStore {
         Ok(tables.answers.get(&inbox).and_then(|id| tables.outbox.get(id)).cloned())
     }
 
+    fn journal(&self, inbox: InboxId) -> Result<Vec<JournalEntry>, StoreError> {
+        Ok(self.tables()?.journals.get(&inbox).cloned().unwrap_or_default())
+    }
+
     fn current_thread(
         &self,
         archon: &ArchonId,
@@ -197,6 +203,7 @@ impl Tables {
         match write {
             Write::Accept(message) => self.accept(message).map(Written::Accepted),
             Write::BeginAttempt { inbox } => self.begin_attempt(*inbox).map(Written::Attempt),
+            Write::Journal { inbox, entries } => self.append_journal(*inbox, entries),
             Write::EndTurn(end) => self.end_turn(end).map(Written::Ended),
             Write::MarkSent { outbox } => self.mark_sent(*outbox),
             Write::SetSummary { session, summary } => self.set_summary(session, summary),
@@ -250,6 +257,14 @@ impl Tables {
         Ok(entry.attempts)
     }
 
+    fn append_journal(&mut self, inbox: InboxId, entries: &[JournalEntry]) -> Result<Written, StoreError> {
+        if !self.inbox.contains_key(&inbox) || self.answers.contains_key(&inbox) {
+            return Err(missing(format!("unanswered message {inbox}")));
+        }
+        self.journals.entry(inbox).or_default().extend_from_slice(entries);
+        Ok(Written::Done)
+    }
+
     fn end_turn(&mut self, end: &TurnEnd) -> Result<OutboxEntry, StoreError> {
         let first = self.answers.get(&end.inbox).and_then(|id| self.outbox.get(id));
         if let Some(first) = first {
@@ -271,6 +286,7 @@ impl Tables {
         self.pending.remove(&(entry.session.archon.clone(), end.inbox));
         self.outbox.insert(entry.id, entry.clone());
         self.undelivered.insert((entry.session.channel.clone(), entry.id));
+        self.journals.remove(&end.inbox);
         self.answers.insert(end.inbox, entry.id);
         Ok(entry)
     }
@@ -294,6 +310,7 @@ impl Tables {
             answer: turn.answer.clone(),
             stopped: turn.stopped,
             model: turn.model.clone(),
+            steps: turn.steps.clone(),
             usage: turn.usage,
             ended_unix_ms: end.ended_unix_ms,
         });
@@ -330,6 +347,10 @@ impl Tables {
             self.sessions.remove(key).is_some() || self.inbox.values().any(|entry| entry.session == *key);
         if !known {
             return Err(missing(format!("session {key}")));
+        }
+        let waiting = self.inbox.values().filter(|entry| entry.session == *key);
+        for entry in waiting {
+            self.journals.remove(&entry.id);
         }
         for (outbox, inbox) in delivered {
             self.outbox.remove(&outbox);

@@ -4,6 +4,9 @@ use std::io;
 use crate::admin::protocol::{AnswerView, TurnView};
 use crate::cli::console::Console;
 
+/// Longest line about a call, in characters.
+const CALL_CHARS_MAX: usize = 100;
+
 /// How an answer is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Display {
@@ -61,6 +64,17 @@ impl AnswerOnScreen {
             }
             TurnView::Compacting => console.progress("summarising the conversation"),
             TurnView::Text { text } => self.on_text(console, text),
+            TurnView::CallBegun { tool, shown } => self.on_call(console, tool, shown),
+            TurnView::CallEnded { tool, failed: true } => self.beside(console, &format!("  {tool}: failed")),
+            TurnView::CallEnded { failed: false, .. } => console.progress("waiting for the next word"),
+            TurnView::ApprovalWanted { shown, why, timeout_s, .. } => {
+                self.end_words(console)?;
+                console.note(&format!("May I do this? ({why})\n{shown}"))?;
+                let minutes = timeout_s.div_ceil(60);
+                console.note(&format!(
+                    "yes (y), yes for this session (s) or no (n); from elsewhere /approve or /deny; after {minutes} min it is no"
+                ))
+            }
             TurnView::WorkerReplaced => {
                 self.worker_replaced = true;
                 console.progress("the model's process died; a new one goes on")
@@ -94,6 +108,32 @@ impl AnswerOnScreen {
         let text = if self.shown.is_empty() { text.trim_start() } else { text };
         self.shown.push_str(text);
         console.write(text)
+    }
+
+    /// What was said before a call is no part of the answer behind it.
+    fn end_words(&mut self, console: &mut Console) -> io::Result<()> {
+        if self.display == Display::Stream && !self.shown.is_empty() {
+            console.end_line()?;
+        }
+        self.shown.clear();
+        Ok(())
+    }
+
+    fn on_call(&mut self, console: &mut Console, tool: &str, shown: &str) -> io::Result<()> {
+        self.end_words(console)?;
+        let first = shown.lines().next().unwrap_or_default();
+        let mut line: String = first.chars().take(CALL_CHARS_MAX).collect();
+        if line.len() < shown.len() {
+            line.push('…');
+        }
+        let line = if line.starts_with(tool) { line } else { format!("{tool} {line}") };
+        self.beside(console, &format!("· {line}"))?;
+        console.progress(&format!("{tool} runs"))
+    }
+
+    /// A line beside the answer, for a person who looks.
+    fn beside(&self, console: &mut Console, line: &str) -> io::Result<()> {
+        if self.display == Display::Stream { console.note(line) } else { console.progress(line) }
     }
 
     fn on_retrying(&mut self, console: &mut Console) -> io::Result<()> {
@@ -237,6 +277,16 @@ mod tests {
         let steps = [text("Wrong"), TurnView::Retrying { attempt: 2 }, text("Right")];
         let shown = on_terminal(Display::Stream, &steps, &answer("answer", "Right"));
         assert_eq!(shown, "Wrong\n(the answer starts again)\nRight\n");
+    }
+
+    #[test]
+    fn calls_stand_beside_the_answer() {
+        let call = TurnView::CallBegun { tool: "bash".into(), shown: "ls\nid".into() };
+        let read = TurnView::CallBegun { tool: "read_file".into(), shown: "read_file a.txt".into() };
+        let failed = TurnView::CallEnded { tool: "read_file".into(), failed: true };
+        let steps = [text("Let me look."), call, read, failed, text("Two files.")];
+        let shown = on_terminal(Display::Stream, &steps, &answer("answer", "Two files."));
+        assert_eq!(shown, "Let me look.\n· bash ls…\n· read_file a.txt\n  read_file: failed\nTwo files.\n");
     }
 
     #[test]

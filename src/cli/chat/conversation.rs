@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::answer::{AnswerOnScreen, Display, FAILURE};
 use super::slash;
+use super::typed::TypedLine;
 use crate::admin::protocol::{AnswerView, ErrorCode, Op, Reply, TurnView};
 use crate::cli::client::{Client, ClientError, accepted};
 use crate::cli::console::Console;
@@ -47,6 +48,10 @@ struct Pending<'a> {
     interrupts: &'a mut Signal,
     accepted: bool,
     stopping: bool,
+    /// The person is asked about a call, and what is typed now is the answer.
+    asked: Option<TypedLine>,
+    /// Commands that were sent beside the message: their answers are confirmed, and shown to nobody twice.
+    beside: Vec<u64>,
     /// When the connection was lost, until it stands again and the message is accepted.
     away_since: Option<Instant>,
 }
@@ -104,6 +109,8 @@ impl Conversation {
             interrupts: &mut interrupts,
             accepted: false,
             stopping: false,
+            asked: None,
+            beside: Vec::new(),
             away_since: None,
         };
         let answer = loop {
@@ -155,6 +162,10 @@ impl Conversation {
                     console.progress("stopping; Ctrl-C again leaves")?;
                     continue;
                 }
+                line = TypedLine::next(&mut pending.asked) => {
+                    self.on_typed(console, pending, line).await?;
+                    continue;
+                }
                 response = self.client.next() => response?,
             };
             // The daemon could not read a request: no reply of its own will come.
@@ -163,6 +174,11 @@ impl Conversation {
                 return Err(ClientError::Protocol.into());
             }
             if response.id != id {
+                if pending.beside.contains(&response.id)
+                    && let Reply::Turn(TurnView::Ended(answer)) = accepted(response.reply)?
+                {
+                    self.client.send(Op::Delivered { outbox: answer.outbox }).await?;
+                }
                 continue;
             }
             match accepted(response.reply)? {
@@ -173,10 +189,44 @@ impl Conversation {
                         pending.away_since = None;
                     }
                     pending.screen.on_progress(console, &view)?;
+                    match view {
+                        TurnView::ApprovalWanted { .. } if console.terminals().input => {
+                            console.ask("> ")?;
+                            pending.asked = TypedLine::listen();
+                        }
+                        TurnView::CallBegun { .. } | TurnView::Text { .. } => pending.asked = None,
+                        _ => {}
+                    }
                 }
                 _ => return Err(ClientError::Protocol.into()),
             }
         }
+    }
+
+    /// What was typed about a call goes to the house as a message of its own.
+    async fn on_typed(
+        &mut self,
+        console: &mut Console,
+        pending: &mut Pending<'_>,
+        line: Option<String>,
+    ) -> Result<(), CliError> {
+        let Some(decision) = line.as_deref().and_then(slash::decision) else {
+            match line {
+                Some(_) => {
+                    console.note("/approve, /approve session or /deny (or y, s, n)")?;
+                    console.ask("> ")?;
+                }
+                // Nothing more can be typed.
+                None => pending.asked = None,
+            }
+            return Ok(());
+        };
+        pending.asked = None;
+        let key = message_key().map_err(|source| CliError::Random { source })?;
+        let (archon, thread) = (self.archon.clone(), self.thread.clone());
+        let op = Op::Chat { archon, text: decision.to_owned(), key, thread };
+        pending.beside.push(self.client.send(op).await?);
+        Ok(())
     }
 
     /// Waits for the daemon to come back.

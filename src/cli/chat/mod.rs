@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 mod answer;
 mod conversation;
 mod slash;
+mod typed;
 
 use answer::Display;
 use conversation::{Conversation, Outcome};

@@ -36,6 +36,18 @@ pub(super) fn read(line: &str) -> Line {
     }
 }
 
+/// What a person who is asked about a call means.
+pub(super) fn decision(line: &str) -> Option<&'static str> {
+    let words: Vec<String> = line.split_whitespace().map(str::to_lowercase).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["y" | "yes" | "/yes" | "/approve"] | ["/approve", "once"] => Some("/approve"),
+        ["s" | "session"] | ["/approve" | "/yes", "session"] => Some("/approve session"),
+        ["n" | "no" | "/no" | "/deny"] => Some("/deny"),
+        _ => None,
+    }
+}
+
 /// Whether the house begins a fresh session on this line.
 pub(super) fn begins_session(line: &str) -> bool {
     Command::parse(line) == Some(Command::New)

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 
 use super::question::{Question, Reply};
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, InboundMessage, InboxEntry, InboxId, OutboxEntry, OutboxId, PeerId,
-    SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
+    Accepted, ArchonId, ChannelId, InboundMessage, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId,
+    PeerId, SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
 };
 use crate::ports::{Write, Written};
 
@@ -14,6 +14,8 @@ struct Said {
     entry: InboxEntry,
     /// Which answer it got.
     answered: Option<OutboxId>,
+    /// What was written of its turn, while that runs.
+    journal: Vec<JournalEntry>,
     /// Its session was removed after its answer was delivered: only its key is still known.
     forgotten: bool,
 }
@@ -58,6 +60,11 @@ impl Ideal {
                 said.entry.attempts += 1;
                 Some(Written::Attempt(said.entry.attempts))
             }
+            Write::Journal { inbox, entries } => {
+                let said = self.said_mut(*inbox).filter(|said| said.answered.is_none())?;
+                said.journal.extend(entries.iter().cloned());
+                Some(Written::Done)
+            }
             Write::EndTurn(end) => self.end_turn(end).map(Written::Ended),
             Write::MarkSent { outbox } => {
                 let given = self.given.iter_mut().find(|given| given.entry.id == *outbox && !given.forgotten);
@@ -97,7 +104,7 @@ impl Ideal {
             received_unix_ms: message.received_unix_ms,
             attempts: 0,
         };
-        self.said.push(Said { entry: entry.clone(), answered: None, forgotten: false });
+        self.said.push(Said { entry: entry.clone(), answered: None, journal: Vec::new(), forgotten: false });
         Accepted::Fresh(entry)
     }
 
@@ -108,6 +115,7 @@ impl Ideal {
             return self.given.iter().find(|given| given.entry.id == first).map(|given| given.entry.clone());
         }
         said.answered = Some(id);
+        said.journal.clear();
         let entry = OutboxEntry {
             id,
             answers: end.inbox,
@@ -127,6 +135,7 @@ impl Ideal {
                 answer: turn.answer.clone(),
                 stopped: turn.stopped,
                 model: turn.model.clone(),
+                steps: turn.steps.clone(),
                 usage: turn.usage,
                 ended_unix_ms: end.ended_unix_ms,
             });
@@ -134,12 +143,13 @@ impl Ideal {
         Some(entry)
     }
 
-    /// What is unanswered or undelivered stays.
+    /// What is unanswered or undelivered stays, but without its journal.
     fn remove_session(&mut self, session: &SessionKey) -> bool {
         let removed = self.talks.remove(session).is_some();
         let mut known = removed;
         for said in self.said.iter_mut().filter(|said| said.entry.session == *session && !said.forgotten) {
             known = true;
+            said.journal.clear();
             let answer = self.given.iter_mut().find(|given| Some(given.entry.id) == said.answered);
             if let Some(answer) = answer.filter(|answer| answer.sent) {
                 answer.forgotten = true;
@@ -208,6 +218,10 @@ impl Ideal {
                 let answer =
                     self.given.iter().find(|given| given.entry.answers == *inbox && !given.forgotten);
                 Reply::Outbox(answer.map(|given| given.entry.clone()).into_iter().collect())
+            }
+            Question::Journal { inbox } => {
+                let said = self.said.iter().find(|said| said.entry.id == *inbox);
+                Reply::Journal(said.map(|said| said.journal.clone()).unwrap_or_default())
             }
             Question::CurrentThread { archon, channel, peer } => {
                 Reply::Thread(self.current_thread(archon, channel, peer))

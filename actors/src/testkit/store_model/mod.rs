@@ -119,6 +119,7 @@ impl<H: Home> Tenant<H> {
         }
         for inbox in 0..=ideal.said_len() {
             self.ask(&Question::AnswerTo { inbox: InboxId(inbox) }, ideal);
+            self.ask(&Question::Journal { inbox: InboxId(inbox) }, ideal);
         }
         let all = Question::Sessions { archon: None, after: None, limit: usize::MAX };
         let Reply::Sessions(heads) = self.ask(&all, ideal) else { return };

@@ -1,7 +1,7 @@
 //! Every question that a store can be asked, as data, and every reply.
 use crate::domain::{
-    ArchonId, ChannelId, InboxEntry, InboxId, OutboxEntry, OutboxId, PeerId, SessionHead, SessionKey,
-    SessionSnapshot, ThreadId, TurnRecord,
+    ArchonId, ChannelId, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId, PeerId, SessionHead,
+    SessionKey, SessionSnapshot, ThreadId, TurnRecord,
 };
 use crate::ports::{Store, StoreError};
 
@@ -61,6 +61,11 @@ pub enum Question {
         /// To which message.
         inbox: InboxId,
     },
+    /// [`Store::journal`].
+    Journal {
+        /// Of which message's turn.
+        inbox: InboxId,
+    },
     /// [`Store::current_thread`].
     CurrentThread {
         /// With whom.
@@ -81,6 +86,7 @@ pub(super) enum Reply {
     Turns(Vec<TurnRecord>),
     Sessions(Vec<SessionHead>),
     Outbox(Vec<OutboxEntry>),
+    Journal(Vec<JournalEntry>),
     Thread(ThreadId),
 }
 
@@ -101,6 +107,7 @@ impl Question {
             Self::AnswerTo { inbox } => {
                 store.answer_to(*inbox).map(|answer| Reply::Outbox(answer.into_iter().collect()))
             }
+            Self::Journal { inbox } => store.journal(*inbox).map(Reply::Journal),
             Self::CurrentThread { archon, channel, peer } => {
                 store.current_thread(archon, channel, peer).map(Reply::Thread)
             }

@@ -5,8 +5,8 @@ use proptest_state_machine::ReferenceStateMachine;
 use super::ideal::Ideal;
 use super::question::Question;
 use crate::domain::{
-    AnswerKind, ArchonId, ChannelId, InboundMessage, InboxId, ModelId, NewAnswer, NewTurn, OutboxId, PeerId,
-    SessionKey, Summary, ThreadId, TurnEnd, Usage,
+    AnswerKind, ArchonId, CallRecord, ChannelId, InboundMessage, InboxId, JournalEntry, ModelId, NewAnswer,
+    NewTurn, OutboxId, Outcome, PeerId, SessionKey, Summary, ThreadId, ToolCall, ToolStep, TurnEnd, Usage,
 };
 use crate::ports::Write;
 
@@ -97,16 +97,54 @@ fn accept() -> impl Strategy<Value = Write> {
     )
 }
 
+fn call() -> impl Strategy<Value = ToolCall> {
+    (0..9_u8, prop::sample::select(vec!["{}", "", r#"{"path":"a"}"#])).prop_map(|(id, arguments)| ToolCall {
+        id: format!("call {id}"),
+        name: "read".to_owned(),
+        arguments: arguments.to_owned(),
+    })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        (0..9_u8).prop_map(|text| Outcome::Done { text: format!("lines {text}") }),
+        Just(Outcome::Failed { text: String::new() }),
+        Just(Outcome::Unknown),
+    ]
+}
+
+fn step() -> impl Strategy<Value = ToolStep> {
+    let record = (call(), outcome()).prop_map(|(call, outcome)| CallRecord { call, outcome });
+    (prop::sample::select(vec!["", "let me see"]), prop::collection::vec(record, 0..3))
+        .prop_map(|(text, calls)| ToolStep { text: text.to_owned(), calls })
+}
+
+/// In no order that makes sense: a store keeps the order that it is given.
+fn journal_entry() -> impl Strategy<Value = JournalEntry> {
+    let asked = (prop::sample::select(vec!["", "let me see"]), prop::collection::vec(call(), 0..3));
+    prop_oneof![
+        asked.prop_map(|(text, calls)| JournalEntry::Asked { text: text.to_owned(), calls }),
+        call().prop_map(|call| JournalEntry::Approved { call: call.id }),
+        call().prop_map(|call| JournalEntry::Begun { call: call.id }),
+        (call(), outcome()).prop_map(|(call, outcome)| JournalEntry::Ended { call: call.id, outcome }),
+    ]
+}
+
 fn end_turn(said: u64) -> impl Strategy<Value = Write> {
     let kind = prop::sample::select(vec![AnswerKind::Answer, AnswerKind::Notice, AnswerKind::Failure]);
     let model = prop::sample::select(names::<ModelId>(&["gemma-4-e4b"]));
-    let turn = (model, any::<bool>(), any::<u32>()).prop_map(|(model, stopped, prompt_tokens)| NewTurn {
-        user: "hello".to_owned(),
-        answer: format!("words {prompt_tokens}"),
-        stopped,
-        model,
-        usage: Usage { prompt_tokens, ..Usage::default() },
-    });
+    let steps = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(step(), 0..3)];
+    let turn =
+        (model, any::<bool>(), steps, any::<u32>()).prop_map(|(model, stopped, steps, prompt_tokens)| {
+            NewTurn {
+                user: "hello".to_owned(),
+                answer: format!("words {prompt_tokens}"),
+                stopped,
+                model,
+                steps,
+                usage: Usage { prompt_tokens, ..Usage::default() },
+            }
+        });
     (number(said), prop::option::weighted(0.8, turn), kind, 0..9_u8, any::<u64>()).prop_map(
         |(inbox, turn, kind, text, ended_unix_ms)| {
             let answer = NewAnswer { kind, text: format!("answer {text}") };
@@ -120,8 +158,11 @@ fn write(ideal: &Ideal) -> impl Strategy<Value = Write> + use<> {
     let summary = (known_session(ideal), 0..5_u64, 0..9_u8).prop_map(|(session, turns, text)| {
         Write::SetSummary { session, summary: Summary { text: format!("so far {text}"), turns } }
     });
+    let journal = (number(said), prop::collection::vec(journal_entry(), 0..4))
+        .prop_map(|(inbox, entries)| Write::Journal { inbox: InboxId(inbox), entries });
     prop_oneof![
         8 => accept(),
+        6 => journal,
         2 => number(said).prop_map(|id| Write::BeginAttempt { inbox: InboxId(id) }),
         8 => end_turn(said),
         4 => number(given).prop_map(|id| Write::MarkSent { outbox: OutboxId(id) }),
@@ -155,6 +196,7 @@ fn question(ideal: &Ideal) -> impl Strategy<Value = Question> + use<> {
             }
         ),
         number(said).prop_map(|inbox| Question::AnswerTo { inbox: InboxId(inbox) }),
+        number(said).prop_map(|inbox| Question::Journal { inbox: InboxId(inbox) }),
         known_session(ideal).prop_map(|key| Question::Session { key }),
         archon().prop_map(|archon| Question::PendingLen { archon }),
         (archon(), channel(), peer()).prop_map(|(archon, channel, peer)| Question::CurrentThread {

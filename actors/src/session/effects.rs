@@ -1,0 +1,271 @@
+//! Does what a turn says: the session's hands. What takes long comes back as a fact.
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::actor::{LastTurn, OpenCall, SessionMsg, SessionState};
+use super::handle::SessionFact;
+use super::order::OpenOrder;
+use super::turn::{Effect, TurnFailure};
+use crate::compaction::{self, PromptParts};
+use crate::domain::{
+    AnswerForm, InboxId, JournalEntry, MessageKey, NewAnswer, NewTurn, Outcome, Priority, Prompt, Summary,
+    ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
+};
+use crate::link::Envelope;
+use crate::pool::GenerationOrder;
+use crate::ports::Sink;
+use crate::routing::{self, RouteInput};
+
+/// Hermes' shortest sensible patience is many times this; telling each token would only cost time.
+const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
+/// Longest summary, in tokens: a twentieth of the usual context.
+const SUMMARY_TOKENS_MAX: u32 = 400;
+
+/// The channel of programs: there is nobody who could be asked.
+const UNATTENDED: &str = "api";
+
+impl SessionState {
+    /// Does what the turn says, and what it says next, until it waits for the pool or has ended.
+    pub(super) async fn perform(&mut self, effects: Vec<Effect>) {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Publish(event) => self.publish(event),
+                Effect::CancelGeneration => self.cancel_generation(),
+                Effect::AskAnswer => effects.extend(self.ask_answer().await),
+                Effect::AskSummary { turns } => effects.extend(self.ask_summary(turns).await),
+                Effect::SaveSummary { text, turns } => effects.extend(self.save_summary(text, turns).await),
+                Effect::Journal(entries) => {
+                    if let Err(failure) = self.write_down(entries).await {
+                        // What follows must not happen before it is written down.
+                        return self.give_back(failure);
+                    }
+                }
+                Effect::Call { call, time_max } => self.make(call, time_max),
+                Effect::AskOwner { call, why } => self.ask_owner(&call, why),
+                Effect::DropCalls => self.drop_calls(),
+                Effect::End { turn, answer } => self.end(turn, answer).await,
+                Effect::GiveBack(failure) => self.give_back(failure),
+            }
+        }
+    }
+
+    async fn ask_answer(&mut self) -> Vec<Effect> {
+        let (Some(memory), Some(running)) = (&self.memory, &self.running) else { return vec![] };
+        let (steps, output_chars) = running.turn.steps();
+        let prompt = compaction::prompt(&PromptParts {
+            persona: &self.args.spec.persona,
+            summary: memory.head.summary.as_ref(),
+            turns: &memory.turns,
+            text: &running.entry.text,
+            steps,
+            output_chars,
+            output_chars_before: self.args.spec.tools.limits.output_chars_max as usize,
+            tools: running.turn.kit.declarations(),
+        });
+        let form = AnswerForm { parallel_calls: true, tools_if_able: true, ..AnswerForm::default() };
+        self.ask(prompt, form, self.args.spec.limits.answer_tokens_max).await
+    }
+
+    async fn ask_summary(&mut self, turns: usize) -> Vec<Effect> {
+        let Some(memory) = &self.memory else { return vec![] };
+        let turns = memory.turns.get(..turns).unwrap_or(&memory.turns);
+        let prompt = compaction::summary_prompt(&self.args.spec.persona, memory.head.summary.as_ref(), turns);
+        self.ask(
+            prompt,
+            AnswerForm::default(),
+            SUMMARY_TOKENS_MAX.min(self.args.spec.limits.answer_tokens_max),
+        )
+        .await
+    }
+
+    /// Hands a request to the pool; a refusal at once is the turn's next input.
+    async fn ask(&mut self, prompt: Prompt, form: AnswerForm, answer_tokens_max: u32) -> Vec<Effect> {
+        let Some(running) = &self.running else { return vec![] };
+        let spec = &self.args.spec;
+        let input = RouteInput {
+            text: &running.entry.text,
+            channel: &self.args.key.channel,
+            turns: self.memory.as_ref().map_or(0, |memory| memory.head.turns),
+        };
+        let order = GenerationOrder {
+            archon: spec.id.clone(),
+            session: self.args.key.clone(),
+            priority: Priority::Direct,
+            models: routing::models_for(&spec.route, input),
+            prompt: Arc::new(prompt),
+            form: Arc::new(form),
+            sampling: spec.sampling,
+            answer_tokens_max,
+            context_tokens_max: spec.context.tokens_max,
+        };
+        self.ask += 1;
+        let (ask, me) = (self.ask, self.me.clone());
+        let events = Arc::new(move |event| {
+            // A session that is gone needs no more tokens; its successor asks anew.
+            let _ = me.send_message(Envelope::fact(SessionMsg::GenerationHappened { ask, event }));
+        });
+        let asked = self.args.pool.generate(order, events).await;
+        let view = self.view();
+        match (asked, &mut self.running) {
+            (Ok(generation), Some(running)) => {
+                running.generation = Some(OpenOrder::new(self.args.pool.clone(), generation));
+                vec![]
+            }
+            (Err(error), Some(running)) => running.turn.refused(error, view),
+            (_, None) => vec![],
+        }
+    }
+
+    async fn save_summary(&mut self, text: Option<String>, turns: usize) -> Vec<Effect> {
+        let Some(memory) = &mut self.memory else { return vec![] };
+        let turns = turns.min(memory.turns.len());
+        let former = memory.head.summary.as_ref();
+        let text = text.unwrap_or_else(|| compaction::makeshift_summary(former, &memory.turns[..turns]));
+        let covered = former.map_or(0, |summary| summary.turns) + turns as u64;
+        let summary = Summary { text, turns: covered };
+        if let Err(error) = self.args.memory.set_summary(self.args.key.clone(), summary.clone()).await {
+            // The store knows better what the conversation is: it is read anew.
+            self.memory = None;
+            return vec![Effect::GiveBack(TurnFailure::Memory(error.to_string()))];
+        }
+        memory.head.summary = Some(summary);
+        memory.turns.drain(..turns);
+        self.last.usage = Usage::default();
+        self.running.as_mut().map(|running| running.turn.summary_saved()).unwrap_or_default()
+    }
+
+    async fn write_down(&mut self, entries: Vec<JournalEntry>) -> Result<(), TurnFailure> {
+        let Some(running) = &self.running else { return Ok(()) };
+        let written = self.args.memory.append_journal(running.entry.id, entries).await;
+        written.map_err(|error| TurnFailure::Memory(error.to_string()))
+    }
+
+    /// Begins a call; what becomes of it comes back as a fact.
+    fn make(&mut self, call: ToolCall, time_max: Duration) {
+        let (epoch, me) = (self.epoch, self.me.clone());
+        let Some(running) = &mut self.running else { return };
+        let id = call.id.clone();
+        let told = id.clone();
+        let done: Sink<Outcome> = Arc::new(move |outcome| {
+            // A session that is gone is followed by one that reads the journal.
+            let fact = SessionMsg::CallEnded { epoch, call: told.clone(), outcome };
+            let _ = me.send_message(Envelope::fact(fact));
+        });
+        let Some(tool) = running.turn.kit.find(&call.name) else { return };
+        let (archon, session) = (self.args.spec.id.clone(), self.args.key.clone());
+        let order = ToolOrder { archon, session, call, time_max };
+        let call =
+            OpenCall { _running: Some(tool.source.call(order, &done)), timer: None, began: Instant::now() };
+        running.calls.insert(id, call);
+        self.tick();
+    }
+
+    /// Asks the owner, and waits so long for him.
+    fn ask_owner(&mut self, call: &ToolCall, why: String) {
+        let (epoch, id) = (self.epoch, call.id.clone());
+        let is_attended = self.args.key.channel.as_str() != UNATTENDED;
+        let timeout = if is_attended { self.args.spec.tools.approval_timeout } else { Duration::ZERO };
+        let elapsed = SessionMsg::ApprovalElapsed { epoch, call: id.clone() };
+        let timer = self.me.send_after(timeout, move || Envelope::fact(elapsed));
+        let Some(running) = &mut self.running else { return timer.abort() };
+        let shown = running.turn.kit.shown(call);
+        let call_open = OpenCall { _running: None, timer: Some(timer.abort_handle()), began: Instant::now() };
+        running.calls.insert(id, call_open);
+        let timeout_s = timeout.as_secs();
+        self.publish(TurnEvent::ApprovalWanted { tool: call.name.clone(), shown, why, timeout_s });
+        self.tick();
+    }
+
+    fn drop_calls(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.calls.clear();
+        }
+    }
+
+    /// Sees to it that progress is told while calls run or the owner is asked: both have deadlines of their own.
+    pub(super) fn tick(&mut self) {
+        let Some(running) = &mut self.running else { return };
+        if running.calls.is_empty() || running.ticks {
+            return;
+        }
+        running.ticks = true;
+        let epoch = self.epoch;
+        self.me.send_after(PROGRESS_PERIOD, move || Envelope::fact(SessionMsg::Tick { epoch }));
+    }
+
+    async fn end(&mut self, turn: Option<NewTurn>, answer: NewAnswer) {
+        let Some(running) = self.running.take() else { return };
+        self.grants = running.turn.grants().to_vec();
+        let now = self.args.clock.now_unix_ms();
+        let inbox = running.entry.id;
+        let end = TurnEnd { inbox, turn: turn.clone(), answer, ended_unix_ms: now };
+        match self.args.memory.end_turn(end).await {
+            Ok(answer) => {
+                self.remember(inbox, turn, now);
+                self.args.observers.publish(&running.entry.message_key(), TurnEvent::Ended { answer });
+                (self.args.report)(SessionFact::Ended { inbox });
+            }
+            Err(error) => {
+                // Whether it was kept is not known: what is in memory may be behind the store.
+                self.memory = None;
+                let failure = TurnFailure::Memory(error.to_string());
+                (self.args.report)(SessionFact::Failed { inbox, attempt: running.attempt, failure });
+            }
+        }
+        self.set_idle_timer();
+    }
+
+    fn remember(&mut self, inbox: InboxId, turn: Option<NewTurn>, now: u64) {
+        let (Some(memory), Some(turn)) = (&mut self.memory, turn) else { return };
+        self.last = LastTurn { usage: turn.usage, model: Some(turn.model.clone()) };
+        memory.turns.push(TurnRecord {
+            number: memory.head.turns,
+            inbox,
+            user: turn.user,
+            answer: turn.answer,
+            stopped: turn.stopped,
+            model: turn.model,
+            steps: turn.steps,
+            usage: turn.usage,
+            ended_unix_ms: now,
+        });
+        memory.head.turns += 1;
+        memory.head.updated_unix_ms = now;
+    }
+
+    pub(super) fn give_back(&mut self, failure: TurnFailure) {
+        let Some(running) = self.running.take() else { return };
+        let (inbox, attempt) = (running.entry.id, running.attempt);
+        (self.args.report)(SessionFact::Failed { inbox, attempt, failure });
+        self.set_idle_timer();
+    }
+
+    fn cancel_generation(&mut self) {
+        if let Some(generation) = self.running.as_ref().and_then(|running| running.generation.as_ref()) {
+            generation.cancel();
+        }
+    }
+
+    pub(super) fn publish(&self, event: TurnEvent) {
+        if let Some(key) = self.message_key() {
+            self.args.observers.publish(&key, event);
+        }
+    }
+
+    fn message_key(&self) -> Option<MessageKey> {
+        self.running.as_ref().map(|running| running.entry.message_key())
+    }
+
+    pub(super) fn tell_progress(&mut self) {
+        let Some(running) = &mut self.running else { return };
+        let now = Instant::now();
+        if running.progress_told.is_none_or(|told| now - told >= PROGRESS_PERIOD) {
+            running.progress_told = Some(now);
+            (self.args.report)(SessionFact::Progress { inbox: running.entry.id });
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A source of tools that answers as it is told, and counts what it was asked for.
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use crate::domain::{
+    AnswerPart, ArchonSpec, ChatRole, Chosen, Outcome, Prompt, Risk, Tool, ToolCall, ToolOrder, ToolSpec,
+};
+use crate::ports::{ToolShed, ToolSource};
+
+/// The name of a tool that does not end before it is let go.
+const HANGING: &str = "hang";
+
+/// Stands before the name of a tool that the double of the engine calls.
+const CALL: char = '\u{1}';
+
+/// The calls that a peer asks the double of the engine for: `call clock echo` calls both.
+pub(super) fn calls_wanted(prompt: &Prompt) -> Option<Vec<String>> {
+    let last = prompt.turns().last().filter(|turn| turn.role == ChatRole::User)?;
+    let words = last.words();
+    let names = words.strip_prefix("call ")?.split_whitespace().map(|name| format!("{CALL}{name}"));
+    Some(names.collect())
+}
+
+/// A token of the double of the engine: a word, or a call.
+pub(super) fn said(word: &str) -> Chosen {
+    let Some(name) = word.strip_prefix(CALL) else { return Chosen::text(word) };
+    let call = ToolCall { id: "1".to_owned(), name: name.to_owned(), arguments: "{}".to_owned() };
+    Chosen { parts: vec![AnswerPart::Call(call)], logprobs: None }
+}
+
+/// The source. Each of its tools is called with `{}` and answers its own name.
+#[derive(Clone, Default)]
+pub struct ToyTools(Arc<Toys>);
+
+#[derive(Default)]
+struct Toys {
+    tools: Mutex<Vec<ToolSpec>>,
+    fails: Mutex<HashMap<String, String>>,
+    calls: Mutex<Vec<String>>,
+    released: Notify,
+}
+
+impl ToyTools {
+    /// With these tools.
+    pub fn new(tools: &[(&str, Risk)]) -> Self {
+        let toys = Self::default();
+        let specs = tools.iter().map(|(name, risk)| ToolSpec {
+            tool: Tool {
+                name: (*name).to_owned(),
+                description: format!("The tool {name}."),
+                parameters: String::new(),
+            },
+            risk: *risk,
+            is_repeatable: *risk == Risk::Read,
+            reads_private: *risk == Risk::Read,
+            brings_outside_text: *risk == Risk::Network,
+        });
+        *toys.0.tools.lock().unwrap_or_else(PoisonError::into_inner) = specs.collect();
+        toys
+    }
+
+    /// From now on calls of this tool fail.
+    pub fn fail(&self, name: &str, error: &str) {
+        let mut fails = self.0.fails.lock().unwrap_or_else(PoisonError::into_inner);
+        fails.insert(name.to_owned(), error.to_owned());
+    }
+
+    /// Lets a call of the tool `hang` end.
+    pub fn release(&self) {
+        self.0.released.notify_one();
+    }
+
+    /// The names of the tools that were called, in order.
+    pub fn calls(&self) -> Vec<String> {
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl ToolSource for ToyTools {
+    fn name(&self) -> &str {
+        "toys"
+    }
+
+    fn tools(&self) -> Vec<ToolSpec> {
+        self.0.tools.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn shown(&self, call: &ToolCall) -> String {
+        format!("{} {}", call.name, call.arguments)
+    }
+
+    async fn call(&self, order: ToolOrder) -> Outcome {
+        let name = order.call.name;
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
+        if name == HANGING {
+            self.0.released.notified().await;
+        }
+        let fails = self.0.fails.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        match fails {
+            Some(text) => Outcome::Failed { text },
+            None => Outcome::Done { text: name },
+        }
+    }
+}
+
+impl ToolShed for ToyTools {
+    fn sources(&self, _: &ArchonSpec) -> Vec<Arc<dyn ToolSource>> {
+        vec![Arc::new(self.clone())]
+    }
+}

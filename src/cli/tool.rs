@@ -1,0 +1,183 @@
+//! `archond tool` and `archond sandbox`: which tools there are, one call by hand, and what holds them. Needs no daemon.
+use std::time::Duration;
+
+use archond_actors::domain::{
+    ArchonId, ChannelId, Outcome, PeerId, SessionKey, ThreadId, ToolCall, ToolOrder, ToolSpec,
+};
+use archond_actors::ports::ToolSource;
+use clap::Subcommand;
+use serde_json::json;
+
+use super::console::Console;
+use super::error::CliError;
+use super::exit::ExitCode;
+use super::runtime;
+use super::settings_view::{SettingsCommandError, write_table};
+use crate::models_on_disk;
+use crate::settings::fault::nearest;
+use crate::settings::{Sources, find_profiles, private_dir};
+use crate::tools::{self, BuiltIn, Grounds, ProcessLimits, Reach, Row};
+
+/// Time of a call that is made by hand, in seconds, when nothing else is said.
+const CALL_SECONDS: u64 = 120;
+/// Longest time of such a call, in seconds.
+const CALL_SECONDS_MAX: u64 = 3600;
+/// Shown where nothing is known.
+const NOTHING: &str = "-";
+
+/// Commands about tools.
+#[derive(Debug, Subcommand)]
+pub(super) enum ToolCommand {
+    /// List the tools
+    #[command(visible_alias = "ls")]
+    List {
+        /// Of this Archon
+        archon: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make one call in an Archon's workspace and print its answer; exit code 1 if it fails
+    Call {
+        /// Which tool
+        name: String,
+        /// Its arguments, like '{"path": "notes.txt"}'
+        #[arg(value_name = "JSON", default_value = "{}")]
+        arguments: String,
+        /// In whose workspace
+        #[arg(long, default_value = "ezra")]
+        archon: String,
+        /// How many seconds it may take
+        #[arg(long, value_name = "SECONDS", default_value_t = CALL_SECONDS,
+              value_parser = clap::value_parser!(u64).range(1..=CALL_SECONDS_MAX))]
+        timeout: u64,
+    },
+}
+
+/// Commands about the sandbox.
+#[derive(Debug, Subcommand)]
+pub(super) enum SandboxCommand {
+    /// Show what a tool of this Archon may read, write, run and reach, and what holds it on this machine
+    Explain {
+        /// Which
+        archon: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs a command about tools.
+pub(super) fn run(console: &mut Console, command: ToolCommand) -> Result<ExitCode, CliError> {
+    let sources = models_on_disk::sources()?;
+    match command {
+        ToolCommand::List { archon, json } => {
+            archon.map(|name| known(&sources, &name)).transpose()?;
+            list(console, &tools::built_in(), json)
+        }
+        ToolCommand::Call { name, arguments, archon, timeout } => {
+            let archon = known(&sources, &archon)?;
+            let tools = tools_of(&sources, &archon)?;
+            let outcome = runtime()?.block_on(tools.call(order(archon, name, arguments, timeout)?));
+            match outcome {
+                Outcome::Done { text } => {
+                    console.write(&text)?;
+                    console.end_line()?;
+                    Ok(ExitCode::Ok)
+                }
+                failed @ (Outcome::Failed { .. } | Outcome::Unknown) => {
+                    console.error(failed.words().trim_start_matches("error: "))?;
+                    Ok(ExitCode::Failed)
+                }
+            }
+        }
+    }
+}
+
+/// Runs a command about the sandbox.
+pub(super) fn explain(console: &mut Console, command: SandboxCommand) -> Result<ExitCode, CliError> {
+    let SandboxCommand::Explain { archon, json } = command;
+    let sources = models_on_disk::sources()?;
+    let archon = known(&sources, &archon)?;
+    let tools = tools_of(&sources, &archon)?;
+    let mechanisms = runtime()?.block_on(tools.mechanisms());
+    let reach = Reach::of(&tools, &mechanisms);
+    if json {
+        console.json(&reach)?;
+    } else {
+        let mut out = Vec::new();
+        let cells = |row: &Row| [row.who.to_owned(), row.what.to_owned(), row.answer.clone()];
+        write_table(&mut out, ["WHO", "MAY", "WHAT"], reach.may.iter().map(cells))?;
+        out.push(b'\n');
+        write_table(&mut out, ["HELD BY", "", ""], reach.held_by.iter().map(cells))?;
+        console.exact(&String::from_utf8_lossy(&out))?;
+    }
+    Ok(if reach.is_closed { ExitCode::Ok } else { ExitCode::Failed })
+}
+
+fn list(console: &mut Console, specs: &[ToolSpec], json: bool) -> Result<ExitCode, CliError> {
+    if json {
+        let shown = |spec: &ToolSpec| {
+            json!({
+                "name": spec.tool.name,
+                "risk": spec.risk.name(),
+                "source": tools::SOURCE,
+                "description": spec.tool.description,
+                "parameters": serde_json::from_str::<serde_json::Value>(&spec.tool.parameters).unwrap_or_default(),
+                "is_repeatable": spec.is_repeatable,
+                "reads_private": spec.reads_private,
+                "brings_outside_text": spec.brings_outside_text,
+            })
+        };
+        console.json(&specs.iter().map(shown).collect::<Vec<_>>())?;
+        return Ok(ExitCode::Ok);
+    }
+    let mut out = Vec::new();
+    let row = |spec: &ToolSpec| {
+        let (tool, risk) = (&spec.tool, spec.risk.name());
+        [
+            tool.name.clone(),
+            risk.to_owned(),
+            NOTHING.to_owned(),
+            tools::SOURCE.to_owned(),
+            tool.description.clone(),
+        ]
+    };
+    write_table(&mut out, ["NAME", "RISK", "PERMISSION", "SOURCE", "DESCRIPTION"], specs.iter().map(row))?;
+    console.exact(&String::from_utf8_lossy(&out))?;
+    Ok(ExitCode::Ok)
+}
+
+/// An Archon that there is a profile for, be it right or wrong.
+fn known(sources: &Sources, name: &str) -> Result<ArchonId, CliError> {
+    let (found, _) = find_profiles(&sources.paths);
+    if let Some((id, _)) = found.iter().find(|(id, _)| id.as_str() == name) {
+        return Ok(id.clone());
+    }
+    let hint = match nearest(name, found.keys().map(ArchonId::as_str)) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "`archond archon list` shows all".to_owned(),
+    };
+    Err(SettingsCommandError::UnknownArchon { name: name.to_owned(), hint }.into())
+}
+
+fn tools_of(sources: &Sources, archon: &ArchonId) -> Result<BuiltIn, CliError> {
+    let state = &sources.paths.state;
+    private_dir(state)?;
+    Ok(BuiltIn::new(Grounds::of_archon(state, archon), ProcessLimits::default())?)
+}
+
+fn order(archon: ArchonId, name: String, arguments: String, seconds: u64) -> Result<ToolOrder, CliError> {
+    let by_hand = || -> Result<SessionKey, archond_actors::domain::IdError> {
+        let peer = PeerId::new(&format!("uid{}", rustix::process::getuid().as_raw()))?;
+        Ok(SessionKey {
+            archon: archon.clone(),
+            channel: ChannelId::new("cli")?,
+            peer,
+            thread: ThreadId::main(),
+        })
+    };
+    let session = by_hand().map_err(SettingsCommandError::from)?;
+    let call = ToolCall { id: "1".to_owned(), name, arguments };
+    Ok(ToolOrder { archon, session, call, time_max: Duration::from_secs(seconds) })
+}

@@ -1,0 +1,128 @@
+//! Which tools a profile gives its Archon, and what it may do with them.
+use std::collections::BTreeSet;
+
+use archond_actors::domain::{CommandRule, Permission, Risk, ToolLimits, ToolPolicy};
+use serde::{Deserialize, Serialize};
+
+use super::fault::nearest;
+use super::profile::duration;
+use super::reader::{Group, Sheet, any, within};
+use super::values::Setting;
+
+/// What is to be done with a call, as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Word {
+    Allow,
+    Ask,
+    Deny,
+}
+
+impl Setting for Word {
+    const WRITTEN: &'static str = "one of Allow, Ask and Deny";
+}
+
+impl From<Word> for Permission {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::Allow => Self::Allow,
+            Word::Ask => Self::Ask,
+            Word::Deny => Self::Deny,
+        }
+    }
+}
+
+impl From<Permission> for Word {
+    fn from(permission: Permission) -> Self {
+        match permission {
+            Permission::Allow => Self::Allow,
+            Permission::Ask => Self::Ask,
+            Permission::Deny => Self::Deny,
+        }
+    }
+}
+
+/// Reads all that concerns tools.
+pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> ToolPolicy {
+    let default = ToolPolicy::default();
+    let tools = names(sheet, top, known);
+    let mut group = top.group("permissions");
+    let permissions = Risk::ALL.map(|risk| {
+        let by_default = Risk::ALL.iter().zip(default.permissions).find(|(other, _)| **other == risk);
+        let by_default = by_default.map_or(Permission::Ask, |(_, permission)| permission);
+        group.value(risk.name(), Word::from(by_default), any).into()
+    });
+    group.finish();
+    let commands = top.groups("commands").into_iter().filter_map(command).collect();
+    let approval_timeout = duration(
+        top,
+        "approval_timeout",
+        default.approval_timeout,
+        std::time::Duration::from_secs(10),
+        std::time::Duration::from_secs(86_400),
+    );
+    let limits = limits(top.group("tool_limits"), default.limits);
+    ToolPolicy { tools, permissions, commands, approval_timeout, limits }
+}
+
+fn names(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> Vec<String> {
+    let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
+    for name in top.list::<String>("tools", &[], any) {
+        if !known.contains(&name.value) {
+            let hint = match nearest(&name.value, known.iter().map(String::as_str)) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("this version has: {}", known.join(", ")),
+            };
+            sheet.fault(name.span, format!("there is no tool `{}`", name.value), Some(hint));
+        } else if !seen.insert(name.value.clone()) {
+            let hint = Some("remove one of them".to_owned());
+            sheet.fault(name.span, format!("`{}` is in the list twice", name.value), hint);
+        } else {
+            names.push(name.value);
+        }
+    }
+    names
+}
+
+fn command(mut rule: Group<'_>) -> Option<CommandRule> {
+    let begins = rule.required("begins", "how the command begins, like \"git status\"", words);
+    let then = rule.required::<Word>("then", "Allow, Ask or Deny", any);
+    rule.finish();
+    Some(CommandRule { pattern: begins?.value, permission: then?.value.into() })
+}
+
+#[expect(clippy::ptr_arg, reason = "a check is given a reference to the setting's own type")]
+fn words(text: &String) -> Result<(), String> {
+    if text.split_whitespace().next().is_some_and(|first| first != "*") {
+        return Ok(());
+    }
+    Err("must name the program".to_owned())
+}
+
+fn limits(mut group: Group<'_>, default: ToolLimits) -> ToolLimits {
+    let seconds = std::time::Duration::from_secs;
+    let limits = ToolLimits {
+        steps_max: group.value("steps_max", default.steps_max, within(1..=200, " steps")),
+        same_call_max: group.value("same_call_max", default.same_call_max, within(1..=20, " calls")),
+        same_error_max: group.value("same_error_max", default.same_error_max, within(1..=20, " calls")),
+        time_max: duration(&mut group, "time_max", default.time_max, seconds(1), seconds(86_400)),
+        call_time_max: duration(
+            &mut group,
+            "call_time_max",
+            default.call_time_max,
+            seconds(1),
+            seconds(3600),
+        ),
+        tokens_max: u64::from(group.value(
+            "tokens_max",
+            u32::try_from(default.tokens_max).unwrap_or(u32::MAX),
+            within(1000..=100_000_000, " tokens"),
+        )),
+        output_chars_max: group.value(
+            "output_chars_max",
+            default.output_chars_max,
+            within(200..=100_000, " characters"),
+        ),
+    };
+    group.finish();
+    limits
+}

@@ -1,0 +1,314 @@
+//! The tools that every Archon can have: files, search, a shell, the time, a list of tasks.
+//!
+//! What looks at files or runs programs does it in a process of its own per call (`process`), which closes itself in before it reads what
+//! the model wrote (`runner`). Nothing here decides whether a call may be made: that is the policy's affair.
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use archond_actors::domain::{Outcome, SessionKey, ToolCall, ToolOrder, ToolSpec};
+use archond_actors::ports::ToolSource;
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use crate::settings::{PathsError, private_dir};
+
+mod arguments;
+mod bubblewrap;
+mod declared;
+mod inside;
+mod order;
+mod process;
+mod reach;
+pub mod runner;
+mod shed;
+mod shown;
+
+pub use order::{Locks, ProcessLimits};
+pub use reach::{Reach, Row};
+pub use shed::HouseTools;
+
+use order::{Answer, BASH, Order, PROBE};
+use process::{ProcessError, Start};
+
+/// The name of this source.
+pub const SOURCE: &str = "built-in";
+/// Calls of one Archon at once. Each is a process and a thread.
+const CALLS_MAX: usize = 4;
+/// Time to find out what confines a process on this machine.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How the names of temporary folders begin.
+const TEMPORARY: &str = "tmp-";
+/// No call takes so long.
+const LEFT_OVER_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// Where the tools of one Archon work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grounds {
+    /// May be read and written. It is made, for its owner alone, where it is missing.
+    pub workspace: PathBuf,
+    /// May be read, too. Those that are missing are left out.
+    pub readable: Vec<PathBuf>,
+    /// The Archon's own folder, which no tool reaches: lists of tasks, temporary folders.
+    pub own: PathBuf,
+}
+
+impl Grounds {
+    /// The grounds of an Archon below the state directory of its house.
+    pub fn of_archon(state: &Path, archon: &archond_actors::domain::ArchonId) -> Self {
+        let own = state.join("archons").join(archon.as_str());
+        Self { workspace: own.join("workspace"), readable: Vec::new(), own }
+    }
+}
+
+/// Why an Archon can have no tools.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolsError {
+    /// A folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] PathsError),
+    /// A folder's true place cannot be found out.
+    #[error("cannot tell where `{path}` is: {source}; make it readable, or choose another folder")]
+    Resolve {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What confines tool processes on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mechanisms {
+    /// The kernel's locks, or why processes cannot be closed in with them alone.
+    pub locks: Result<Locks, String>,
+    /// bubblewrap, where it is present and works, or why it is not used.
+    pub bubblewrap: Result<PathBuf, String>,
+}
+
+/// The built-in tools of one Archon.
+#[derive(Debug, Clone)]
+pub struct BuiltIn {
+    ground: Arc<Ground>,
+    calls: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Ground {
+    grounds: Grounds,
+    limits: ProcessLimits,
+    program: PathBuf,
+    bubblewrap: Option<PathBuf>,
+    mechanisms: OnceLock<Mechanisms>,
+}
+
+impl BuiltIn {
+    /// Makes the folders that are missing. Processes are started from the running program.
+    pub fn new(grounds: Grounds, limits: ProcessLimits) -> Result<Self, ToolsError> {
+        Self::of_program(grounds, limits, PathBuf::from("/proc/self/exe"), bubblewrap::find())
+    }
+
+    /// The same, with processes from another program than the running one, and another bubblewrap or none: for tests.
+    pub fn of_program(
+        grounds: Grounds,
+        limits: ProcessLimits,
+        program: PathBuf,
+        bubblewrap: Option<PathBuf>,
+    ) -> Result<Self, ToolsError> {
+        private_dir(&grounds.own)?;
+        private_dir(&grounds.workspace)?;
+        remove_left_over(&grounds.own);
+        let resolve = |path: PathBuf| {
+            path.canonicalize().map_err(|source| ToolsError::Resolve { path: path.clone(), source })
+        };
+        let readable = grounds.readable.into_iter().filter(|path| path.is_dir()).map(resolve);
+        let grounds = Grounds {
+            readable: readable.collect::<Result<_, _>>()?,
+            workspace: resolve(grounds.workspace)?,
+            own: resolve(grounds.own)?,
+        };
+        let ground = Ground { grounds, limits, program, bubblewrap, mechanisms: OnceLock::new() };
+        Ok(Self { ground: Arc::new(ground), calls: Arc::new(Semaphore::new(CALLS_MAX)) })
+    }
+
+    /// Where they work, as the system has it: without symbolic links.
+    pub fn grounds(&self) -> &Grounds {
+        &self.ground.grounds
+    }
+
+    /// What a process may use up.
+    pub fn limits(&self) -> ProcessLimits {
+        self.ground.limits
+    }
+
+    /// What confines processes on this machine. The first time, it is tried out.
+    pub async fn mechanisms(&self) -> Mechanisms {
+        let ground = Arc::clone(&self.ground);
+        let found = tokio::task::spawn_blocking(move || ground.mechanisms().clone()).await;
+        found.unwrap_or_else(|error| {
+            let why = format!("it cannot be found out: {error}");
+            Mechanisms { locks: Err(why.clone()), bubblewrap: Err(why) }
+        })
+    }
+
+    async fn in_process(&self, order: ToolOrder) -> Outcome {
+        let failed = |error: &dyn std::fmt::Display| Outcome::Failed { text: error.to_string() };
+        let Ok(Ok(permit)) =
+            tokio::time::timeout(order.time_max, Arc::clone(&self.calls).acquire_owned()).await
+        else {
+            return failed(&"other calls took all the time; try again later");
+        };
+        // Its other end closes when this future is dropped.
+        let (cancel, _wanted) = match io::pipe() {
+            Ok(pair) => pair,
+            Err(error) => return failed(&format_args!("the system gives no pipe: {error}")),
+        };
+        let ground = Arc::clone(&self.ground);
+        let call = move || {
+            let _counted_until_its_end = permit;
+            ground.call(&order, &cancel)
+        };
+        match tokio::task::spawn_blocking(call).await {
+            Ok(Ok(Answer::Done(text))) => Outcome::Done { text },
+            Ok(Ok(Answer::Failed(text))) => Outcome::Failed { text },
+            Ok(Err(error)) => failed(&error),
+            Err(error) => failed(&format_args!("the call broke off: {error}")),
+        }
+    }
+
+    async fn todo(&self, session: SessionKey, arguments: String) -> Outcome {
+        let folder = self.ground.grounds.own.join("todo");
+        let kept = tokio::task::spawn_blocking(move || inside::todo(&folder, &session, &arguments)).await;
+        match kept {
+            Ok(kept) => outcome(kept),
+            Err(error) => Outcome::Failed { text: format!("the call broke off: {error}") },
+        }
+    }
+}
+
+/// Temporary folders of a daemon that was killed. Only those that no call can still use: another process may be making calls now.
+fn remove_left_over(own: &Path) {
+    for entry in std::fs::read_dir(own).into_iter().flatten().flatten() {
+        let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+        let changed = entry.metadata().ok().and_then(|metadata| metadata.modified().ok());
+        if is_temporary && changed.is_some_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_OVER_AGE)) {
+            // One that cannot be removed is tried again next time.
+            let _left = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn outcome(result: Result<String, inside::InsideError>) -> Outcome {
+    match result {
+        Ok(text) => Outcome::Done { text },
+        Err(error) => Outcome::Failed { text: error.to_string() },
+    }
+}
+
+#[async_trait]
+impl ToolSource for BuiltIn {
+    fn name(&self) -> &str {
+        SOURCE
+    }
+
+    fn tools(&self) -> Vec<ToolSpec> {
+        declared::all()
+    }
+
+    fn shown(&self, call: &ToolCall) -> String {
+        shown::shown(call)
+    }
+
+    async fn call(&self, order: ToolOrder) -> Outcome {
+        match order.call.name.as_str() {
+            "clock" => outcome(inside::clock(&order.call.arguments)),
+            "todo" => self.todo(order.session, order.call.arguments).await,
+            name if declared::all().iter().any(|spec| spec.tool.name == name) => self.in_process(order).await,
+            name => Outcome::Failed { text: format!("there is no tool `{name}` here") },
+        }
+    }
+}
+
+impl Ground {
+    /// Makes a call in a process. Blocking.
+    fn call(&self, order: &ToolOrder, cancel: &io::PipeReader) -> Result<Answer, ProcessError> {
+        let mechanisms = self.mechanisms();
+        let has_locks = mechanisms.locks.is_ok();
+        let wraps = order.call.name == BASH || !has_locks;
+        let bubblewrap = mechanisms.bubblewrap.as_ref().ok().filter(|_| wraps);
+        self.run(
+            &order.call.name,
+            &order.call.arguments,
+            order.time_max,
+            bubblewrap.map(PathBuf::as_path),
+            cancel,
+        )
+    }
+
+    fn run(
+        &self,
+        tool: &str,
+        arguments: &str,
+        time_max: Duration,
+        bubblewrap: Option<&Path>,
+        cancel: &io::PipeReader,
+    ) -> Result<Answer, ProcessError> {
+        let failed = |source| ProcessError::Start { program: self.program.clone(), source };
+        // Removed when the call has ended, with all that was left in it.
+        let temporary =
+            tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&self.grounds.own).map_err(failed)?;
+        let order = Order {
+            tool: tool.to_owned(),
+            arguments: arguments.to_owned(),
+            workspace: self.grounds.workspace.clone(),
+            readable: self.grounds.readable.clone(),
+            temporary: temporary.path().to_owned(),
+            limits: self.limits,
+            time_max,
+            parent: bubblewrap.is_none().then(std::process::id),
+        };
+        // Behind bubblewrap there is no name for the running program but its own.
+        let program = match bubblewrap {
+            Some(_) => self.program.canonicalize().map_err(failed)?,
+            None => self.program.clone(),
+        };
+        process::run(&Start { program: &program, bubblewrap }, &order, cancel)
+    }
+
+    fn mechanisms(&self) -> &Mechanisms {
+        self.mechanisms.get_or_init(|| {
+            let bubblewrap = match &self.bubblewrap {
+                None => Err("it is not installed".to_owned()),
+                Some(path) => self.probe(Some(path)).map(|_| path.clone()),
+            };
+            Mechanisms { locks: self.probe(None), bubblewrap }
+        })
+    }
+
+    fn probe(&self, bubblewrap: Option<&Path>) -> Result<Locks, String> {
+        let (cancel, _wanted) = io::pipe().map_err(|error| error.to_string())?;
+        match self.run(PROBE, "", PROBE_TIMEOUT, bubblewrap, &cancel) {
+            Ok(Answer::Done(text)) => serde_json::from_str(&text).map_err(|error| error.to_string()),
+            Ok(Answer::Failed(text)) => Err(text),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// What the model and the policy are told of the built-in tools, always in the same order.
+pub fn built_in() -> Vec<ToolSpec> {
+    declared::all()
+}
+
+/// The names of the built-in tools.
+pub fn built_in_names() -> Vec<String> {
+    built_in().into_iter().map(|spec| spec.tool.name).collect()
+}
+
+/// Whether this process was started to be a tool's, by its arguments.
+pub fn is_runner(arguments: impl IntoIterator<Item = OsString>) -> bool {
+    arguments.into_iter().nth(1).is_some_and(|verb| verb == runner::VERB)
+}

@@ -1,0 +1,80 @@
+//! What the daemon asks of a tool process, and what that answers: one line of JSON each.
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The name under which a process is asked what confines it, and nothing else.
+pub(super) const PROBE: &str = "probe";
+/// The tool that starts programs.
+pub(super) const BASH: &str = "bash";
+/// Longest order: a file's content as JSON, with room for its escapes.
+pub(super) const ORDER_BYTES_MAX: u64 = 8 << 20;
+/// Longest answer of a tool, in bytes; what is beyond is left out, and said so.
+pub(super) const TEXT_BYTES_MAX: usize = 256 << 10;
+/// Longest answer as JSON: every byte may need six.
+pub(super) const ANSWER_BYTES_MAX: usize = TEXT_BYTES_MAX * 6 + (64 << 10);
+
+/// What a tool process may use up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessLimits {
+    /// Memory of each process, in bytes.
+    pub memory_bytes_max: u64,
+    /// Processes and threads that a command runs at once.
+    pub processes_max: u32,
+    /// Size of a file that is written, in bytes.
+    pub file_bytes_max: u64,
+    /// Open files of each process.
+    pub open_files_max: u32,
+}
+
+impl Default for ProcessLimits {
+    /// Enough to compile or test a middling program; far from what would trouble the house on the smallest machine.
+    fn default() -> Self {
+        Self { memory_bytes_max: 2 << 30, processes_max: 256, file_bytes_max: 1 << 30, open_files_max: 1024 }
+    }
+}
+
+/// A call, with everything that its process may know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Order {
+    pub(super) tool: String,
+    /// As the model wrote them: they are read in the sandbox.
+    pub(super) arguments: String,
+    /// Without symbolic links.
+    pub(super) workspace: PathBuf,
+    pub(super) readable: Vec<PathBuf>,
+    /// For temporary files, removed after the call.
+    pub(super) temporary: PathBuf,
+    pub(super) limits: ProcessLimits,
+    pub(super) time_max: Duration,
+    /// The daemon's process; none behind bubblewrap, where it cannot be seen.
+    pub(super) parent: Option<u32>,
+}
+
+impl Order {
+    /// Whether the process is behind bubblewrap: it has a file system and process numbers of its own then.
+    pub(super) fn is_wrapped(&self) -> bool {
+        self.parent.is_none()
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Answer {
+    Done(String),
+    Failed(String),
+}
+
+/// What the kernel offers, as a closed process found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Locks {
+    /// The version of Landlock that is in force.
+    pub landlock_abi: u32,
+    /// Whether signals to processes outside are refused by Landlock.
+    pub bounds_signals: bool,
+}

@@ -1,0 +1,237 @@
+//! The shell, and the process that keeps it: starts it one lock further in, reads what it says, and ends everything that came of it.
+use std::io::{self, PipeReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, WaitOptions, WaitStatus, getppid, set_child_subreaper, test_kill_process, wait};
+
+use super::captured::Captured;
+use super::confine::{self, Role};
+use super::{BECOME_SHELL, RunnerFailure, VERB, descendants, end_with_parent, own_id, read_order};
+use crate::tools::arguments::{self, Bash};
+use crate::tools::order::{Answer, BASH, Order};
+
+/// Between two looks at the shell and at what it started: a fork bomb does some hundred in this time.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+/// Longest command: the kernel takes 128 KiB for one argument.
+const COMMAND_BYTES_MAX: usize = 64 << 10;
+/// Kept of the time of a call, to end the shell and to tell what it said.
+const RESERVE: Duration = Duration::from_millis(500);
+/// Read at once.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Says to the kernel, when memory runs out: take these processes, not the daemon. Of 1000.
+const OOM_SCORE: &str = "900";
+/// Lets the house go first when both want the processor.
+const NICE: i32 = 5;
+
+/// How the shell ended, or was ended.
+enum End {
+    Exited(WaitStatus),
+    TimedOut,
+    TooManyProcesses,
+    Unwanted,
+}
+
+/// Runs the order's command and answers what it said.
+pub(super) fn keep(order: &Order) -> Result<Answer, RunnerFailure> {
+    let bash: Bash = match arguments::read(BASH, &order.arguments) {
+        Ok(bash) => bash,
+        Err(error) => return Ok(Answer::Failed(error.to_string())),
+    };
+    if bash.command.len() > COMMAND_BYTES_MAX || bash.command.contains('\0') {
+        return Ok(Answer::Failed(
+            "the command is too long or holds a zero byte; write it into a file first".to_owned(),
+        ));
+    }
+    let system = |what| move |source| RunnerFailure::System { what, source };
+    // Where it cannot be said, the kernel chooses by itself.
+    let _said = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    set_child_subreaper(Some(own_id())).map_err(|error| system("to adopt orphans")(error.into()))?;
+    let locks = confine::close(order, Role::Keeps)?;
+    let most = order.time_max.saturating_sub(RESERVE).max(RESERVE);
+    let time_max = bash
+        .timeout
+        .filter(|seconds| *seconds > 0)
+        .map_or(most, |seconds| most.min(Duration::from_secs(seconds)));
+    let deadline = descendants::now() + time_max;
+    let others = u64::from(rustix::system::sysinfo().procs);
+    let (output, shell) = start(order, &bash.command).map_err(system("to start the shell"))?;
+    let mut keeper = Keeper { output: Some(output), captured: Captured::default(), shell, others, order };
+    let end = keeper.watch(deadline).map_err(system("to watch the shell"))?;
+    // Before everybody who can be reached is killed, make sure that the daemon cannot be. Behind bubblewrap it is not there.
+    let parent = getppid();
+    let is_apart = parent.is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::PERM));
+    let is_alone = order.is_wrapped() && parent == Some(Pid::INIT);
+    let ended = descendants::end(is_alone || (locks.bounds_signals && is_apart));
+    keeper.drain().map_err(system("to read what the shell said"))?;
+    let text = keeper.captured.text();
+    let answer = words(text, &end, time_max, order);
+    Ok(if ended {
+        answer
+    } else {
+        Answer::Failed("a process of this command cannot be ended; look at the machine".to_owned())
+    })
+}
+
+fn words(text: String, end: &End, time_max: Duration, order: &Order) -> Answer {
+    let so_far = if text.is_empty() { String::new() } else { format!("; its output so far:\n{text}") };
+    match end {
+        End::Exited(status) => Answer::Done(with_status(text, *status)),
+        End::TimedOut => Answer::Failed(format!(
+            "the command took longer than {} s and was ended{so_far}",
+            time_max.as_secs_f32()
+        )),
+        End::TooManyProcesses => {
+            let most = order.limits.processes_max;
+            Answer::Failed(format!(
+                "the command ran more than {most} processes at once and was ended{so_far}"
+            ))
+        }
+        End::Unwanted => Answer::Failed("the call was given up".to_owned()),
+    }
+}
+
+fn with_status(mut text: String, status: WaitStatus) -> String {
+    let note = match (status.exit_status(), status.terminating_signal()) {
+        (Some(0), _) => return text,
+        (Some(code), _) => format!("[exit code {code}]"),
+        (_, Some(signal)) => format!("[ended by signal {signal}]"),
+        _ => "[ended]".to_owned(),
+    };
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(&note);
+    text
+}
+
+/// Starts this program once more, which becomes the shell.
+fn start(order: &Order, command: &str) -> io::Result<(PipeReader, Pid)> {
+    let (output, writer) = io::pipe()?;
+    let inner = Order { arguments: command.to_owned(), ..order.clone() };
+    let mut process = Command::new("/proc/self/exe");
+    process.args([VERB, BECOME_SHELL]).stdin(Stdio::piped()).stdout(writer.try_clone()?).stderr(writer);
+    let mut child = process.spawn()?;
+    drop(process); // its ends of the pipe would keep the output open
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+    if let Some(mut input) = child.stdin.take() {
+        let mut line = serde_json::to_vec(&inner)?;
+        line.push(b'\n');
+        input.write_all(&line)?;
+    }
+    Ok((output, pid))
+}
+
+struct Keeper<'o> {
+    output: Option<PipeReader>,
+    captured: Captured,
+    shell: Pid,
+    /// Threads on the machine before.
+    others: u64,
+    order: &'o Order,
+}
+
+impl Keeper<'_> {
+    fn watch(&mut self, deadline: Instant) -> io::Result<End> {
+        let input = io::stdin();
+        loop {
+            let (has_output, is_unwanted) = {
+                // One that nobody polls: the input once more.
+                let output = self.output.as_ref().map_or(input.as_fd(), AsFd::as_fd);
+                let mut watched =
+                    [PollFd::new(&input, PollFlags::IN), PollFd::from_borrowed_fd(output, PollFlags::IN)];
+                match poll(&mut watched, Some(&TICK)) {
+                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                let [input, output] = &watched;
+                let is_unwanted = !input.revents().is_empty();
+                (!output.revents().is_empty() && !is_unwanted, is_unwanted)
+            };
+            if is_unwanted {
+                return Ok(End::Unwanted);
+            }
+            if has_output {
+                self.read()?;
+            }
+            if let Some(status) = self.reap() {
+                return Ok(End::Exited(status));
+            }
+            if descendants::now() >= deadline {
+                return Ok(End::TimedOut);
+            }
+            if self.is_crowded() {
+                return Ok(End::TooManyProcesses);
+            }
+        }
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let Some(output) = &mut self.output else { return Ok(()) };
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let length = output.read(&mut chunk)?;
+        self.captured.push(chunk.get(..length).unwrap_or_default());
+        if length == 0 {
+            self.output = None;
+        }
+        Ok(())
+    }
+
+    /// Everything that is left in the pipe. Whoever could have written more is gone.
+    fn drain(&mut self) -> io::Result<()> {
+        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+        while let Some(output) = &self.output {
+            let mut watched = [PollFd::new(output, PollFlags::IN)];
+            if poll(&mut watched, Some(&none))? == 0 {
+                break;
+            }
+            self.read()?;
+        }
+        Ok(())
+    }
+
+    /// How the shell ended, if it did. Orphans that have ended are reaped on the way.
+    fn reap(&self) -> Option<WaitStatus> {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if pid == self.shell {
+                return Some(status);
+            }
+        }
+        None
+    }
+
+    /// Counts exactly only when the machine as a whole has that many more: the kernel's own limit does not hold for root.
+    fn is_crowded(&self) -> bool {
+        let most = u64::from(self.order.limits.processes_max);
+        u64::from(rustix::system::sysinfo().procs) > self.others + most && descendants::threads() > most
+    }
+}
+
+/// Closes itself in one lock further than its keeper, to whom it cannot even send a signal, and becomes the shell.
+pub(super) fn become_shell() -> RunnerFailure {
+    let prepared = || -> Result<Command, RunnerFailure> {
+        let order = read_order()?;
+        let system =
+            |what| move |error: rustix::io::Errno| RunnerFailure::System { what, source: error.into() };
+        end_with_parent()?;
+        rustix::process::setsid().map_err(system("a session of its own"))?;
+        rustix::process::nice(NICE).map_err(system("a lower priority"))?;
+        let nothing = std::fs::File::open("/dev/null");
+        let nothing = nothing.map_err(|source| RunnerFailure::System { what: "an empty input", source })?;
+        rustix::stdio::dup2_stdin(nothing).map_err(system("an empty input"))?;
+        confine::close(&order, Role::Shell)?;
+        let shell =
+            ["/bin/bash", "/usr/bin/bash", "/bin/sh"].into_iter().find(|shell| Path::new(shell).exists());
+        let mut command = Command::new(shell.unwrap_or("/bin/bash"));
+        command.args(["-c", &order.arguments]).current_dir(&order.workspace);
+        Ok(command)
+    };
+    match prepared() {
+        Ok(mut command) => RunnerFailure::System { what: "to run bash", source: command.exec() },
+        Err(failure) => failure,
+    }
+}
