@@ -3,6 +3,8 @@
 
 #[path = "it/agent.rs"]
 mod agent;
+#[path = "it/agent_death.rs"]
+mod agent_death;
 #[path = "it/api.rs"]
 mod api;
 #[path = "it/bench.rs"]
