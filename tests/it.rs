@@ -70,6 +70,8 @@ mod store_model;
 mod strangers;
 #[path = "it/tools.rs"]
 mod tools;
+#[path = "it/tools_directory.rs"]
+mod tools_directory;
 #[path = "it/tools_escape.rs"]
 mod tools_escape;
 #[path = "it/tools_kit.rs"]
