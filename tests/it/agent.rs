@@ -147,12 +147,12 @@ fn a_tool_of_ones_own_calculates_and_two_calls_follow_each_other() {
     let _daemon = house.start(&["ezra"]);
     let mut client = house.client();
     let (seen, answer) = say(&mut client, "1", "what is 12 + 30?");
-    assert_eq!(calls(&seen), [("calculator", "calculator 12 + 30")]);
+    assert_eq!(calls(&seen), [("calculator", r#"calculator {"expression":"12 + 30"}"#)]);
     assert_eq!(answer, "12 + 30 = 42.");
     let (seen, answer) = say(&mut client, "2", "what is 12 + 30? Also, what time is it?");
-    assert_eq!(calls(&seen), [("calculator", "calculator 12 + 30"), ("clock", "clock")]);
+    assert_eq!(calls(&seen), [("calculator", r#"calculator {"expression":"12 + 30"}"#), ("clock", "clock")]);
     assert!(answer.starts_with("12 + 30 = 42.\nIt is 20"), "{answer}");
     let (seen, answer) = say(&mut client, "3", "calculate 5 / 0");
-    assert_eq!(calls(&seen), [("calculator", "calculator 5 / 0")]);
+    assert_eq!(calls(&seen), [("calculator", r#"calculator {"expression":"5 / 0"}"#)]);
     assert!(answer.starts_with("The tool failed: division by zero"), "{answer}");
 }

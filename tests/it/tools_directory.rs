@@ -144,7 +144,7 @@ fn a_shell_script_is_a_tool() {
     own.script("killed", "kill -9 $$");
     assert_eq!(own.failed("killed", &json!({})), "the program failed by signal 9");
     own.file("books.txt", "a book", 0o600);
-    own.script("beside", "cat \"$(dirname \"$0\")/books.txt\"; echo x > \"$(dirname \"$0\")/new\"");
+    own.script("beside", "cat \"$(dirname \"$0\")/books.txt\"; echo x > \"$(dirname \"$0\")/new\"; true");
     assert_eq!(own.done("beside", &json!({})), "a book");
     assert!(!own.folder.join("new").exists(), "its folder can be read and not written");
     let long = format!("a{}", "\u{f6}".repeat(200_000));
@@ -158,7 +158,7 @@ fn a_shell_script_is_a_tool() {
 #[test]
 fn a_bad_file_is_left_out_and_told_with_its_reason() {
     for (ron, wanted) in [
-        ("(description: \"x\", risk: Network)", "no tool of your own reaches the network in this version"),
+        ("(description: \"x\", risk: Network)", "in this version no tool of your own reaches the network"),
         ("(description: \"x\",\n speed: 3)", "bad.ron:2:2: unknown field `speed`"),
         ("(description", "bad.ron:1:"),
         ("()", "`description` is missing"),
