@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, Outcome, PeerId, SessionKey, ThreadId, ToolCall, ToolOrder, ToolSpec,
+    ArchonId, ChannelId, Outcome, PeerId, Permission, Risk, SessionKey, ThreadId, ToolCall, ToolOrder,
+    ToolPolicy, ToolSpec,
 };
 use archond_actors::ports::ToolSource;
 use clap::Subcommand;
@@ -17,7 +18,7 @@ use super::runtime;
 use super::settings_view::{SettingsCommandError, write_table};
 use crate::models_on_disk;
 use crate::settings::fault::nearest;
-use crate::settings::{Fault, Sources, find_profiles, private_dir};
+use crate::settings::{Fault, SettingsFaults, Sources, find_profiles, private_dir, profile};
 use crate::tools::{self, BuiltIn, Directory, DirectoryTools, Grounds, Listing, ProcessLimits, Reach, Row};
 
 /// Time of a call that is made by hand, in seconds, when nothing else is said.
@@ -74,9 +75,10 @@ pub(super) fn run(console: &mut Console, command: ToolCommand) -> Result<ExitCod
     let sources = models_on_disk::sources()?;
     match command {
         ToolCommand::List { archon, json } => {
-            archon.map(|name| known(&sources, &name)).transpose()?;
+            let archon = archon.map(|name| known(&sources, &name)).transpose()?;
+            let policy = archon.map(|archon| policy_of(&sources, &archon)).transpose()?;
             let own = Directory::new(sources.paths.tools_dir()).read();
-            list(console, &own, json)
+            list(console, &own, policy.as_deref(), json)
         }
         ToolCommand::Call { name, arguments, archon, timeout } => {
             let archon = known(&sources, &archon)?;
@@ -126,7 +128,40 @@ pub(super) fn explain(console: &mut Console, command: SandboxCommand) -> Result<
 }
 
 /// Lists also those tools of the user's own that are left out, with what is wrong with them.
-fn list(console: &mut Console, own: &Listing, json: bool) -> Result<ExitCode, CliError> {
+/// What an Archon may do with a tool, in a word.
+fn permission(policy: &ToolPolicy, spec: &ToolSpec) -> &'static str {
+    if !policy.tools.contains(&spec.tool.name) {
+        return "not given";
+    }
+    let permissions = Risk::ALL.iter().zip(policy.permissions);
+    let of_risk =
+        permissions.filter(|(risk, _)| **risk == spec.risk).map(|(_, permission)| permission).next();
+    match of_risk {
+        Some(Permission::Allow) => "allow",
+        Some(Permission::Ask) => "ask",
+        Some(Permission::Deny) | None => "deny",
+    }
+}
+
+/// The policy of an Archon, by its profile.
+fn policy_of(sources: &Sources, archon: &ArchonId) -> Result<Arc<ToolPolicy>, CliError> {
+    let (found, _) = find_profiles(&sources.paths);
+    let source = found.get(archon).ok_or_else(|| SettingsCommandError::UnknownArchon {
+        name: archon.to_string(),
+        hint: "`archond archon list` shows all".to_owned(),
+    })?;
+    Ok(profile::read(source, &sources.known)
+        .map_err(|faults| SettingsCommandError::from(SettingsFaults(faults)))?
+        .spec
+        .tools)
+}
+
+fn list(
+    console: &mut Console,
+    own: &Listing,
+    policy: Option<&ToolPolicy>,
+    json: bool,
+) -> Result<ExitCode, CliError> {
     let built_in = tools::built_in();
     let built_in = built_in.iter().map(|spec| (spec, tools::SOURCE));
     let all: Vec<(&ToolSpec, &str)> =
@@ -136,6 +171,7 @@ fn list(console: &mut Console, own: &Listing, json: bool) -> Result<ExitCode, Cl
             json!({
                 "name": spec.tool.name,
                 "risk": spec.risk.name(),
+                "permission": policy.map(|policy| permission(policy, spec)),
                 "source": source,
                 "description": spec.tool.description,
                 "parameters": serde_json::from_str::<serde_json::Value>(&spec.tool.parameters).unwrap_or_default(),
@@ -154,7 +190,14 @@ fn list(console: &mut Console, own: &Listing, json: bool) -> Result<ExitCode, Cl
     let mut out = Vec::new();
     let row = |(spec, source): (&ToolSpec, &str)| {
         let (tool, risk) = (&spec.tool, spec.risk.name());
-        [tool.name.clone(), risk.to_owned(), NOTHING.to_owned(), source.to_owned(), tool.description.clone()]
+        let permission = policy.map_or(NOTHING, |policy| permission(policy, spec));
+        [
+            tool.name.clone(),
+            risk.to_owned(),
+            permission.to_owned(),
+            source.to_owned(),
+            tool.description.clone(),
+        ]
     };
     write_table(&mut out, ["NAME", "RISK", "PERMISSION", "SOURCE", "DESCRIPTION"], all.into_iter().map(row))?;
     for fault in &own.faults {

@@ -132,7 +132,7 @@ impl Directory {
             Some((_, listing)) if listing.is_current(&self.path) => (at, listing),
             before => {
                 let listing = Listing::read(&self.path);
-                tell(&listing.faults, before.map(|(_, before)| before.faults).unwrap_or_default());
+                tell(&listing.faults, &before.map(|(_, before)| before.faults).unwrap_or_default());
                 (at, listing)
             }
         };
@@ -143,7 +143,7 @@ impl Directory {
 }
 
 /// Logs the faults that were not there before.
-fn tell(faults: &[Fault], before: Vec<Fault>) {
+fn tell(faults: &[Fault], before: &[Fault]) {
     for fault in faults.iter().filter(|fault| !before.contains(fault)) {
         tracing::warn!("a tool is left out: {fault}");
     }
