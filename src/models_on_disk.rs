@@ -8,7 +8,7 @@ use archond_models::catalogue::{Catalogue, CatalogueError};
 use archond_models::library::Library;
 
 use crate::settings::{Environment, Known, Paths, PathsError, Sources};
-use crate::tools::built_in_names;
+use crate::tools::known_names;
 
 /// The user's own catalogue files, in the folder of the settings.
 const USER_CATALOGUE: &str = "models";
@@ -51,5 +51,6 @@ pub fn sources() -> Result<Sources, ModelsError> {
     let paths = Paths::find(&env)?;
     let catalogue = Catalogue::load(Some(&paths.config.join(USER_CATALOGUE)))?;
     let models = catalogue.iter().filter_map(|model| ModelId::new(&model.id).ok()).collect();
-    Ok(Sources { paths, env, known: Known { models, tools: built_in_names() } })
+    let tools = known_names(&paths);
+    Ok(Sources { paths, env, known: Known { models, tools } })
 }

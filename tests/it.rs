@@ -3,6 +3,8 @@
 
 #[path = "it/agent.rs"]
 mod agent;
+#[path = "it/agent_death.rs"]
+mod agent_death;
 #[path = "it/api.rs"]
 mod api;
 #[path = "it/bench.rs"]
@@ -68,6 +70,8 @@ mod store_model;
 mod strangers;
 #[path = "it/tools.rs"]
 mod tools;
+#[path = "it/tools_directory.rs"]
+mod tools_directory;
 #[path = "it/tools_escape.rs"]
 mod tools_escape;
 #[path = "it/tools_kit.rs"]

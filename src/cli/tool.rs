@@ -1,8 +1,11 @@
 //! `archond tool` and `archond sandbox`: which tools there are, one call by hand, and what holds them. Needs no daemon.
+use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, Outcome, PeerId, SessionKey, ThreadId, ToolCall, ToolOrder, ToolSpec,
+    ArchonId, ChannelId, Outcome, PeerId, Permission, Risk, SessionKey, ThreadId, ToolCall, ToolOrder,
+    ToolPolicy, ToolSpec,
 };
 use archond_actors::ports::ToolSource;
 use clap::Subcommand;
@@ -15,8 +18,8 @@ use super::runtime;
 use super::settings_view::{SettingsCommandError, write_table};
 use crate::models_on_disk;
 use crate::settings::fault::nearest;
-use crate::settings::{Sources, find_profiles, private_dir};
-use crate::tools::{self, BuiltIn, Grounds, ProcessLimits, Reach, Row};
+use crate::settings::{Fault, SettingsFaults, Sources, find_profiles, private_dir, profile};
+use crate::tools::{self, BuiltIn, Directory, DirectoryTools, Grounds, Listing, ProcessLimits, Reach, Row};
 
 /// Time of a call that is made by hand, in seconds, when nothing else is said.
 const CALL_SECONDS: u64 = 120;
@@ -72,13 +75,22 @@ pub(super) fn run(console: &mut Console, command: ToolCommand) -> Result<ExitCod
     let sources = models_on_disk::sources()?;
     match command {
         ToolCommand::List { archon, json } => {
-            archon.map(|name| known(&sources, &name)).transpose()?;
-            list(console, &tools::built_in(), json)
+            let archon = archon.map(|name| known(&sources, &name)).transpose()?;
+            let policy = archon.map(|archon| policy_of(&sources, &archon)).transpose()?;
+            let own = Directory::new(sources.paths.tools_dir()).read();
+            list(console, &own, policy.as_deref(), json)
         }
         ToolCommand::Call { name, arguments, archon, timeout } => {
             let archon = known(&sources, &archon)?;
-            let tools = tools_of(&sources, &archon)?;
-            let outcome = runtime()?.block_on(tools.call(order(archon, name, arguments, timeout)?));
+            let built_in = tools_of(&sources, &archon)?;
+            let is_built_in = tools::built_in_names().contains(&name);
+            let order = order(archon, name, arguments, timeout)?;
+            let outcome = if is_built_in {
+                runtime()?.block_on(built_in.call(order))
+            } else {
+                let own = Arc::new(Directory::new(sources.paths.tools_dir()));
+                runtime()?.block_on(DirectoryTools::new(built_in, own).call(order))
+            };
             match outcome {
                 Outcome::Done { text } => {
                     console.write(&text)?;
@@ -115,13 +127,52 @@ pub(super) fn explain(console: &mut Console, command: SandboxCommand) -> Result<
     Ok(if reach.is_closed { ExitCode::Ok } else { ExitCode::Failed })
 }
 
-fn list(console: &mut Console, specs: &[ToolSpec], json: bool) -> Result<ExitCode, CliError> {
+/// Lists also those tools of the user's own that are left out, with what is wrong with them.
+/// What an Archon may do with a tool, in a word.
+fn permission(policy: &ToolPolicy, spec: &ToolSpec) -> &'static str {
+    if !policy.tools.contains(&spec.tool.name) {
+        return "not given";
+    }
+    let permissions = Risk::ALL.iter().zip(policy.permissions);
+    let of_risk =
+        permissions.filter(|(risk, _)| **risk == spec.risk).map(|(_, permission)| permission).next();
+    match of_risk {
+        Some(Permission::Allow) => "allow",
+        Some(Permission::Ask) => "ask",
+        Some(Permission::Deny) | None => "deny",
+    }
+}
+
+/// The policy of an Archon, by its profile.
+fn policy_of(sources: &Sources, archon: &ArchonId) -> Result<Arc<ToolPolicy>, CliError> {
+    let (found, _) = find_profiles(&sources.paths);
+    let source = found.get(archon).ok_or_else(|| SettingsCommandError::UnknownArchon {
+        name: archon.to_string(),
+        hint: "`archond archon list` shows all".to_owned(),
+    })?;
+    Ok(profile::read(source, &sources.known)
+        .map_err(|faults| SettingsCommandError::from(SettingsFaults(faults)))?
+        .spec
+        .tools)
+}
+
+fn list(
+    console: &mut Console,
+    own: &Listing,
+    policy: Option<&ToolPolicy>,
+    json: bool,
+) -> Result<ExitCode, CliError> {
+    let built_in = tools::built_in();
+    let built_in = built_in.iter().map(|spec| (spec, tools::SOURCE));
+    let all: Vec<(&ToolSpec, &str)> =
+        built_in.chain(own.tools.iter().map(|spec| (spec, tools::DIRECTORY))).collect();
     if json {
-        let shown = |spec: &ToolSpec| {
+        let shown = |(spec, source): (&ToolSpec, &str)| {
             json!({
                 "name": spec.tool.name,
                 "risk": spec.risk.name(),
-                "source": tools::SOURCE,
+                "permission": policy.map(|policy| permission(policy, spec)),
+                "source": source,
                 "description": spec.tool.description,
                 "parameters": serde_json::from_str::<serde_json::Value>(&spec.tool.parameters).unwrap_or_default(),
                 "is_repeatable": spec.is_repeatable,
@@ -129,21 +180,29 @@ fn list(console: &mut Console, specs: &[ToolSpec], json: bool) -> Result<ExitCod
                 "brings_outside_text": spec.brings_outside_text,
             })
         };
-        console.json(&specs.iter().map(shown).collect::<Vec<_>>())?;
+        let fault = |fault: &Fault| {
+            let name = fault.path.file_stem().map(|stem| stem.to_string_lossy());
+            json!({"name": name, "source": tools::DIRECTORY, "fault": fault.to_string()})
+        };
+        console.json(&all.into_iter().map(shown).chain(own.faults.iter().map(fault)).collect::<Vec<_>>())?;
         return Ok(ExitCode::Ok);
     }
     let mut out = Vec::new();
-    let row = |spec: &ToolSpec| {
+    let row = |(spec, source): (&ToolSpec, &str)| {
         let (tool, risk) = (&spec.tool, spec.risk.name());
+        let permission = policy.map_or(NOTHING, |policy| permission(policy, spec));
         [
             tool.name.clone(),
             risk.to_owned(),
-            NOTHING.to_owned(),
-            tools::SOURCE.to_owned(),
+            permission.to_owned(),
+            source.to_owned(),
             tool.description.clone(),
         ]
     };
-    write_table(&mut out, ["NAME", "RISK", "PERMISSION", "SOURCE", "DESCRIPTION"], specs.iter().map(row))?;
+    write_table(&mut out, ["NAME", "RISK", "PERMISSION", "SOURCE", "DESCRIPTION"], all.into_iter().map(row))?;
+    for fault in &own.faults {
+        writeln!(out, "\nleft out: {fault}")?;
+    }
     console.exact(&String::from_utf8_lossy(&out))?;
     Ok(ExitCode::Ok)
 }

@@ -14,7 +14,7 @@ use crate::settings::{
     ALL_LAYERS, Amount, Environment, GatewaySettings, HouseSettings, Known, LogLevel, Origin, Paths,
     PathsError, Settings, Sources, WorkerSettings, find_profiles, load_house,
 };
-use crate::tools::built_in_names;
+use crate::tools::known_names;
 
 /// One house, as it would run; what cannot be read is as if nothing were set.
 #[derive(Debug, Clone)]
@@ -45,7 +45,8 @@ impl Ground {
             Catalogue::load(None).unwrap_or_default()
         });
         let models = catalogue.iter().filter_map(|model| ModelId::new(&model.id).ok()).collect();
-        let sources = Sources { paths, env, known: Known { models, tools: built_in_names() } };
+        let tools = known_names(&paths);
+        let sources = Sources { paths, env, known: Known { models, tools } };
         let settings = Settings::load(&sources).unwrap_or_else(|all| {
             faults.extend(all.0.iter().map(ToString::to_string));
             as_far_as_possible(&sources)

@@ -22,6 +22,7 @@ mod scan;
 pub mod secret;
 #[cfg(test)]
 mod tests;
+mod tool_file;
 pub mod values;
 
 pub use environment::Environment;
@@ -33,6 +34,7 @@ pub use profile::{Origin, Profile, ProfileSource};
 pub use reader::{Effective, Provenance};
 pub use remotes::RemoteSettings;
 pub use secret::{KeyReference, SecretError};
+pub use tool_file::{ToolFile, read_tool_file};
 pub use values::{Amount, Bytes, HumanDuration, LogLevel};
 
 /// The profiles that come with archond, by name.

@@ -68,7 +68,7 @@ pub enum PathsError {
 /// The folders of one house. None of them need exist yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
-    /// What the user writes: `archond.ron`, `archons/`, `models/`.
+    /// What the user writes: `archond.ron`, `archons/`, `models/`, `tools/`.
     pub config: PathBuf,
     /// What must not be lost: the store, the models.
     pub data: PathBuf,
@@ -122,6 +122,11 @@ impl Paths {
     /// The user's own profiles.
     pub fn profiles_dir(&self) -> PathBuf {
         self.config.join("archons")
+    }
+
+    /// The user's own tools.
+    pub fn tools_dir(&self) -> PathBuf {
+        self.config.join("tools")
     }
 
     /// The log files.

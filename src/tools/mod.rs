@@ -13,11 +13,13 @@ use archond_actors::ports::ToolSource;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
-use crate::settings::{PathsError, private_dir};
+use crate::settings::{Paths, PathsError, private_dir};
 
 mod arguments;
 mod bubblewrap;
 mod declared;
+mod directory;
+mod directory_files;
 mod inside;
 mod order;
 mod process;
@@ -26,11 +28,14 @@ pub mod runner;
 mod shed;
 mod shown;
 
+pub use directory::{DIRECTORY, DirectoryTools};
+pub use directory_files::{Directory, Listing};
 pub use order::{Locks, ProcessLimits};
 pub use reach::{Reach, Row};
 pub use shed::HouseTools;
 
-use order::{Answer, BASH, Order, PROBE};
+use directory_files::UserProgram;
+use order::{Answer, Order, PROBE, PROGRAM};
 use process::{ProcessError, Start};
 
 /// The name of this source.
@@ -154,7 +159,8 @@ impl BuiltIn {
         })
     }
 
-    async fn in_process(&self, order: ToolOrder) -> Outcome {
+    /// Makes a call in a process; of a program of the user's own, which reads the arguments as they are.
+    async fn in_process(&self, order: ToolOrder, program: Option<UserProgram>) -> Outcome {
         let failed = |error: &dyn std::fmt::Display| Outcome::Failed { text: error.to_string() };
         let Ok(Ok(permit)) =
             tokio::time::timeout(order.time_max, Arc::clone(&self.calls).acquire_owned()).await
@@ -169,7 +175,7 @@ impl BuiltIn {
         let ground = Arc::clone(&self.ground);
         let call = move || {
             let _counted_until_its_end = permit;
-            ground.call(&order, &cancel)
+            ground.call(&order, program.as_ref(), &cancel)
         };
         match tokio::task::spawn_blocking(call).await {
             Ok(Ok(Answer::Done(text))) => Outcome::Done { text },
@@ -226,7 +232,9 @@ impl ToolSource for BuiltIn {
         match order.call.name.as_str() {
             "clock" => outcome(inside::clock(&order.call.arguments)),
             "todo" => self.todo(order.session, order.call.arguments).await,
-            name if declared::all().iter().any(|spec| spec.tool.name == name) => self.in_process(order).await,
+            name if declared::all().iter().any(|spec| spec.tool.name == name) => {
+                self.in_process(order, None).await
+            }
             name => Outcome::Failed { text: format!("there is no tool `{name}` here") },
         }
     }
@@ -234,25 +242,40 @@ impl ToolSource for BuiltIn {
 
 impl Ground {
     /// Makes a call in a process. Blocking.
-    fn call(&self, order: &ToolOrder, cancel: &io::PipeReader) -> Result<Answer, ProcessError> {
+    fn call(
+        &self,
+        order: &ToolOrder,
+        program: Option<&UserProgram>,
+        cancel: &io::PipeReader,
+    ) -> Result<Answer, ProcessError> {
         let mechanisms = self.mechanisms();
-        let has_locks = mechanisms.locks.is_ok();
-        let wraps = order.call.name == BASH || !has_locks;
+        let tool = if program.is_some() { PROGRAM } else { &order.call.name };
+        let call = self.order(tool, &order.call.arguments, order.time_max, program);
+        let wraps = call.keeps() || mechanisms.locks.is_err();
         let bubblewrap = mechanisms.bubblewrap.as_ref().ok().filter(|_| wraps);
-        self.run(
-            &order.call.name,
-            &order.call.arguments,
-            order.time_max,
-            bubblewrap.map(PathBuf::as_path),
-            cancel,
-        )
+        self.run(call, bubblewrap.map(PathBuf::as_path), cancel)
+    }
+
+    /// What is to be done; where its temporary files go is known when it is begun.
+    fn order(&self, tool: &str, arguments: &str, time_max: Duration, program: Option<&UserProgram>) -> Order {
+        let mut readable = self.grounds.readable.clone();
+        readable.extend(program.map(|program| program.directory.clone()));
+        Order {
+            tool: tool.to_owned(),
+            arguments: arguments.to_owned(),
+            program: program.map(|program| program.path.clone()),
+            workspace: self.grounds.workspace.clone(),
+            readable,
+            temporary: PathBuf::new(),
+            limits: self.limits,
+            time_max,
+            parent: None,
+        }
     }
 
     fn run(
         &self,
-        tool: &str,
-        arguments: &str,
-        time_max: Duration,
+        order: Order,
         bubblewrap: Option<&Path>,
         cancel: &io::PipeReader,
     ) -> Result<Answer, ProcessError> {
@@ -261,14 +284,9 @@ impl Ground {
         let temporary =
             tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&self.grounds.own).map_err(failed)?;
         let order = Order {
-            tool: tool.to_owned(),
-            arguments: arguments.to_owned(),
-            workspace: self.grounds.workspace.clone(),
-            readable: self.grounds.readable.clone(),
             temporary: temporary.path().to_owned(),
-            limits: self.limits,
-            time_max,
             parent: bubblewrap.is_none().then(std::process::id),
+            ..order
         };
         // Behind bubblewrap there is no name for the running program but its own.
         let program = match bubblewrap {
@@ -290,7 +308,7 @@ impl Ground {
 
     fn probe(&self, bubblewrap: Option<&Path>) -> Result<Locks, String> {
         let (cancel, _wanted) = io::pipe().map_err(|error| error.to_string())?;
-        match self.run(PROBE, "", PROBE_TIMEOUT, bubblewrap, &cancel) {
+        match self.run(self.order(PROBE, "", PROBE_TIMEOUT, None), bubblewrap, &cancel) {
             Ok(Answer::Done(text)) => serde_json::from_str(&text).map_err(|error| error.to_string()),
             Ok(Answer::Failed(text)) => Err(text),
             Err(error) => Err(error.to_string()),
@@ -306,6 +324,12 @@ pub fn built_in() -> Vec<ToolSpec> {
 /// The names of the built-in tools.
 pub fn built_in_names() -> Vec<String> {
     built_in().into_iter().map(|spec| spec.tool.name).collect()
+}
+
+/// The names of all tools that a profile of this house may name: the built-in ones, and the user's own that are sound.
+pub fn known_names(paths: &Paths) -> Vec<String> {
+    let own = Directory::new(paths.tools_dir()).read();
+    built_in_names().into_iter().chain(own.tools.into_iter().map(|spec| spec.tool.name)).collect()
 }
 
 /// Whether this process was started to be a tool's, by its arguments.

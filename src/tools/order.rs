@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub(super) const PROBE: &str = "probe";
 /// The tool that starts programs.
 pub(super) const BASH: &str = "bash";
+/// Stands for a program of the user's own, which the order names.
+pub(super) const PROGRAM: &str = "program";
 /// Longest order: a file's content as JSON, with room for its escapes.
 pub(super) const ORDER_BYTES_MAX: u64 = 8 << 20;
 /// Longest answer of a tool, in bytes; what is beyond is left out, and said so.
@@ -41,8 +43,10 @@ impl Default for ProcessLimits {
 #[serde(deny_unknown_fields)]
 pub(super) struct Order {
     pub(super) tool: String,
-    /// As the model wrote them: they are read in the sandbox.
+    /// As the model wrote them: they are read in the sandbox. Of a program what it gets as its input.
     pub(super) arguments: String,
+    /// What [`PROGRAM`] runs, without symbolic links.
+    pub(super) program: Option<PathBuf>,
     /// Without symbolic links.
     pub(super) workspace: PathBuf,
     pub(super) readable: Vec<PathBuf>,
@@ -55,6 +59,11 @@ pub(super) struct Order {
 }
 
 impl Order {
+    /// Whether the process starts programs, and keeps what came of them.
+    pub(super) fn keeps(&self) -> bool {
+        [BASH, PROGRAM].contains(&self.tool.as_str())
+    }
+
     /// Whether the process is behind bubblewrap: it has a file system and process numbers of its own then.
     pub(super) fn is_wrapped(&self) -> bool {
         self.parent.is_none()

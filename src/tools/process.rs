@@ -15,7 +15,7 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::bubblewrap;
-use super::order::{ANSWER_BYTES_MAX, Answer, BASH, ORDER_BYTES_MAX, Order};
+use super::order::{ANSWER_BYTES_MAX, Answer, ORDER_BYTES_MAX, Order};
 use super::runner::VERB;
 
 /// Where programs are found.
@@ -69,7 +69,7 @@ pub(super) fn run(start: &Start<'_>, order: &Order, cancel: &PipeReader) -> Resu
     let mut running = Running::start(start, order)?;
     let watched = running.watch(order.time_max, cancel);
     // One that has answered is about to end, and one that keeps a shell has to end that first. The others do not listen.
-    let patience = if watched.is_ok() || order.tool == BASH { END_TIMEOUT } else { Duration::ZERO };
+    let patience = if watched.is_ok() || order.keeps() { END_TIMEOUT } else { Duration::ZERO };
     let status = running.end(patience).map_err(ProcessError::Watch)?;
     watched?;
     if running.answer.is_empty() {

@@ -5,13 +5,21 @@ use std::sync::Arc;
 use archond_actors::domain::ArchonSpec;
 use archond_actors::ports::{ToolShed, ToolSource};
 
-use super::{BuiltIn, Grounds, ProcessLimits};
+use super::{BuiltIn, Directory, DirectoryTools, Grounds, ProcessLimits, built_in_names};
+use crate::settings::Paths;
 
-/// The house's own: each Archon has a workspace below the state directory.
+/// The house's own: each Archon has a workspace below the state directory, and all share the directory of the user's own tools.
 #[derive(Debug, Clone)]
 pub struct HouseTools {
-    /// The state directory.
-    pub state: PathBuf,
+    state: PathBuf,
+    directory: Arc<Directory>,
+}
+
+impl HouseTools {
+    /// Of the house with these folders.
+    pub fn new(paths: &Paths) -> Self {
+        Self { state: paths.state.clone(), directory: Arc::new(Directory::new(paths.tools_dir())) }
+    }
 }
 
 impl ToolShed for HouseTools {
@@ -20,12 +28,19 @@ impl ToolShed for HouseTools {
         if archon.tools.tools.is_empty() {
             return Vec::new();
         }
-        match BuiltIn::new(Grounds::of_archon(&self.state, &archon.id), ProcessLimits::default()) {
-            Ok(built_in) => vec![Arc::new(built_in)],
+        let built_in = BuiltIn::new(Grounds::of_archon(&self.state, &archon.id), ProcessLimits::default());
+        let built_in = match built_in {
+            Ok(built_in) => built_in,
             Err(error) => {
                 tracing::error!(archon = %archon.id, %error, "the Archon has no tools");
-                Vec::new()
+                return Vec::new();
             }
-        }
+        };
+        let names = built_in_names();
+        let own = archon.tools.tools.iter().any(|name| !names.contains(name)).then(|| {
+            let own = DirectoryTools::new(built_in.clone(), Arc::clone(&self.directory));
+            Arc::new(own) as Arc<dyn ToolSource>
+        });
+        std::iter::once(Arc::new(built_in) as Arc<dyn ToolSource>).chain(own).collect()
     }
 }

@@ -133,3 +133,26 @@ fn end(client: &mut Client) -> String {
         }
     }
 }
+
+#[test]
+fn a_tool_of_ones_own_calculates_and_two_calls_follow_each_other() {
+    let house = house(r#"tools: ["calculator", "clock"],"#);
+    let tools = house.path().join("config/tools");
+    std::fs::create_dir_all(&tools).unwrap();
+    for file in ["calculator", "calculator.ron"] {
+        let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/tools").join(file);
+        // Its rights come along.
+        std::fs::copy(example, tools.join(file)).unwrap();
+    }
+    let _daemon = house.start(&["ezra"]);
+    let mut client = house.client();
+    let (seen, answer) = say(&mut client, "1", "what is 12 + 30?");
+    assert_eq!(calls(&seen), [("calculator", r#"calculator {"expression":"12 + 30"}"#)]);
+    assert_eq!(answer, "12 + 30 = 42.");
+    let (seen, answer) = say(&mut client, "2", "what is 12 + 30? Also, what time is it?");
+    assert_eq!(calls(&seen), [("calculator", r#"calculator {"expression":"12 + 30"}"#), ("clock", "clock")]);
+    assert!(answer.starts_with("12 + 30 = 42.\nIt is 20"), "{answer}");
+    let (seen, answer) = say(&mut client, "3", "calculate 5 / 0");
+    assert_eq!(calls(&seen), [("calculator", r#"calculator {"expression":"5 / 0"}"#)]);
+    assert!(answer.starts_with("The tool failed: division by zero"), "{answer}");
+}

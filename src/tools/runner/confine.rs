@@ -181,6 +181,9 @@ fn rules(order: &Order, role: Role) -> Result<RulesetCreated, ConfineError> {
             rules = allow(rules, Path::new(path), access)?;
         }
     }
+    if let Some(program) = &order.program {
+        rules = allow(rules, program, AccessFs::ReadFile | AccessFs::Execute)?;
+    }
     if role == Role::Keeps {
         // It starts this program once more, to become the shell, and looks for what came of that.
         rules = allow(rules, Path::new("/proc/self/exe"), AccessFs::ReadFile | AccessFs::Execute)?;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
-use super::order::{Answer, BASH, ORDER_BYTES_MAX, Order, PROBE};
+use super::order::{Answer, ORDER_BYTES_MAX, Order, PROBE};
 use confine::{ConfineError, Role};
 
 mod calls;
@@ -19,6 +19,7 @@ mod files;
 mod filter;
 mod glob;
 mod grep;
+mod program;
 mod roots;
 mod shell;
 
@@ -53,8 +54,7 @@ pub fn run_tool() -> ExitCode {
         [word] if word == BECOME_SHELL => {
             let failure = shell::become_shell();
             // Whoever asked for the shell reads this as its output.
-            let _unheard =
-                io::stderr().write_all(format!("the shell cannot be started: {failure}\n").as_bytes());
+            let _unheard = io::stderr().write_all(format!("it cannot be started: {failure}\n").as_bytes());
             ExitCode::FAILURE
         }
         _ => {
@@ -80,7 +80,7 @@ fn serve() -> ExitCode {
 fn act(order: &Order) -> Result<Answer, RunnerFailure> {
     settle(order)?;
     Ok(match order.tool.as_str() {
-        BASH => shell::keep(order)?,
+        _ if order.keeps() => shell::keep(order)?,
         PROBE => {
             let locks = confine::close(order, Role::Shell)?;
             Answer::Done(serde_json::to_string(&locks)?)
@@ -108,7 +108,7 @@ fn settle(order: &Order) -> Result<(), RunnerFailure> {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     // A shell's keeper ends what came of it when its input ends. A signal would end the keeper alone.
     if let Some(parent) = order.parent
-        && order.tool != BASH
+        && !order.keeps()
     {
         end_with_parent()?;
         if getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs()) != Some(parent) {

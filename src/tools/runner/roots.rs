@@ -223,6 +223,7 @@ mod tests {
         let order = Order {
             tool: String::new(),
             arguments: String::new(),
+            program: None,
             workspace: home.join("workspace"),
             readable: vec![home.join("library")],
             temporary: home.to_owned(),

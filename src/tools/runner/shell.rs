@@ -1,4 +1,5 @@
 //! The shell, and the process that keeps it: starts it one lock further in, reads what it says, and ends everything that came of it.
+//! A program of the user's own takes the shell's place; its error output is kept apart.
 use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -11,7 +12,7 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, getppid, set_child_subreaper
 
 use super::captured::Captured;
 use super::confine::{self, Role};
-use super::{BECOME_SHELL, RunnerFailure, VERB, descendants, end_with_parent, own_id, read_order};
+use super::{BECOME_SHELL, RunnerFailure, VERB, descendants, end_with_parent, own_id, program, read_order};
 use crate::tools::arguments::{self, Bash};
 use crate::tools::order::{Answer, BASH, Order};
 
@@ -38,15 +39,10 @@ enum End {
 
 /// Runs the order's command and answers what it said.
 pub(super) fn keep(order: &Order) -> Result<Answer, RunnerFailure> {
-    let bash: Bash = match arguments::read(BASH, &order.arguments) {
+    let bash = match asked(order) {
         Ok(bash) => bash,
-        Err(error) => return Ok(Answer::Failed(error.to_string())),
+        Err(why) => return Ok(Answer::Failed(why)),
     };
-    if bash.command.len() > COMMAND_BYTES_MAX || bash.command.contains('\0') {
-        return Ok(Answer::Failed(
-            "the command is too long or holds a zero byte; write it into a file first".to_owned(),
-        ));
-    }
     let system = |what| move |source| RunnerFailure::System { what, source };
     // Where it cannot be said, the kernel chooses by itself.
     let _said = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
@@ -59,8 +55,9 @@ pub(super) fn keep(order: &Order) -> Result<Answer, RunnerFailure> {
         .map_or(most, |seconds| most.min(Duration::from_secs(seconds)));
     let deadline = descendants::now() + time_max;
     let others = u64::from(rustix::system::sysinfo().procs);
-    let (output, shell) = start(order, &bash.command).map_err(system("to start the shell"))?;
-    let mut keeper = Keeper { output: Some(output), captured: Captured::default(), shell, others, order };
+    let (output, errors, shell) = start(order, &bash.command).map_err(system("to start the shell"))?;
+    let mut keeper =
+        Keeper { output: Stream::of(Some(output)), errors: Stream::of(errors), shell, others, order };
     let end = keeper.watch(deadline).map_err(system("to watch the shell"))?;
     // Before everybody who can be reached is killed, make sure that the daemon cannot be. Behind bubblewrap it is not there.
     let parent = getppid();
@@ -68,8 +65,13 @@ pub(super) fn keep(order: &Order) -> Result<Answer, RunnerFailure> {
     let is_alone = order.is_wrapped() && parent == Some(Pid::INIT);
     let ended = descendants::end(is_alone || (locks.bounds_signals && is_apart));
     keeper.drain().map_err(system("to read what the shell said"))?;
-    let text = keeper.captured.text();
-    let answer = words(text, &end, time_max, order);
+    let (output, errors) = (keeper.output.captured.text(), keeper.errors.captured.text());
+    let answer = match &end {
+        End::Exited(status) if order.program.is_some() => {
+            program::answer(failure(*status).as_deref(), output, &errors)
+        }
+        _ => words(output + &errors, &end, time_max, order),
+    };
     Ok(if ended {
         answer
     } else {
@@ -77,19 +79,30 @@ pub(super) fn keep(order: &Order) -> Result<Answer, RunnerFailure> {
     })
 }
 
+/// What is to be run; of a program its input, which has been checked.
+fn asked(order: &Order) -> Result<Bash, String> {
+    if order.program.is_some() {
+        return Ok(Bash { command: order.arguments.clone(), timeout: None });
+    }
+    let bash: Bash = arguments::read(BASH, &order.arguments).map_err(|error| error.to_string())?;
+    if bash.command.len() > COMMAND_BYTES_MAX || bash.command.contains('\0') {
+        return Err("the command is too long or holds a zero byte; write it into a file first".to_owned());
+    }
+    Ok(bash)
+}
+
 fn words(text: String, end: &End, time_max: Duration, order: &Order) -> Answer {
     let so_far = if text.is_empty() { String::new() } else { format!("; its output so far:\n{text}") };
+    let what = if order.program.is_some() { "program" } else { "command" };
     match end {
         End::Exited(status) => Answer::Done(with_status(text, *status)),
         End::TimedOut => Answer::Failed(format!(
-            "the command took longer than {} s and was ended{so_far}",
+            "the {what} took longer than {} s and was ended{so_far}",
             time_max.as_secs_f32()
         )),
         End::TooManyProcesses => {
             let most = order.limits.processes_max;
-            Answer::Failed(format!(
-                "the command ran more than {most} processes at once and was ended{so_far}"
-            ))
+            Answer::Failed(format!("the {what} ran more than {most} processes at once and was ended{so_far}"))
         }
         End::Unwanted => Answer::Failed("the call was given up".to_owned()),
     }
@@ -109,12 +122,28 @@ fn with_status(mut text: String, status: WaitStatus) -> String {
     text
 }
 
-/// Starts this program once more, which becomes the shell.
-fn start(order: &Order, command: &str) -> io::Result<(PipeReader, Pid)> {
+/// How a program ended, unless well.
+fn failure(status: WaitStatus) -> Option<String> {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(0), _) => None,
+        (Some(code), _) => Some(format!("with exit code {code}")),
+        (_, Some(signal)) => Some(format!("by signal {signal}")),
+        _ => Some("without a reason".to_owned()),
+    }
+}
+
+/// Starts this program once more, which becomes the shell. What a shell says is one output; a program has one for errors, too.
+fn start(order: &Order, command: &str) -> io::Result<(PipeReader, Option<PipeReader>, Pid)> {
     let (output, writer) = io::pipe()?;
+    let (errors, error_writer) = if order.program.is_some() {
+        let (errors, error_writer) = io::pipe()?;
+        (Some(errors), error_writer)
+    } else {
+        (None, writer.try_clone()?)
+    };
     let inner = Order { arguments: command.to_owned(), ..order.clone() };
     let mut process = Command::new("/proc/self/exe");
-    process.args([VERB, BECOME_SHELL]).stdin(Stdio::piped()).stdout(writer.try_clone()?).stderr(writer);
+    process.args([VERB, BECOME_SHELL]).stdin(Stdio::piped()).stdout(writer).stderr(error_writer);
     let mut child = process.spawn()?;
     drop(process); // its ends of the pipe would keep the output open
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
@@ -123,12 +152,53 @@ fn start(order: &Order, command: &str) -> io::Result<(PipeReader, Pid)> {
         line.push(b'\n');
         input.write_all(&line)?;
     }
-    Ok((output, pid))
+    Ok((output, errors, pid))
+}
+
+/// One output, and what was kept of it.
+struct Stream {
+    pipe: Option<PipeReader>,
+    captured: Captured,
+}
+
+impl Stream {
+    fn of(pipe: Option<PipeReader>) -> Self {
+        Self { pipe, captured: Captured::default() }
+    }
+
+    fn or<'p>(&'p self, other: &'p io::Stdin) -> PollFd<'p> {
+        let pipe = self.pipe.as_ref().map_or(other.as_fd(), AsFd::as_fd);
+        PollFd::from_borrowed_fd(pipe, PollFlags::IN)
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let Some(pipe) = &mut self.pipe else { return Ok(()) };
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let length = pipe.read(&mut chunk)?;
+        self.captured.push(chunk.get(..length).unwrap_or_default());
+        if length == 0 {
+            self.pipe = None;
+        }
+        Ok(())
+    }
+
+    /// Everything that is left in the pipe. Whoever could have written more is gone.
+    fn drain(&mut self) -> io::Result<()> {
+        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+        while let Some(pipe) = &self.pipe {
+            let mut watched = [PollFd::new(pipe, PollFlags::IN)];
+            if poll(&mut watched, Some(&none))? == 0 {
+                break;
+            }
+            self.read()?;
+        }
+        Ok(())
+    }
 }
 
 struct Keeper<'o> {
-    output: Option<PipeReader>,
-    captured: Captured,
+    output: Stream,
+    errors: Stream,
     shell: Pid,
     /// Threads on the machine before.
     others: u64,
@@ -139,24 +209,25 @@ impl Keeper<'_> {
     fn watch(&mut self, deadline: Instant) -> io::Result<End> {
         let input = io::stdin();
         loop {
-            let (has_output, is_unwanted) = {
+            let (has_output, has_errors, is_unwanted) = {
                 // One that nobody polls: the input once more.
-                let output = self.output.as_ref().map_or(input.as_fd(), AsFd::as_fd);
-                let mut watched =
-                    [PollFd::new(&input, PollFlags::IN), PollFd::from_borrowed_fd(output, PollFlags::IN)];
+                let (output, errors) = (self.output.or(&input), self.errors.or(&input));
+                let mut watched = [PollFd::new(&input, PollFlags::IN), output, errors];
                 match poll(&mut watched, Some(&TICK)) {
                     Ok(_) | Err(rustix::io::Errno::INTR) => {}
                     Err(error) => return Err(error.into()),
                 }
-                let [input, output] = &watched;
-                let is_unwanted = !input.revents().is_empty();
-                (!output.revents().is_empty() && !is_unwanted, is_unwanted)
+                let [input, output, errors] = watched.map(|one| !one.revents().is_empty());
+                (output && !input, errors && !input, input)
             };
             if is_unwanted {
                 return Ok(End::Unwanted);
             }
             if has_output {
-                self.read()?;
+                self.output.read()?;
+            }
+            if has_errors {
+                self.errors.read()?;
             }
             if let Some(status) = self.reap() {
                 return Ok(End::Exited(status));
@@ -170,28 +241,9 @@ impl Keeper<'_> {
         }
     }
 
-    fn read(&mut self) -> io::Result<()> {
-        let Some(output) = &mut self.output else { return Ok(()) };
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let length = output.read(&mut chunk)?;
-        self.captured.push(chunk.get(..length).unwrap_or_default());
-        if length == 0 {
-            self.output = None;
-        }
-        Ok(())
-    }
-
-    /// Everything that is left in the pipe. Whoever could have written more is gone.
     fn drain(&mut self) -> io::Result<()> {
-        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
-        while let Some(output) = &self.output {
-            let mut watched = [PollFd::new(output, PollFlags::IN)];
-            if poll(&mut watched, Some(&none))? == 0 {
-                break;
-            }
-            self.read()?;
-        }
-        Ok(())
+        self.output.drain()?;
+        self.errors.drain()
     }
 
     /// How the shell ended, if it did. Orphans that have ended are reaped on the way.
@@ -220,10 +272,18 @@ pub(super) fn become_shell() -> RunnerFailure {
         end_with_parent()?;
         rustix::process::setsid().map_err(system("a session of its own"))?;
         rustix::process::nice(NICE).map_err(system("a lower priority"))?;
-        let nothing = std::fs::File::open("/dev/null");
-        let nothing = nothing.map_err(|source| RunnerFailure::System { what: "an empty input", source })?;
-        rustix::stdio::dup2_stdin(nothing).map_err(system("an empty input"))?;
+        let input = match order.program {
+            Some(_) => program::input(&order),
+            None => std::fs::File::open("/dev/null"),
+        };
+        let input = input.map_err(|source| RunnerFailure::System { what: "an input", source })?;
+        rustix::stdio::dup2_stdin(input).map_err(system("an input"))?;
         confine::close(&order, Role::Shell)?;
+        if let Some(program) = &order.program {
+            let mut command = Command::new(program);
+            command.current_dir(&order.workspace);
+            return Ok(command);
+        }
         let shell =
             ["/bin/bash", "/usr/bin/bash", "/bin/sh"].into_iter().find(|shell| Path::new(shell).exists());
         let mut command = Command::new(shell.unwrap_or("/bin/bash"));
@@ -231,7 +291,7 @@ pub(super) fn become_shell() -> RunnerFailure {
         Ok(command)
     };
     match prepared() {
-        Ok(mut command) => RunnerFailure::System { what: "to run bash", source: command.exec() },
+        Ok(mut command) => RunnerFailure::System { what: "to run it", source: command.exec() },
         Err(failure) => failure,
     }
 }
