@@ -148,6 +148,18 @@ async fn a_turn_that_goes_round_in_circles_ends_and_says_so() {
     assert_eq!(world.say("ezra", "p", "2", "hello").await.text, "echo: hello");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_to_be_called_beside_the_last_straw_is_not_made_and_known_as_such() {
+    let toys = ToyTools::new(&TOOLS);
+    let limits = ToolLimits { same_error_max: 1, ..ToolLimits::default() };
+    let world = World::with_tools(&toys, ToolPolicy { limits, ..policy() }).await;
+    let answer = world.say("ezra", "p", "1", "call write send send").await.text;
+    assert!(answer.contains("`send` failed 2 times in the same way"), "{answer}");
+    assert!(toys.calls().is_empty());
+    let steps = world.steps().await;
+    assert!(matches!(&steps[0].1, Outcome::Failed { text } if text.contains("it was not made")), "{steps:?}");
+}
+
 /// Kills the session, or all of the Archon, while a call is made.
 async fn killed(kind: fn(&ActorCell) -> bool, tool: &str, calls: &[&str], outcome: &str) {
     let toys = ToyTools::new(&[("hang", if tool == "look" { Risk::Read } else { Risk::Write })]);

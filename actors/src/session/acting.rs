@@ -112,7 +112,7 @@ impl Turn {
 
     /// Judges what was asked for, begins what may be made, and asks the model on when all have ended.
     fn advance(&mut self, mut journal: Vec<JournalEntry>) -> Vec<Effect> {
-        let mut effects = Vec::new();
+        let (mut effects, mut begun) = (Vec::new(), Vec::new());
         let calls: Vec<OpenCall> = self.open.iter().flat_map(|open| open.calls().to_vec()).collect();
         for OpenCall { call, state } in calls {
             let verdict = match state {
@@ -126,6 +126,7 @@ impl Turn {
                         self.exposure = self.exposure.after(&tool.spec);
                     }
                     self.set(&call.id, CallState::Begun);
+                    begun.push(call.id.clone());
                     journal.push(JournalEntry::Begun { call: call.id.clone() });
                     let shown = self.kit.shown(&call);
                     effects.push(Effect::Publish(TurnEvent::CallBegun { tool: call.name.clone(), shown }));
@@ -140,6 +141,8 @@ impl Turn {
                     self.set(&call.id, CallState::Ended(outcome.clone()));
                     journal.push(JournalEntry::Ended { call: call.id.clone(), outcome: outcome.clone() });
                     if let Err(fault) = self.guard.ended(&call, &outcome, Duration::ZERO) {
+                        // What was to be begun beside it is not made after all.
+                        begun.iter().for_each(|id| self.set(id, CallState::Asked));
                         return self.end_going_round(&fault);
                     }
                 }
