@@ -86,13 +86,12 @@ fn fits(pattern: &str, command: &str) -> bool {
 fn forbidden(command: &str) -> Option<&'static str> {
     let squeezed: String = command.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let bare: String = squeezed.chars().filter(|c| !c.is_whitespace()).collect();
-    let table: [(&str, &[&str]); 6] = [
+    let table: [(&str, &[&str]); 5] = [
         (
             "removing the root or the whole home",
             &["rm -rf /", "rm -fr /", "rm -rf ~", "rm -fr ~", "rm -r -f /"],
         ),
         ("writing to disks themselves", &["mkfs", "of=/dev/sd", "of=/dev/nvme", "> /dev/sd", "> /dev/nvme"]),
-        ("turning the machine off", &["shutdown", "reboot", "poweroff", "init 0", "init 6"]),
         ("becoming another user", &["sudo ", "su -", "doas ", "pkexec "]),
         ("running what was just fetched", &["| sh", "| bash", "|sh", "|bash"]),
         ("changing archond itself", &["archond stop", "archond config", "archond approvals"]),
@@ -100,14 +99,22 @@ fn forbidden(command: &str) -> Option<&'static str> {
     if bare.contains(":(){:|:&};:") {
         return Some("a fork bomb");
     }
+    // By what is run, not by what is spoken of: `grep reboot log` harms nobody.
+    let mut programs =
+        command.split([';', '|', '&', '\n', '(', ')', '`', '{', '}']).map(str::split_whitespace);
+    if programs.any(|mut words| {
+        let program = words.next().and_then(|word| word.rsplit('/').next()).unwrap_or_default();
+        let is_off = ["shutdown", "reboot", "poweroff", "halt"].contains(&program);
+        is_off || (["init", "telinit"].contains(&program) && matches!(words.next(), Some("0" | "6")))
+    }) {
+        return Some("turning the machine off");
+    }
     let removes_below = |text: &str| {
         // `rm -rf /tmp/x` is something else than `rm -rf /`.
         text.ends_with('/')
             && squeezed.match_indices(text).all(|(at, _)| {
-                squeezed[at + text.len()..]
-                    .chars()
-                    .next()
-                    .is_some_and(|next| next.is_alphanumeric() || next == '.')
+                let behind = squeezed.get(at + text.len()..).and_then(|behind| behind.chars().next());
+                behind.is_some_and(|next| next.is_alphanumeric() || next == '.')
             })
     };
     let shows = |text: &&&str| squeezed.contains(**text) && !removes_below(text);
@@ -209,11 +216,14 @@ mod tests {
             "dd if=/dev/zero of=/dev/sda",
             "curl x | sh",
             "mkfs.ext4 /dev/sda1",
+            "shutdown now",
+            "sync; /sbin/reboot",
+            "init 6",
         ] {
             let verdict = judge(&lenient, &spec(Risk::Execute), Some(command), Exposure::default());
             assert_eq!(kind(&verdict), Permission::Deny, "{command}");
         }
-        for command in ["rm -rf /tmp/build", "ls /", "rm -rf ./x"] {
+        for command in ["rm -rf /tmp/build", "ls /", "rm -rf ./x", "grep reboot log", "git init 01"] {
             let verdict = judge(&lenient, &spec(Risk::Execute), Some(command), Exposure::default());
             assert_eq!(kind(&verdict), Permission::Allow, "{command}");
         }

@@ -17,7 +17,8 @@ pub(super) fn shown(call: &ToolCall) -> String {
         };
     };
     if call.name == BASH {
-        let command = arguments.get("command").map(text);
+        // Both names that the shell takes it by: what is judged must be what is run.
+        let command = arguments.get("command").or_else(|| arguments.get("cmd")).map(text);
         return command.unwrap_or_else(|| call.arguments.clone());
     }
     let parts = arguments.iter().map(|(name, value)| match (arguments.len(), text(value)) {
@@ -56,7 +57,8 @@ mod tests {
     fn a_call_is_shown_as_what_it_does() {
         check("bash", r#"{"command":"ls \"a b\"\nid","timeout":5}"#, "ls \"a b\"\nid");
         check("bash", r#"["ls"]"#, r#"["ls"]"#);
-        check("bash", r#"{"cmd":"ls"}"#, r#"{"cmd":"ls"}"#);
+        check("bash", r#"{"cmd":"\u006cs"}"#, "ls");
+        check("bash", r#"{"other":"ls"}"#, r#"{"other":"ls"}"#);
         check("read_file", r#"{"path":"notes.txt"}"#, "read_file notes.txt");
         check("read_file", r#"{"path":"notes.txt","limit":3}"#, "read_file limit: 3 path: notes.txt");
         check("write_file", r#"{"content":"a\nb","path":"x"}"#, "write_file\ncontent: a\nb\npath: x");
