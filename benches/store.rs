@@ -96,6 +96,7 @@ fn fill(store: &RedbStore) {
                     model: "gemma-4-e4b".parse().unwrap(),
                     steps: Vec::new(),
                     usage: Usage::default(),
+                    replaces_last: false,
                 };
                 let end = TurnEnd {
                     inbox: InboxId(last),

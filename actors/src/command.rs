@@ -1,6 +1,8 @@
 //! Slash commands: the few messages that the house answers itself, on every channel alike.
 //!
-//! A command takes the short way past the queue and the model, so that `/stop` and `/status` answer while a turn runs.
+//! A command takes the short way past the queue and the model, so that `/stop` and `/status` answer while a turn runs; but for the
+//! two that need the model ([`Command::takes_a_turn`]).
+use crate::domain::ThreadId;
 
 /// What the house does itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,6 +23,61 @@ pub enum Command {
     Deny,
     /// List the Archon's tools.
     Tools,
+    /// Go on in a copy of this session; the old one is kept as it is.
+    Branch,
+    /// Go on in an earlier session.
+    Resume,
+    /// List the peer's sessions.
+    Sessions,
+    /// Say what fills the model's context.
+    Context,
+    /// Lay a summary over the first turns now.
+    Compact,
+    /// Take the last turn back.
+    Undo,
+    /// Answer the last message again, in place of the last answer.
+    Retry,
+    /// Give the whole conversation as text.
+    Export,
+    /// Say what the session cost, or below each answer what that cost.
+    Usage,
+    /// Say which model answers and why, or choose one.
+    Model,
+    /// List what was allowed for good, or take it back.
+    Approvals,
+}
+
+/// What a message has to do with the thread that its sender is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Course {
+    /// It belongs to it.
+    Stay,
+    /// It begins a thread with nothing in it.
+    Fresh,
+    /// It begins a thread with a copy of all that was said.
+    Branch,
+    /// It goes back to this thread, if there is one.
+    Resume(ThreadId),
+}
+
+impl Course {
+    /// Reads it off a message.
+    pub fn of(text: &str) -> Self {
+        match Command::parse(text) {
+            Some(Command::New) => Self::Fresh,
+            Some(Command::Branch) => Self::Branch,
+            Some(Command::Resume) => {
+                let thread = argument(text).split_whitespace().next().and_then(|word| word.parse().ok());
+                thread.map_or(Self::Stay, Self::Resume)
+            }
+            _ => Self::Stay,
+        }
+    }
+}
+
+/// What follows a command's name.
+pub fn argument(text: &str) -> &str {
+    text.trim_start().split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim())
 }
 
 /// How a message is to be taken.
@@ -43,10 +100,33 @@ pub const COMMANDS: &[(Command, &[&str], &str)] = &[
     (
         Command::Approve,
         &["/approve", "/yes"],
-        "allow what I asked about: once, or `/approve session` for its like too",
+        "allow what I asked about: once, or `/approve session` or `always` for its like too",
     ),
     (Command::Deny, &["/deny", "/no"], "forbid what I asked about"),
+    (Command::Approvals, &["/approvals"], "what you allowed for good; `/approvals forget 1` takes it back"),
     (Command::Tools, &["/tools"], "what I can do, and for what I ask you first"),
+    (
+        Command::Model,
+        &["/model", "/models"],
+        "which model answers, and why; `/model NAME`, with `--once` for one answer, `/model auto`",
+    ),
+    (Command::Context, &["/context", "/ctx"], "what fills my context"),
+    (
+        Command::Compact,
+        &["/compact", "/compress", "/summarize"],
+        "summarise the older part now; say on what to look",
+    ),
+    (
+        Command::Usage,
+        &["/usage"],
+        "what this session took; `/usage tokens`, `full` or `off` for a line below answers",
+    ),
+    (Command::Undo, &["/undo"], "take the last exchange back"),
+    (Command::Retry, &["/retry"], "answer the last message again"),
+    (Command::Sessions, &["/sessions"], "our sessions"),
+    (Command::Resume, &["/resume"], "go on in one of them, like `/resume s12`"),
+    (Command::Branch, &["/branch", "/fork"], "go on in a copy of this session"),
+    (Command::Export, &["/export", "/save"], "the whole conversation as text"),
     (Command::WhoAmI, &["/whoami", "/id"], "who you are to the house"),
 ];
 
@@ -54,6 +134,11 @@ pub const COMMANDS: &[(Command, &[&str], &str)] = &[
 const NAME_LEN_MAX: usize = 20;
 
 impl Command {
+    /// Whether it waits for its turn in the session like a message, since it needs the model.
+    pub fn takes_a_turn(self) -> bool {
+        matches!(self, Self::Compact | Self::Retry)
+    }
+
     /// The command, if the message is one.
     pub fn parse(text: &str) -> Option<Self> {
         match Intent::of(text) {
@@ -64,6 +149,15 @@ impl Command {
 }
 
 impl Intent {
+    /// Whether it waits for its turn in the session; all else is answered at once.
+    pub fn takes_a_turn(&self) -> bool {
+        match self {
+            Self::Message => true,
+            Self::Command(command) => command.takes_a_turn(),
+            Self::UnknownCommand(_) => false,
+        }
+    }
+
     /// Reads a message's first word, whatever its case. Telegram's `/new@botname` is the same as `/new`.
     pub fn of(text: &str) -> Self {
         let word = text.split_whitespace().next().unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::domain::{
 /// Begins the part of the system prompt that holds the summary.
 const SUMMARY_HEADING: &str = "\n\nWhat was said before, in short:\n";
 /// What the model is asked for; the conversation follows.
-const SUMMARY_REQUEST: &str = "Summarise this conversation:\n\n";
+const SUMMARY_REQUEST: &str = "Summarise this conversation";
 /// How a former summary is shown to the model that writes the next one.
 const FORMER_SUMMARY: &str = "summary so far: ";
 
@@ -90,9 +90,18 @@ pub fn head_and_tail(text: &str, chars_max: usize) -> String {
     format!("{head}\n[… {left_out} characters left out …]\n{tail}")
 }
 
-/// The prompt that asks for a summary of these turns, on top of a former summary.
-pub fn summary_prompt(persona: &str, former: Option<&Summary>, turns: &[TurnRecord]) -> Prompt {
+/// The prompt that asks for a summary of these turns, on top of a former summary; perhaps with an eye on something.
+pub fn summary_prompt(
+    persona: &str,
+    former: Option<&Summary>,
+    turns: &[TurnRecord],
+    focus: Option<&str>,
+) -> Prompt {
     let mut text = String::from(SUMMARY_REQUEST);
+    if let Some(focus) = focus {
+        text.push_str(&format!("; keep above all what has to do with {focus}"));
+    }
+    text.push_str(":\n\n");
     if let Some(former) = former {
         text.push_str(&format!("{FORMER_SUMMARY}{}\n", former.text));
     }
@@ -228,7 +237,7 @@ mod tests {
         assert_eq!(head_and_tail(&text, 200), text);
         assert_eq!(head_and_tail(&text, 9), "aaaaaa\n[… 191 characters left out …]\nzzz");
         let summary =
-            summary_prompt("P", None, &[TurnRecord { steps: vec![step("x\ny")], ..turn("a", "b") }]);
+            summary_prompt("P", None, &[TurnRecord { steps: vec![step("x\ny")], ..turn("a", "b") }], None);
         assert!(summary.turns()[0].words().ends_with("user: a\ntool read_file {}: x y\nassistant: b"));
     }
 
@@ -252,10 +261,10 @@ mod tests {
     #[test]
     fn the_request_for_a_summary_shows_the_former_one() {
         let former = Summary { text: "F".into(), turns: 1 };
-        let prompt = summary_prompt("P", Some(&former), &[turn("a", "b"), turn("c", "d")]);
+        let prompt = summary_prompt("P", Some(&former), &[turn("a", "b"), turn("c", "d")], Some("tea"));
         assert_eq!(
             prompt.turns()[0].words(),
-            "Summarise this conversation:\n\nsummary so far: F\nuser: a\nassistant: b\nuser: c\nassistant: d"
+            "Summarise this conversation; keep above all what has to do with tea:\n\nsummary so far: F\nuser: a\nassistant: b\nuser: c\nassistant: d"
         );
     }
 

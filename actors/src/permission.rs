@@ -17,6 +17,12 @@ pub struct Exposure {
 }
 
 impl Exposure {
+    /// What a turn has before it begins, by the tools whose answers its prompt holds: the model sees them again.
+    pub fn of_the_past<'a>(called: impl Iterator<Item = &'a ToolSpec>) -> Self {
+        let past = called.fold(Self::default(), Self::after);
+        Self { sent: false, ..past }
+    }
+
     /// After a call of this tool.
     pub fn after(self, spec: &ToolSpec) -> Self {
         Self {

@@ -5,10 +5,10 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use crate::domain::{
-    Accepted, ArchonId, ArchonSpec, ChannelId, Chosen, Finding, FinishReason, GenerationId,
-    GenerationRequest, InboundMessage, InboxEntry, InboxId, JournalEntry, ModelId, OutboxEntry, OutboxId,
-    Outcome, PeerId, Refusal, SessionHead, SessionKey, SessionSnapshot, Summary, Token, ToolCall, ToolOrder,
-    ToolSpec, TurnEnd, TurnRecord, Usage,
+    Accepted, ArchonId, ArchonSpec, ChannelId, Chosen, Correspondent, Finding, FinishReason, GenerationId,
+    GenerationRequest, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry, ModelId, OutboxEntry,
+    OutboxId, Outcome, PeerId, Refusal, SessionHead, SessionKey, SessionOptions, SessionSnapshot, Summary,
+    Token, ToolCall, ToolOrder, ToolSpec, TurnEnd, TurnRecord, Usage,
 };
 
 /// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.
@@ -74,8 +74,8 @@ pub enum StoreError {
 /// One change of the store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
-    /// Journal a message. A `/new` message also makes a fresh thread the peer's current one, in the same transaction,
-    /// and belongs to that thread. Answers [`Written::Accepted`].
+    /// Journal a message. One that chooses a thread ([`Course`](crate::command::Course)) makes it the peer's current one in
+    /// the same transaction, and belongs to it: what he writes next cannot go elsewhere. Answers [`Written::Accepted`].
     Accept(InboundMessage),
     /// Count a try before it begins. Answers [`Written::Attempt`].
     BeginAttempt {
@@ -104,6 +104,37 @@ pub enum Write {
         session: SessionKey,
         /// The summary.
         summary: Summary,
+    },
+    /// Forget all but the first turns of a session. Refused when it has fewer, or when a summary covers more of them.
+    /// Answers [`Written::Done`].
+    Rewind {
+        /// The session.
+        session: SessionKey,
+        /// How many turns stay.
+        turns: u64,
+    },
+    /// Keep what the peer chose for a session, which is made where it is missing. Answers [`Written::Done`].
+    SetOptions {
+        /// The session.
+        session: SessionKey,
+        /// All that he chose.
+        options: SessionOptions,
+        /// When, in milliseconds since the Unix epoch.
+        now_unix_ms: u64,
+    },
+    /// Keep a lasting yes. One that is there already changes nothing. Answers [`Written::Done`].
+    AddGrant {
+        /// Whose calls it covers.
+        with: Correspondent,
+        /// What is allowed.
+        grant: Grant,
+    },
+    /// Take a lasting yes back. Refused when there is none. Answers [`Written::Done`].
+    RemoveGrant {
+        /// Whose calls it covered.
+        with: Correspondent,
+        /// What was allowed.
+        grant: Grant,
     },
     /// Forget a session with its turns, its delivered messages, and the journals of those that wait. Answers [`Written::Done`].
     RemoveSession {
@@ -150,6 +181,10 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&SessionKey>,
         limit: usize,
     ) -> Result<Vec<SessionHead>, StoreError>;
+    /// All sessions of one correspondent, in the order of their threads.
+    fn sessions_with(&self, with: &Correspondent) -> Result<Vec<SessionHead>, StoreError>;
+    /// Every lasting yes of one correspondent, in order.
+    fn grants(&self, with: &Correspondent) -> Result<Vec<Grant>, StoreError>;
     /// Answers that a channel has not delivered, oldest first; of one Archon and peer, or of all.
     fn undelivered(
         &self,

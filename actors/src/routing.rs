@@ -1,6 +1,6 @@
-//! Which model answers a message. Pure: the profile's route, the message and the session decide, nothing else.
+//! Which model answers a message, and why. Pure: the profile's route, the message, the session and what its peer chose decide, nothing else.
 use crate::complexity::complexity;
-use crate::domain::{ChannelId, ModelId, Route, RouteCondition};
+use crate::domain::{ChannelId, ModelId, Route, RouteCondition, SessionOptions};
 
 /// What a route looks at.
 #[derive(Debug, Clone, Copy)]
@@ -11,19 +11,67 @@ pub struct RouteInput<'a> {
     pub channel: &'a ChannelId,
     /// How many turns the session has.
     pub turns: u64,
+    /// What the peer has chosen.
+    pub options: &'a SessionOptions,
 }
 
-/// The models that may answer, best first, none twice: the first rule that holds, else the default; then the fallbacks.
-pub fn models_for(route: &Route, input: RouteInput<'_>) -> Vec<ModelId> {
-    let chosen =
-        (route.rules.iter()).find(|rule| holds(&rule.when, input)).map_or(&route.default, |rule| &rule.model);
+/// Where a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Routed {
+    /// The models that may answer, best first, none twice.
+    pub models: Vec<ModelId>,
+    /// Why the first of them is the first, in words.
+    pub because: String,
+}
+
+/// The peer's choice; else the first rule that holds; else the default. Then the default and the fallbacks.
+pub fn route(route: &Route, input: RouteInput<'_>) -> Routed {
+    let (chosen, because) = chosen(route, input);
     let mut models = vec![chosen.clone()];
     for model in std::iter::once(&route.default).chain(&route.fallback) {
         if !models.contains(model) {
             models.push(model.clone());
         }
     }
-    models
+    Routed { models, because }
+}
+
+fn chosen<'a>(route: &'a Route, input: RouteInput<'a>) -> (&'a ModelId, String) {
+    if let Some(model) = &input.options.model_once {
+        return (model, "you chose it for one answer".to_owned());
+    }
+    if let Some(model) = &input.options.model {
+        return (model, "you chose it for this session".to_owned());
+    }
+    match route.rules.iter().find(|rule| holds(&rule.when, input)) {
+        Some(rule) => (&rule.model, reason(&rule.when, input)),
+        None => (&route.default, "no rule of the profile held, so its default".to_owned()),
+    }
+}
+
+/// Why a rule held.
+fn reason(condition: &RouteCondition, input: RouteInput<'_>) -> String {
+    let chars = input.text.chars().count();
+    match condition {
+        RouteCondition::MessageCharsMin(min) => {
+            format!("the message has {chars} characters, the rule is from {min}")
+        }
+        RouteCondition::Channel(channel) => format!("the rule for the channel {channel}"),
+        RouteCondition::StartsWith(start) => format!("the message begins with \"{start}\""),
+        RouteCondition::TurnsMin(min) => {
+            format!("the session has {} turns, the rule is from {min}", input.turns)
+        }
+        RouteCondition::ComplexityMin(limit) => format!(
+            "the message's complexity is {:.2}, the rule is from {:.2}",
+            complexity(input.text),
+            f32::from(*limit) / 100.0
+        ),
+        RouteCondition::ComplexityBelow(limit) => format!(
+            "the message's complexity is {:.2}, the rule is below {:.2}",
+            complexity(input.text),
+            f32::from(*limit) / 100.0
+        ),
+    }
 }
 
 fn holds(condition: &RouteCondition, input: RouteInput<'_>) -> bool {
@@ -62,11 +110,35 @@ mod tests {
             ],
             fallback: vec![model("medium"), model("starter")],
         };
-        let names: Vec<String> = models_for(&route, RouteInput { text, channel: &channel, turns })
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let options = SessionOptions::default();
+        let input = RouteInput { text, channel: &channel, turns, options: &options };
+        let names: Vec<String> = super::route(&route, input).models.iter().map(ToString::to_string).collect();
         assert_eq!(names, expected, "{text:?} after {turns} turns");
+    }
+
+    #[test]
+    fn the_peers_choice_comes_before_all_rules_and_each_way_says_why() {
+        let channel = ChannelId::new("cli").unwrap();
+        let rule = RouteRule { when: RouteCondition::MessageCharsMin(5), model: model("large") };
+        let route = Route { default: model("small"), rules: vec![rule], fallback: vec![model("starter")] };
+        let of = |text, options: &SessionOptions| {
+            let Routed { models, because } =
+                super::route(&route, RouteInput { text, channel: &channel, turns: 0, options });
+            let names: Vec<String> = models.iter().map(ToString::to_string).collect();
+            (names.join(" "), because)
+        };
+        let none = SessionOptions::default();
+        let session = SessionOptions { model: Some(model("mine")), ..none.clone() };
+        let once = SessionOptions { model_once: Some(model("starter")), ..session.clone() };
+        let table = [
+            ("hi", &none, "small starter", "no rule of the profile held, so its default"),
+            ("hello", &none, "large small starter", "the message has 5 characters, the rule is from 5"),
+            ("hello", &session, "mine small starter", "you chose it for this session"),
+            ("hello", &once, "starter small", "you chose it for one answer"),
+        ];
+        for (text, options, models, because) in table {
+            assert_eq!(of(text, options), (models.to_owned(), because.to_owned()));
+        }
     }
 
     #[test]
@@ -90,8 +162,10 @@ mod tests {
             fallback: vec![],
         };
         let channel = ChannelId::new("cli").unwrap();
+        let options = SessionOptions::default();
         let chosen =
-            |text| models_for(&route, RouteInput { text, channel: &channel, turns: 0 })[0].to_string();
+            |text| super::route(&route, RouteInput { text, channel: &channel, turns: 0, options: &options });
+        let chosen = |text| chosen(text).models[0].to_string();
         assert_eq!(chosen("Prove that the square root of 2 is irrational, step by step."), "large");
         assert_eq!(chosen("What should I pack for a weekend in Oslo in March?"), "medium");
         assert_eq!(chosen("hello"), "small");

@@ -62,6 +62,7 @@ fn end(inbox: InboxId) -> Write {
         model: ModelId::new(kit::TINY_ID).unwrap(),
         steps: Vec::new(),
         usage: Usage { prompt_tokens: 40, answer_tokens: 60, ..Usage::default() },
+        replaces_last: false,
     };
     let answer = NewAnswer { kind: AnswerKind::Answer, text };
     Write::EndTurn(TurnEnd { inbox, turn: Some(turn), answer, ended_unix_ms: 1_700_000_001_000 })

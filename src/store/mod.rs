@@ -1,6 +1,6 @@
 //! The store on disk: redb, one file per house, one owner, every commit durable before it is answered.
 //!
-//! Files: `open` (the file comes to be), `tables`, `records` and `tool_records` (what lies in it), `writes`, `reads`, `fault`.
+//! Files: `open` (the file comes to be), `tables`, `records` and `tool_records` (what lies in it), `writes` and `session_writes`, `reads`, `fault`.
 //!
 //! After an I/O error redb refuses everything until it is opened anew. We close it then and open it at the next call:
 //! the house lives on, and works again once there is space. A commit whose fsync failed may turn out to be there after
@@ -10,6 +10,7 @@ mod fault;
 mod open;
 mod reads;
 mod records;
+mod session_writes;
 mod tables;
 mod tool_records;
 mod writes;
@@ -18,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId, PeerId, SessionHead,
-    SessionKey, SessionSnapshot, ThreadId, TurnRecord,
+    ArchonId, ChannelId, Correspondent, Grant, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId,
+    PeerId, SessionHead, SessionKey, SessionSnapshot, ThreadId, TurnRecord,
 };
 use archond_actors::ports::{Store, StoreError, Write, Written};
 use redb::{Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, StorageBackend};
@@ -203,6 +204,14 @@ impl Store for RedbStore {
         limit: usize,
     ) -> Result<Vec<SessionHead>, StoreError> {
         self.read(|txn| reads::sessions(txn, archon, after, limit))
+    }
+
+    fn sessions_with(&self, with: &Correspondent) -> Result<Vec<SessionHead>, StoreError> {
+        self.read(|txn| reads::sessions_with(txn, with))
+    }
+
+    fn grants(&self, with: &Correspondent) -> Result<Vec<Grant>, StoreError> {
+        self.read(|txn| reads::grants(txn, with))
     }
 
     fn undelivered(

@@ -2,8 +2,8 @@
 use std::ops::Bound;
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId, PeerId, SessionHead,
-    SessionKey, SessionSnapshot, ThreadId, TurnRecord,
+    ArchonId, ChannelId, Correspondent, Grant, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId,
+    PeerId, SessionHead, SessionKey, SessionSnapshot, ThreadId, TurnRecord,
 };
 use redb::{ReadTransaction, ReadableTable};
 
@@ -90,6 +90,38 @@ pub(super) fn sessions(
         heads.push(head.map_err(|e| Fault::record("session", key, &e))?);
     }
     Ok(heads)
+}
+
+pub(super) fn sessions_with(txn: &ReadTransaction, with: &Correspondent) -> Result<Vec<SessionHead>, Fault> {
+    let (archon, channel, peer) = (with.archon.as_str(), with.channel.as_str(), with.peer.as_str());
+    let mut heads = Vec::new();
+    for row in txn.open_table(tables::SESSIONS)?.range((archon, channel, peer, "")..)? {
+        let (at, record) = row?;
+        let key =
+            session_key(at.value()).map_err(|e| Fault::record("session", format!("{:?}", at.value()), &e))?;
+        if Correspondent::of(&key) != *with {
+            break;
+        }
+        let head = records::read_head(key.clone(), record.value());
+        heads.push(head.map_err(|e| Fault::record("session", key, &e))?);
+    }
+    Ok(heads)
+}
+
+pub(super) fn grants(txn: &ReadTransaction, with: &Correspondent) -> Result<Vec<Grant>, Fault> {
+    let (archon, channel, peer) = (with.archon.as_str(), with.channel.as_str(), with.peer.as_str());
+    let mut grants = Vec::new();
+    for row in txn.open_table(tables::GRANTS)?.range((archon, channel, peer, &[][..])..)? {
+        let (at, _) = row?;
+        let (of, by, to, record) = at.value();
+        if (of, by, to) != (archon, channel, peer) {
+            break;
+        }
+        grants
+            .push(records::read_grant(record).map_err(|e| Fault::record("grant", format!("{with:?}"), &e))?);
+    }
+    grants.sort();
+    Ok(grants)
 }
 
 pub(super) fn undelivered(

@@ -1,18 +1,20 @@
 //! The records as they lie in the file: one byte of version, then postcard. The domain's types are never written themselves,
 //! so that a change of theirs cannot change the file. A reader of every version ever written stays here.
 use archond_actors::domain::{
-    AnswerKind, InboxEntry, InboxId, OutboxEntry, OutboxId, SessionHead, SessionKey, Summary, TurnRecord,
-    Usage,
+    AnswerKind, Footer, Grant, InboxEntry, InboxId, OutboxEntry, OutboxId, SessionHead, SessionKey,
+    SessionOptions, Summary, TurnRecord, Usage,
 };
 use serde::{Deserialize, Serialize};
 
 use super::tables::SessionCols;
 use super::tool_records::StepV1;
 
-/// The version of every record but those of turns.
+/// The version of every record but those of turns and sessions.
 const VERSION: u8 = 1;
 /// The version of turns that is written; the first one is read.
 const TURN_VERSION: u8 = 2;
+/// The same of sessions.
+const HEAD_VERSION: u8 = 2;
 
 /// Why a record cannot be read; says what was found.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,29 @@ struct HeadV1<'a> {
     turns: u64,
     #[serde(borrow)]
     summary: Option<SummaryV1<'a>>,
+}
+
+/// All that the first version had, then what the peer has chosen.
+#[derive(Serialize, Deserialize)]
+struct HeadV2<'a> {
+    #[serde(borrow)]
+    first: HeadV1<'a>,
+    model: Option<&'a str>,
+    model_once: Option<&'a str>,
+    footer: FooterV1,
+}
+
+#[derive(Serialize, Deserialize)]
+enum FooterV1 {
+    Off,
+    Tokens,
+    Full,
+}
+
+#[derive(Serialize, Deserialize)]
+struct GrantV1<'a> {
+    tool: &'a str,
+    command: Option<&'a str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -168,17 +193,37 @@ pub(super) fn read_outbox(id: OutboxId, bytes: &[u8]) -> Result<OutboxEntry, Rec
 }
 
 pub(super) fn write_head(head: &SessionHead) -> Result<Vec<u8>, RecordError> {
-    let summary = head.summary.as_ref();
-    encode(&HeadV1 {
+    let (summary, options) = (head.summary.as_ref(), &head.options);
+    let first = HeadV1 {
         created_unix_ms: head.created_unix_ms,
         updated_unix_ms: head.updated_unix_ms,
         turns: head.turns,
         summary: summary.map(|summary| SummaryV1 { text: &summary.text, turns: summary.turns }),
-    })
+    };
+    let footer = match options.footer {
+        Footer::Off => FooterV1::Off,
+        Footer::Tokens => FooterV1::Tokens,
+        Footer::Full => FooterV1::Full,
+    };
+    let (model, model_once) = (options.model.as_ref(), options.model_once.as_ref());
+    let (model, model_once) = (model.map(|model| model.as_str()), model_once.map(|model| model.as_str()));
+    encode_as(HEAD_VERSION, &HeadV2 { first, model, model_once, footer })
 }
 
 pub(super) fn read_head(key: SessionKey, bytes: &[u8]) -> Result<SessionHead, RecordError> {
-    let record: HeadV1<'_> = decode(bytes)?;
+    let (record, options) = match split(bytes, HEAD_VERSION)? {
+        (1, rest) => (postcard::from_bytes::<HeadV1<'_>>(rest)?, SessionOptions::default()),
+        (_, rest) => {
+            let HeadV2 { first, model, model_once, footer } = postcard::from_bytes(rest)?;
+            let footer = match footer {
+                FooterV1::Off => Footer::Off,
+                FooterV1::Tokens => Footer::Tokens,
+                FooterV1::Full => Footer::Full,
+            };
+            let model = model.map(str::parse).transpose()?;
+            (first, SessionOptions { model, model_once: model_once.map(str::parse).transpose()?, footer })
+        }
+    };
     let summary = record.summary;
     Ok(SessionHead {
         key,
@@ -186,7 +231,17 @@ pub(super) fn read_head(key: SessionKey, bytes: &[u8]) -> Result<SessionHead, Re
         updated_unix_ms: record.updated_unix_ms,
         turns: record.turns,
         summary: summary.map(|summary| Summary { text: summary.text.to_owned(), turns: summary.turns }),
+        options,
     })
+}
+
+pub(super) fn write_grant(grant: &Grant) -> Result<Vec<u8>, RecordError> {
+    encode(&GrantV1 { tool: &grant.tool, command: grant.command.as_deref() })
+}
+
+pub(super) fn read_grant(bytes: &[u8]) -> Result<Grant, RecordError> {
+    let GrantV1 { tool, command } = decode(bytes)?;
+    Ok(Grant { tool: tool.to_owned(), command: command.map(str::to_owned) })
 }
 
 pub(super) fn write_turn(turn: &TurnRecord) -> Result<Vec<u8>, RecordError> {
@@ -321,13 +376,33 @@ mod tests {
         assert_eq!(read_outbox(OutboxId(8), bytes).unwrap(), entry);
 
         let summary = Some(Summary { text: "s".into(), turns: 2 });
-        let head = SessionHead { key: key(), created_unix_ms: 1, updated_unix_ms: 2, turns: 3, summary };
+        let head = SessionHead { updated_unix_ms: 2, turns: 3, summary, ..SessionHead::new(key(), 1) };
         let bytes = b"\x01\x01\x02\x03\x01\x01s\x02";
-        assert_eq!(write_head(&head).unwrap(), bytes);
         assert_eq!(read_head(key(), bytes).unwrap(), head);
 
         let bytes = b"\x01\xac\x02\x02hi\x02ho\x01\x01m\x01\x02\x03\x04\x05\x06";
         assert_eq!(read_turn(3, bytes).unwrap(), turn());
+    }
+
+    /// Never to be changed either.
+    #[test]
+    fn version_2_of_a_session_and_the_first_of_a_grant_are_read_as_they_were_written() {
+        let options = SessionOptions {
+            model: Some("m".parse().unwrap()),
+            model_once: Some("n".parse().unwrap()),
+            footer: Footer::Full,
+        };
+        let bytes: &[u8] = b"\x02\x01\x01\x00\x00\x01\x01m\x01\x01n\x02";
+        let head = SessionHead { options, ..SessionHead::new(key(), 1) };
+        assert_eq!(write_head(&head).unwrap(), bytes);
+        assert_eq!(read_head(key(), bytes).unwrap(), head);
+        let head = SessionHead::new(key(), 1);
+        assert_eq!(write_head(&head).unwrap(), b"\x02\x01\x01\x00\x00\x00\x00\x00");
+
+        let grant = Grant { tool: "bash".into(), command: Some("ls".into()) };
+        let bytes = b"\x01\x04bash\x01\x02ls";
+        assert_eq!(write_grant(&grant).unwrap(), bytes);
+        assert_eq!(read_grant(bytes).unwrap(), grant);
     }
 
     fn call(id: &str) -> ToolCall {

@@ -8,7 +8,8 @@ use redb::TableDefinition;
 /// number is brought to this layout when it is opened.
 ///
 /// 1: without [`JOURNAL`]. 2: with it; and turns may be of version 2, which archonds of layout 1 cannot read.
-pub(super) const SCHEMA: u64 = 2;
+/// 3: with [`GRANTS`]; and sessions may be of version 2.
+pub(super) const SCHEMA: u64 = 3;
 
 /// Archon, channel, peer, thread.
 pub(super) type SessionCols<'a> = (&'a str, &'a str, &'a str, &'a str);
@@ -51,5 +52,7 @@ pub(super) const SESSIONS: TableDefinition<SessionCols<'static>, &[u8]> = TableD
 pub(super) const TURNS: TableDefinition<SessionNumberCols<'static>, &[u8]> = TableDefinition::new("turns");
 /// Session and inbox number of each message that belongs to it.
 pub(super) const MESSAGES: TableDefinition<SessionNumberCols<'static>, ()> = TableDefinition::new("messages");
+/// Archon, channel, peer, and what was allowed for good, as a record.
+pub(super) const GRANTS: TableDefinition<(&str, &str, &str, &[u8]), ()> = TableDefinition::new("grants");
 /// Archon, channel, peer: the thread that is current.
 pub(super) const THREADS: TableDefinition<(&str, &str, &str), &str> = TableDefinition::new("threads");

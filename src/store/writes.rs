@@ -2,55 +2,48 @@
 //! so that one that is refused leaves no trace and the others stand.
 use std::ops::RangeInclusive;
 
-use archond_actors::command::Command;
 use archond_actors::domain::{
-    Accepted, InboundMessage, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId, SessionHead,
-    SessionKey, Summary, ThreadId, TurnEnd, TurnRecord,
+    Accepted, InboundMessage, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId, SessionKey, TurnEnd,
 };
 use archond_actors::ports::{Write, Written};
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::Retention;
 use super::fault::Fault;
-use super::reads::{outbox_entry, thread_of};
+use super::reads::outbox_entry;
 use super::records::{self, RecordError, cols};
+use super::session_writes::NextTurn;
 use super::tables::{self, SessionCols, SessionNumberCols};
 use super::tool_records;
 
 /// Old keys that one new message may push out: two, so that a backlog shrinks, and no message pays for all of it.
 const FORGOTTEN_PER_MESSAGE: usize = 2;
 
-type Bytes = &'static [u8];
-type Text = &'static str;
-
-/// A turn that a session keeps, as it will lie in the file.
-struct NextTurn {
-    number: u64,
-    head: Vec<u8>,
-    turn: Vec<u8>,
-}
+pub(super) type Bytes = &'static [u8];
+pub(super) type Text = &'static str;
 
 /// The tables of one write transaction.
 pub(super) struct Writer<'txn> {
-    meta: Table<'txn, Text, u64>,
-    inbox: Table<'txn, u64, Bytes>,
-    seen: Table<'txn, (Text, Text), u64>,
-    seen_order: Table<'txn, u64, (Text, Text, u64)>,
-    pending: Table<'txn, (Text, u64), ()>,
-    pending_len: Table<'txn, Text, u64>,
-    journal: Table<'txn, (u64, u64), Bytes>,
-    outbox: Table<'txn, u64, Bytes>,
-    undelivered: Table<'txn, (Text, u64), ()>,
-    undelivered_to: Table<'txn, (Text, Text, Text, u64), ()>,
-    answer: Table<'txn, u64, u64>,
-    sessions: Table<'txn, SessionCols<'static>, Bytes>,
-    turns: Table<'txn, SessionNumberCols<'static>, Bytes>,
-    messages: Table<'txn, SessionNumberCols<'static>, ()>,
-    threads: Table<'txn, (Text, Text, Text), Text>,
-    last_inbox: u64,
-    last_outbox: u64,
-    changed: bool,
-    retention: Retention,
+    pub(super) meta: Table<'txn, Text, u64>,
+    pub(super) inbox: Table<'txn, u64, Bytes>,
+    pub(super) seen: Table<'txn, (Text, Text), u64>,
+    pub(super) seen_order: Table<'txn, u64, (Text, Text, u64)>,
+    pub(super) pending: Table<'txn, (Text, u64), ()>,
+    pub(super) pending_len: Table<'txn, Text, u64>,
+    pub(super) journal: Table<'txn, (u64, u64), Bytes>,
+    pub(super) outbox: Table<'txn, u64, Bytes>,
+    pub(super) undelivered: Table<'txn, (Text, u64), ()>,
+    pub(super) undelivered_to: Table<'txn, (Text, Text, Text, u64), ()>,
+    pub(super) answer: Table<'txn, u64, u64>,
+    pub(super) sessions: Table<'txn, SessionCols<'static>, Bytes>,
+    pub(super) turns: Table<'txn, SessionNumberCols<'static>, Bytes>,
+    pub(super) messages: Table<'txn, SessionNumberCols<'static>, ()>,
+    pub(super) threads: Table<'txn, (Text, Text, Text), Text>,
+    pub(super) grants: Table<'txn, (Text, Text, Text, Bytes), ()>,
+    pub(super) last_inbox: u64,
+    pub(super) last_outbox: u64,
+    pub(super) changed: bool,
+    pub(super) retention: Retention,
 }
 
 impl<'txn> Writer<'txn> {
@@ -75,6 +68,7 @@ impl<'txn> Writer<'txn> {
             turns: txn.open_table(tables::TURNS)?,
             messages: txn.open_table(tables::MESSAGES)?,
             threads: txn.open_table(tables::THREADS)?,
+            grants: txn.open_table(tables::GRANTS)?,
             last_inbox,
             last_outbox,
             changed: false,
@@ -100,6 +94,12 @@ impl<'txn> Writer<'txn> {
             Write::SetSummary { session, summary } => {
                 self.set_summary(session, summary).map(|()| Written::Done)
             }
+            Write::Rewind { session, turns } => self.rewind(session, *turns).map(|()| Written::Done),
+            Write::SetOptions { session, options, now_unix_ms } => {
+                self.set_options(session, options, *now_unix_ms).map(|()| Written::Done)
+            }
+            Write::AddGrant { with, grant } => self.add_grant(with, grant).map(|()| Written::Done),
+            Write::RemoveGrant { with, grant } => self.remove_grant(with, grant).map(|()| Written::Done),
             Write::RemoveSession { session } => self.remove_session(session).map(|()| Written::Done),
         }
     }
@@ -120,12 +120,8 @@ impl<'txn> Writer<'txn> {
             return Ok(Accepted::Duplicate(InboxId(id.value())));
         }
         let id = InboxId(self.last_inbox + 1);
-        let session = SessionKey {
-            archon: message.archon.clone(),
-            channel: message.channel.clone(),
-            peer: message.peer.clone(),
-            thread: self.thread(message, id)?,
-        };
+        let place = self.place(message, id)?;
+        let session = place.session.clone();
         let waiting = self.pending_len.get(archon)?.map_or(0, |len| len.value());
         let entry = InboxEntry {
             id,
@@ -144,24 +140,11 @@ impl<'txn> Writer<'txn> {
         self.seen_order.insert(id.0, (channel, message.key.as_str(), message.received_unix_ms))?;
         self.pending.insert((archon, id.0), ())?;
         self.pending_len.insert(archon, waiting + 1)?;
+        self.begin_branch(place)?;
         self.messages.insert(numbered(&entry.session, id.0), ())?;
         self.threads.insert((archon, channel, peer), entry.session.thread.as_str())?;
         self.forget_old_keys(message.received_unix_ms)?;
         Ok(Accepted::Fresh(entry))
-    }
-
-    /// Which thread a message belongs to: a fresh one after `/new`, else the one it names, else the peer's current one.
-    fn thread(&self, message: &InboundMessage, id: InboxId) -> Result<ThreadId, Fault> {
-        if Command::parse(&message.text) == Some(Command::New) {
-            return ThreadId::new(&format!("s{id}")).map_err(|e| Fault::record("thread", id, &e.into()));
-        }
-        match &message.thread {
-            Some(thread) => Ok(thread.clone()),
-            None => thread_of(
-                &self.threads,
-                (message.archon.as_str(), message.channel.as_str(), message.peer.as_str()),
-            ),
-        }
     }
 
     /// Keys that no platform will send again need not be known for ever.
@@ -249,37 +232,6 @@ impl<'txn> Writer<'txn> {
         Ok(entry)
     }
 
-    /// What is to be written if the session keeps this turn.
-    fn next_turn(&self, session: &SessionKey, end: &TurnEnd) -> Result<Option<NextTurn>, Fault> {
-        let Some(turn) = &end.turn else { return Ok(None) };
-        let mut head = self.head(session)?.unwrap_or_else(|| SessionHead {
-            key: session.clone(),
-            created_unix_ms: end.ended_unix_ms,
-            updated_unix_ms: end.ended_unix_ms,
-            turns: 0,
-            summary: None,
-        });
-        let turn = TurnRecord {
-            number: head.turns,
-            inbox: end.inbox,
-            user: turn.user.clone(),
-            answer: turn.answer.clone(),
-            stopped: turn.stopped,
-            model: turn.model.clone(),
-            steps: turn.steps.clone(),
-            usage: turn.usage,
-            ended_unix_ms: end.ended_unix_ms,
-        };
-        head.turns += 1;
-        head.updated_unix_ms = end.ended_unix_ms;
-        let unwritable = |e: RecordError| Fault::record("session", session, &e);
-        Ok(Some(NextTurn {
-            number: turn.number,
-            head: records::write_head(&head).map_err(unwritable)?,
-            turn: records::write_turn(&turn).map_err(unwritable)?,
-        }))
-    }
-
     fn mark_sent(&mut self, outbox: OutboxId) -> Result<(), Fault> {
         if self.outbox.get(outbox.0)?.is_none() {
             return Err(Fault::not_found("answer", outbox));
@@ -293,58 +245,9 @@ impl<'txn> Writer<'txn> {
         Ok(())
     }
 
-    fn set_summary(&mut self, session: &SessionKey, summary: &Summary) -> Result<(), Fault> {
-        let mut head = self.head(session)?.ok_or_else(|| Fault::not_found("session", session))?;
-        if summary.turns > head.turns {
-            return Err(Fault::not_found(&format!("turn {} of session", summary.turns - 1), session));
-        }
-        if head.summary.as_ref().is_some_and(|present| present.turns > summary.turns) {
-            return Ok(());
-        }
-        head.summary = Some(summary.clone());
-        let record = records::write_head(&head).map_err(|e| Fault::record("session", session, &e))?;
-        self.changed = true;
-        self.sessions.insert(cols(session), record.as_slice())?;
-        Ok(())
-    }
-
-    fn remove_session(&mut self, session: &SessionKey) -> Result<(), Fault> {
-        let channel = session.channel.as_str();
-        let mut messages = Vec::new();
-        for row in self.messages.range(numbered(session, 0)..=numbered(session, u64::MAX))? {
-            messages.push(row?.0.value().4);
-        }
-        if messages.is_empty() && self.sessions.get(cols(session))?.is_none() {
-            return Err(Fault::not_found("session", session));
-        }
-
-        self.changed = true;
-        self.sessions.remove(cols(session))?;
-        self.turns.retain_in(numbered(session, 0)..=numbered(session, u64::MAX), |_, _| false)?;
-        for inbox in messages {
-            let Some(outbox) = self.answer.get(inbox)?.map(|id| id.value()) else {
-                self.journal.retain_in(journal_of(inbox), |_, _| false)?;
-                continue;
-            };
-            if self.undelivered.get((channel, outbox))?.is_none() {
-                self.answer.remove(inbox)?;
-                self.outbox.remove(outbox)?;
-                self.inbox.remove(inbox)?;
-                self.messages.remove(numbered(session, inbox))?;
-            }
-        }
-        Ok(())
-    }
-
     fn inbox_entry(&self, id: InboxId, what: &str) -> Result<InboxEntry, Fault> {
         let record = self.inbox.get(id.0)?.ok_or_else(|| Fault::not_found(what, id))?;
         records::read_inbox(id, record.value()).map_err(|e| Fault::record("inbox", id, &e))
-    }
-
-    fn head(&self, session: &SessionKey) -> Result<Option<SessionHead>, Fault> {
-        let record = self.sessions.get(cols(session))?;
-        let head = record.map(|record| records::read_head(session.clone(), record.value()));
-        head.transpose().map_err(|e| Fault::record("session", session, &e))
     }
 }
 
@@ -354,7 +257,7 @@ pub(super) fn journal_of(inbox: u64) -> RangeInclusive<(u64, u64)> {
 }
 
 /// The columns of a row that belongs to a session.
-fn numbered(session: &SessionKey, number: u64) -> SessionNumberCols<'_> {
+pub(super) fn numbered(session: &SessionKey, number: u64) -> SessionNumberCols<'_> {
     let (archon, channel, peer, thread) = cols(session);
     (archon, channel, peer, thread, number)
 }

@@ -1,21 +1,23 @@
 //! What the model and the policy are told of each built-in tool. Short: every word is read again with each prompt.
 use archond_actors::domain::{Risk, Tool, ToolSpec};
 
-/// Looks, and may be asked twice.
-const LOOK: Nature = Nature { risk: Risk::Read, is_repeatable: true, reads_private: true };
-/// Looks at nothing of the owner's.
-const HARMLESS: Nature = Nature { reads_private: false, ..LOOK };
+/// Looks, and may be asked twice. What lies in files may have been written by anybody: a download, a checkout, a mail.
+const LOOK: Nature =
+    Nature { risk: Risk::Read, is_repeatable: true, reads_private: true, brings_outside_text: true };
+/// Looks at nothing of the owner's, and at nothing of others.
+const HARMLESS: Nature = Nature { reads_private: false, brings_outside_text: false, ..LOOK };
 /// Leaves the same, made once or twice.
-const WRITE: Nature = Nature { risk: Risk::Write, is_repeatable: true, reads_private: false };
+const WRITE: Nature = Nature { risk: Risk::Write, ..HARMLESS };
 /// A second time it would find something else.
 const EDIT: Nature = Nature { is_repeatable: false, ..WRITE };
-const EXECUTE: Nature = Nature { risk: Risk::Execute, is_repeatable: false, reads_private: true };
+const EXECUTE: Nature = Nature { risk: Risk::Execute, is_repeatable: false, ..LOOK };
 
 #[derive(Clone, Copy)]
 struct Nature {
     risk: Risk,
     is_repeatable: bool,
     reads_private: bool,
+    brings_outside_text: bool,
 }
 
 /// Name, nature, description, properties of the arguments, those that are needed.
@@ -90,8 +92,7 @@ fn spec((name, nature, description, properties, required): &Declaration) -> Tool
         risk: nature.risk,
         is_repeatable: nature.is_repeatable,
         reads_private: nature.reads_private,
-        // No tool here reaches other machines. What a file says is the owner's affair, as long as he alone puts files there.
-        brings_outside_text: false,
+        brings_outside_text: nature.brings_outside_text,
     }
 }
 

@@ -49,6 +49,7 @@ pub(crate) fn turn_end(inbox: InboxId, text: &str) -> TurnEnd {
             model: "gemma-4-e4b".parse().unwrap(),
             steps: Vec::new(),
             usage: Usage { prompt_tokens: 7, ..Usage::default() },
+            replaces_last: false,
         }),
         answer: NewAnswer { kind: AnswerKind::Answer, text: text.into() },
         ended_unix_ms: 2_000,

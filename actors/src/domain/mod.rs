@@ -17,8 +17,12 @@ pub use generation::{
 pub use ids::{
     ArchonId, ChannelId, GenerationId, IdError, InboxId, ModelId, OutboxId, PeerId, SessionKey, ThreadId,
 };
-pub use message::{Accepted, AnswerKind, InboundMessage, InboxEntry, MessageKey, OutboxEntry, TurnEvent};
-pub use session::{NewAnswer, NewTurn, SessionHead, SessionSnapshot, Summary, TurnEnd, TurnRecord};
+pub use message::{
+    Accepted, AnswerKind, Correspondent, InboundMessage, InboxEntry, MessageKey, OutboxEntry, TurnEvent,
+};
+pub use session::{
+    Footer, NewAnswer, NewTurn, SessionHead, SessionOptions, SessionSnapshot, Summary, TurnEnd, TurnRecord,
+};
 pub use spec::{
     ArchonLimits, ArchonSpec, ContextPolicy, FitPolicy, Priority, Route, RouteCondition, RouteRule,
 };
@@ -26,6 +30,6 @@ pub use status::{
     ActorState, ArchonStatus, HouseStatus, ModelState, ModelStatus, PoolStatus, QueuedRequest, SessionStatus,
 };
 pub use tool::{
-    CallRecord, CommandRule, JournalEntry, Outcome, Permission, Risk, ToolLimits, ToolOrder, ToolPolicy,
-    ToolSpec, ToolStep,
+    CallRecord, CommandRule, Grant, JournalEntry, Outcome, Permission, Risk, ToolLimits, ToolOrder,
+    ToolPolicy, ToolSpec, ToolStep,
 };

@@ -13,19 +13,44 @@ pub struct Summary {
     pub turns: u64,
 }
 
+/// What is said below each answer of what it cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Footer {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Tokens and time.
+    Tokens,
+    /// Also the model, its speed, and how full the context is.
+    Full,
+}
+
+/// What the peer has chosen for one session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// The model that answers, whatever the route says.
+    pub model: Option<ModelId>,
+    /// The same for the next turn that is kept; then it is forgotten.
+    pub model_once: Option<ModelId>,
+    /// What is said below each answer.
+    pub footer: Footer,
+}
+
 /// What is known of a session without reading its turns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionHead {
     /// Which conversation.
     pub key: SessionKey,
-    /// When its first turn was kept, in milliseconds since the Unix epoch.
+    /// When its first turn or choice was kept, in milliseconds since the Unix epoch.
     pub created_unix_ms: u64,
-    /// When its last turn was kept, in milliseconds since the Unix epoch.
+    /// When its last turn or choice was kept, in milliseconds since the Unix epoch.
     pub updated_unix_ms: u64,
     /// How many turns are kept.
     pub turns: u64,
     /// The summary over the first of them.
     pub summary: Option<Summary>,
+    /// What the peer has chosen for it.
+    pub options: SessionOptions,
 }
 
 /// One message and its answer, as kept.
@@ -75,6 +100,8 @@ pub struct NewTurn {
     pub steps: Vec<ToolStep>,
     /// What it cost.
     pub usage: Usage,
+    /// It takes the place of the session's last turn, unless a summary covers that one.
+    pub replaces_last: bool,
 }
 
 /// An answer to be put into the outbox.
@@ -102,8 +129,31 @@ pub struct TurnEnd {
 }
 
 impl SessionHead {
+    /// A session in which nothing was said so far.
+    pub fn new(key: SessionKey, now_unix_ms: u64) -> Self {
+        Self {
+            key,
+            created_unix_ms: now_unix_ms,
+            updated_unix_ms: now_unix_ms,
+            turns: 0,
+            summary: None,
+            options: SessionOptions::default(),
+        }
+    }
+
+    /// How many turns a summary stands for.
+    pub fn turns_covered(&self) -> u64 {
+        self.summary.as_ref().map_or(0, |summary| summary.turns)
+    }
+
+    /// The number that a turn gets which is kept now.
+    pub fn next_number(&self, turn: &NewTurn) -> u64 {
+        let replaced = turn.replaces_last && self.turns > self.turns_covered();
+        self.turns - u64::from(replaced)
+    }
+
     /// How many turns a prompt must hold word for word.
     pub fn turns_uncovered(&self) -> u64 {
-        self.turns.saturating_sub(self.summary.as_ref().map_or(0, |summary| summary.turns))
+        self.turns.saturating_sub(self.turns_covered())
     }
 }

@@ -96,6 +96,8 @@ pub struct SessionStatus {
     pub reuse_percent: u8,
     /// The model that answered last.
     pub model: Option<ModelId>,
+    /// Why the route named the model that it named last.
+    pub because: Option<String>,
 }
 
 /// The state of a model in the pool.

@@ -226,3 +226,12 @@ pub enum JournalEntry {
         outcome: Outcome,
     },
 }
+
+/// A yes of the owner that counts for longer than one call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Grant {
+    /// The tool that may be called.
+    pub tool: String,
+    /// What is run, where the tool runs programs: a yes to one command is none to another.
+    pub command: Option<String>,
+}

@@ -8,19 +8,14 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::handle::{HarnessArgs, HarnessError};
-use super::notice::{self, StatusInput};
-use crate::command::{Command, Intent};
-use crate::domain::{
-    AnswerKind, InboxEntry, InboxId, NewAnswer, SessionKey, SessionStatus, TurnEnd, TurnEvent,
-};
+use crate::command::Intent;
+use crate::domain::{InboxEntry, InboxId, SessionKey, SessionStatus};
 use crate::insight::roster::Place;
 use crate::insight::{Inspection, Message};
 use crate::link::{Envelope, Link, answer};
 use crate::ports::Sink;
-use crate::routing::{self, RouteInput};
-use crate::session::{Decision, SessionArgs, SessionFact, SessionHandle, TurnFailure};
+use crate::session::{SessionArgs, SessionFact, SessionHandle, TurnFailure};
 use crate::supervision::{ChildSpec, Restart, Shutdown, start_fn};
-use crate::tools::ToolKit;
 
 /// Sessions of one Archon in memory; beyond it the one that was quiet for longest is passivated.
 const SESSIONS_LEN_MAX: usize = 2048;
@@ -77,8 +72,8 @@ pub(super) struct HarnessActor {
 
 pub(super) struct HarnessState {
     link: Link<HarnessMsg>,
-    args: HarnessArgs,
-    sessions: BTreeMap<SessionKey, Resident>,
+    pub(super) args: HarnessArgs,
+    pub(super) sessions: BTreeMap<SessionKey, Resident>,
     /// Numbers the incarnations of sessions: facts of an earlier one are stale.
     incarnations: u64,
     /// Counts dispatches, to know which session was quiet for longest.
@@ -86,10 +81,10 @@ pub(super) struct HarnessState {
 }
 
 /// A session in memory.
-struct Resident {
+pub(super) struct Resident {
     child: String,
-    handle: SessionHandle,
-    running: Option<(InboxId, u32)>,
+    pub(super) handle: SessionHandle,
+    pub(super) running: Option<(InboxId, u32)>,
     dispatched: u64,
     /// Shows it in the tree for as long as it is known here.
     _place: Place,
@@ -154,8 +149,8 @@ impl HarnessState {
 
     async fn on_dispatch(&mut self, entry: InboxEntry, attempt: u32) {
         let intent = Intent::of(&entry.text);
-        if intent != Intent::Message {
-            return self.answer_itself(entry, attempt, intent).await;
+        if !intent.takes_a_turn() {
+            return self.answer_itself(entry, attempt, &intent).await;
         }
         let inbox = entry.id;
         if let Err(failure) = self.run_turn(entry, attempt).await {
@@ -166,17 +161,7 @@ impl HarnessState {
     async fn run_turn(&mut self, entry: InboxEntry, attempt: u32) -> Result<(), TurnFailure> {
         let unavailable = |error: String| TurnFailure::Unavailable(error);
         let key = entry.session.clone();
-        if !self.sessions.contains_key(&key) {
-            self.make_room().await;
-            let resident = self.bring_up(&key).await.map_err(unavailable)?;
-            self.sessions.insert(key.clone(), resident);
-        }
-        self.dispatches += 1;
-        let dispatched = self.dispatches;
-        let Some(resident) = self.sessions.get_mut(&key) else {
-            return Err(unavailable("it is gone".into()));
-        };
-        resident.dispatched = dispatched;
+        let resident = self.resident(&key).await.map_err(unavailable)?;
         resident.running = Some((entry.id, attempt));
         if let Err(error) = resident.handle.run_turn(entry, attempt) {
             // Stopped, not just forgotten: two actors must never hold one conversation.
@@ -184,6 +169,19 @@ impl HarnessState {
             return Err(unavailable(error.to_string()));
         }
         Ok(())
+    }
+
+    /// A session, brought up if it rests.
+    pub(super) async fn resident(&mut self, key: &SessionKey) -> Result<&mut Resident, String> {
+        if !self.sessions.contains_key(key) {
+            self.make_room().await;
+            let resident = self.bring_up(key).await?;
+            self.sessions.insert(key.clone(), resident);
+        }
+        self.dispatches += 1;
+        let resident = self.sessions.get_mut(key).ok_or("it is gone")?;
+        resident.dispatched = self.dispatches;
+        Ok(resident)
     }
 
     async fn bring_up(&mut self, key: &SessionKey) -> Result<Resident, String> {
@@ -246,7 +244,7 @@ impl HarnessState {
         Ok(())
     }
 
-    fn stop_turn(&mut self, session: &SessionKey) -> Result<bool, HarnessError> {
+    pub(super) fn stop_turn(&mut self, session: &SessionKey) -> Result<bool, HarnessError> {
         match self.sessions.get(session) {
             Some(resident) if resident.running.is_some() => {
                 resident.handle.stop_turn()?;
@@ -302,87 +300,5 @@ impl HarnessState {
         // A session that dies meanwhile is left out.
         let statuses = futures::future::join_all(handles.iter().map(SessionHandle::status)).await;
         answer(reply, Ok(statuses.into_iter().flatten().collect()));
-    }
-
-    /// Answers a command: no session, no model, no queue.
-    async fn answer_itself(&mut self, entry: InboxEntry, attempt: u32, intent: Intent) {
-        let text = match notice::for_intent(&intent, &entry.session) {
-            Some(text) => text,
-            None => self.carry_out(&intent, &entry).await,
-        };
-        let inbox = entry.id;
-        let end = TurnEnd {
-            inbox,
-            turn: None,
-            answer: NewAnswer { kind: AnswerKind::Notice, text },
-            ended_unix_ms: self.args.clock.now_unix_ms(),
-        };
-        let fact = match self.args.memory.end_turn(end).await {
-            Ok(answer) => {
-                self.args.observers.publish(&entry.message_key(), TurnEvent::Ended { answer });
-                SessionFact::Ended { inbox }
-            }
-            Err(error) => {
-                SessionFact::Failed { inbox, attempt, failure: TurnFailure::Memory(error.to_string()) }
-            }
-        };
-        (self.args.report)(fact);
-    }
-
-    /// Does what a command says, and tells what came of it.
-    async fn carry_out(&mut self, intent: &Intent, entry: &InboxEntry) -> String {
-        match intent {
-            Intent::Command(Command::Stop) => match self.stop_turn(&entry.session) {
-                Ok(true) => "Stopping.".into(),
-                Ok(false) => "Nothing is running.".into(),
-                Err(error) => format!("It could not be stopped: {error}."),
-            },
-            Intent::Command(Command::Approve) => {
-                let for_session = entry.text.split_whitespace().nth(1).is_some_and(|word| word == "session");
-                let decision = if for_session { Decision::Session } else { Decision::Once };
-                self.decide(entry, decision).await
-            }
-            Intent::Command(Command::Deny) => self.decide(entry, Decision::Denied).await,
-            Intent::Command(Command::Tools) => {
-                notice::tools_text(&ToolKit::new(&self.args.tools, self.args.spec.tools.clone()))
-            }
-            Intent::Command(Command::Status | Command::New | Command::Help | Command::WhoAmI)
-            | Intent::UnknownCommand(_)
-            | Intent::Message => self.status_text(entry).await,
-        }
-    }
-
-    async fn decide(&self, entry: &InboxEntry, decision: Decision) -> String {
-        let resident = self.sessions.get(&entry.session).filter(|resident| resident.running.is_some());
-        let Some(resident) = resident else { return notice::decided_text(decision, None) };
-        match resident.handle.decide(decision).await {
-            Ok(decided) => notice::decided_text(decision, decided),
-            Err(error) => format!("The session could not be reached: {error}."),
-        }
-    }
-
-    async fn status_text(&self, entry: &InboxEntry) -> String {
-        let input = RouteInput { text: "", channel: &entry.session.channel, turns: 0 };
-        let models = routing::models_for(&self.args.spec.route, input);
-        let model = self.args.pool.choose(models).await.map_err(|error| error.to_string());
-        let resident = self.sessions.get(&entry.session).map(|resident| resident.handle.clone());
-        let mut status = match resident {
-            Some(handle) => handle.status().await.ok(),
-            None => None,
-        };
-        // A model with a shorter context than the profile asks for has its own.
-        let pool = self.args.pool.status().await.unwrap_or_default();
-        let found = pool.models.iter().find(|found| Some(&found.id) == model.as_ref().ok());
-        if let (Some(status), Some(found)) = (&mut status, found.filter(|found| found.context_tokens > 0)) {
-            status.context_tokens_max = status.context_tokens_max.min(found.context_tokens);
-        }
-        notice::status_text(&StatusInput {
-            spec: &self.args.spec,
-            session: &entry.session,
-            status: status.as_ref(),
-            model,
-            in_flight: self.args.counters.in_flight(),
-            waiting: self.args.counters.waiting(),
-        })
     }
 }

@@ -1,6 +1,8 @@
 //! The harness of one Archon: owns its sessions, and answers the commands that concern them.
 mod actor;
+mod carrying;
 mod handle;
+mod listing;
 mod notice;
 
 pub use handle::{HarnessArgs, HarnessError, HarnessHandle};

@@ -9,6 +9,10 @@ pub(super) struct StatusInput<'a> {
     pub(super) spec: &'a ArchonSpec,
     pub(super) session: &'a SessionKey,
     pub(super) status: Option<&'a SessionStatus>,
+    /// The model that the route names for a plain message now.
+    pub(super) wanted: &'a ModelId,
+    /// Why.
+    pub(super) because: &'a str,
     /// The model that answers a plain message now, or why none does.
     pub(super) model: Result<ModelId, String>,
     pub(super) in_flight: u32,
@@ -26,10 +30,11 @@ pub(super) fn for_intent(intent: &Intent, session: &SessionKey) -> Option<String
             Some(format!("You are {} on {}; this session is {session}.", session.peer, session.channel))
         }
         Intent::UnknownCommand(name) => Some(format!("I do not know {name}; /help lists what I know.")),
-        Intent::Command(
-            Command::Stop | Command::Status | Command::Approve | Command::Deny | Command::Tools,
-        )
-        | Intent::Message => None,
+        Intent::Command(Command::Branch) => Some(format!(
+            "A copy of our conversation: {}. The one before is kept; /sessions lists both.",
+            session.thread
+        )),
+        Intent::Command(_) | Intent::Message => None,
     }
 }
 
@@ -59,6 +64,11 @@ pub(super) fn decided_text(decision: Decision, decided: Option<String>) -> Strin
         (_, None) => "I have not asked you for anything.".to_owned(),
         (Decision::Denied | Decision::TimedOut, Some(shown)) => format!("I will not: {shown}"),
         (Decision::Once, Some(shown)) => format!("I will: {shown}"),
+        (Decision::Always, Some(shown)) => {
+            format!(
+                "I will, and its like from now on without asking; /approvals lists and ends that: {shown}"
+            )
+        }
         (Decision::Session, Some(shown)) => {
             format!("I will, and its like without asking until I have been idle for long: {shown}")
         }
@@ -74,12 +84,12 @@ pub fn stand_in(wanted: &ModelId, answering: &ModelId) -> Option<String> {
 
 /// The answer to `/status`.
 pub(super) fn status_text(input: &StatusInput<'_>) -> String {
-    let wanted = &input.spec.route.default;
     let mut lines = Vec::new();
     match &input.model {
         Ok(model) => {
             lines.push(format!("{}: model {model}", input.spec.display_name));
-            lines.extend(stand_in(wanted, model));
+            lines.push(format!("a message now is for {}: {}", input.wanted, input.because));
+            lines.extend(stand_in(input.wanted, model));
         }
         Err(why) => lines.push(format!("{}: no model answers: {why}", input.spec.display_name)),
     }
@@ -98,6 +108,9 @@ pub(super) fn status_text(input: &StatusInput<'_>) -> String {
             ));
         }
         None => lines.push(format!("session {}: at rest", input.session)),
+    }
+    if let Some(SessionStatus { model: Some(model), because: Some(because), .. }) = input.status {
+        lines.push(format!("the last answer came from {model}: {because}"));
     }
     lines.push(format!("turns running {}, messages waiting {}", input.in_flight, input.waiting));
     lines.join("\n")

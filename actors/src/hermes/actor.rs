@@ -158,7 +158,7 @@ impl HermesState {
     }
 
     fn take_up(&mut self, entry: InboxEntry) {
-        if Intent::of(&entry.text) == Intent::Message {
+        if Intent::of(&entry.text).takes_a_turn() {
             return self.dispatch.accept(entry);
         }
         if self.commands.contains_key(&entry.id) {
@@ -266,7 +266,7 @@ impl HermesState {
             Ok(entries) => {
                 let complete = entries.len() < limit;
                 let (messages, commands): (Vec<_>, Vec<_>) =
-                    entries.into_iter().partition(|entry| Intent::of(&entry.text) == Intent::Message);
+                    entries.into_iter().partition(|entry| Intent::of(&entry.text).takes_a_turn());
                 self.dispatch.refill(messages, complete);
                 for entry in commands {
                     self.take_up(entry);

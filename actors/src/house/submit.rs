@@ -81,7 +81,7 @@ pub(super) fn check(
     if bytes > bytes_max as usize {
         return Err(SubmitError::TooLarge { bytes, bytes_max });
     }
-    let extra = if Intent::of(&message.text) == Intent::Message { 0 } else { COMMANDS_EXTRA_MAX };
+    let extra = if Intent::of(&message.text).takes_a_turn() { 0 } else { COMMANDS_EXTRA_MAX };
     if open >= u64::from(spec.limits.inbox_len_max) + extra {
         return Err(SubmitError::Busy { archon: spec.id.clone(), open });
     }

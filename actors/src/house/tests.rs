@@ -1,6 +1,10 @@
 //! The whole house on doubles, in paused time: whatever is killed, each message is answered once.
+#[path = "command_tests.rs"]
+mod commands;
 #[path = "fault_tests.rs"]
 mod faults;
+#[path = "injection_tests.rs"]
+mod injections;
 #[path = "tool_tests.rs"]
 mod tools;
 
@@ -37,7 +41,11 @@ impl World {
     }
 
     async fn with(tools: Arc<dyn ToolShed>) -> Self {
-        let (engine, store) = (FakeEngine::new([model()]), Arc::new(MemStore::new()));
+        Self::on(FakeEngine::new([model()]), tools).await
+    }
+
+    async fn on(engine: FakeEngine, tools: Arc<dyn ToolShed>) -> Self {
+        let store = Arc::new(MemStore::new());
         let house = House::start(HouseArgs {
             store: store.clone(),
             engine: Arc::new(engine.clone()),

@@ -3,10 +3,10 @@ use super::*;
 use crate::domain::{ChatRole, Outcome, Permission, Risk, ToolLimits, ToolPolicy};
 use crate::testkit::ToyTools;
 
-const TOOLS: [(&str, Risk); 4] =
+pub(super) const TOOLS: [(&str, Risk); 4] =
     [("clock", Risk::Read), ("write", Risk::Write), ("hang", Risk::Write), ("send", Risk::Message)];
 
-fn policy() -> ToolPolicy {
+pub(super) fn policy() -> ToolPolicy {
     use Permission::{Allow, Ask, Deny};
     ToolPolicy {
         tools: TOOLS.iter().map(|(name, _)| (*name).to_owned()).collect(),
@@ -16,7 +16,7 @@ fn policy() -> ToolPolicy {
 }
 
 impl World {
-    async fn with_tools(toys: &ToyTools, policy: ToolPolicy) -> Self {
+    pub(super) async fn with_tools(toys: &ToyTools, policy: ToolPolicy) -> Self {
         let world = Self::with(Arc::new(toys.clone())).await;
         let spec = ArchonSpec { tools: Arc::new(policy), ..archon_spec("ezra", &model()).unwrap() };
         world.house.start_archon(spec).await.unwrap();
@@ -24,7 +24,7 @@ impl World {
     }
 
     /// Says something and waits until `reached` is seen.
-    async fn say_until(&self, key: &str, text: &str, reached: fn(&TurnEvent) -> bool) {
+    pub(super) async fn say_until(&self, key: &str, text: &str, reached: fn(&TurnEvent) -> bool) {
         let message = message("ezra", "p", key, text).unwrap();
         let mut observer = self.house.observers().observe(message.message_key());
         self.house.submit(message).await.unwrap();
@@ -37,7 +37,7 @@ impl World {
     }
 
     /// The answer to a message, once it is there.
-    async fn answer(&self, key: &str) -> String {
+    pub(super) async fn answer(&self, key: &str) -> String {
         for _ in 0..1000 {
             if let Some([answer]) = self.answers("ezra", "p").await.get(key).map(Vec::as_slice) {
                 return answer.text.clone();

@@ -11,7 +11,7 @@ use super::status::status_of;
 use super::submit::{self, SubmitError};
 use crate::domain::{
     Accepted, ActorState, ArchonId, ArchonSpec, ArchonStatus, HouseStatus, InboundMessage, InboxEntry,
-    PoolStatus, SessionKey, SessionStatus,
+    PoolStatus, SessionKey, SessionOptions, SessionStatus,
 };
 use crate::harness::HarnessError;
 use crate::insight::{Roster, RosterError};
@@ -346,7 +346,11 @@ impl House {
         let spec = &archon.spec;
         // A plain short message on a channel that no rule names.
         match spec.channels.first() {
-            Some(channel) => routing::models_for(&spec.route, RouteInput { text: "", channel, turns: 0 }),
+            Some(channel) => {
+                let options = SessionOptions::default();
+                let input = RouteInput { text: "", channel, turns: 0, options: &options };
+                routing::route(&spec.route, input).models
+            }
             None => vec![spec.route.default.clone()],
         }
     }

@@ -56,6 +56,10 @@ impl Message for MemoryMsg {
             Write::EndTurn(end) => format!("end-turn {}", end.inbox),
             Write::MarkSent { outbox } => format!("mark-sent {outbox}"),
             Write::SetSummary { session, .. } => format!("set-summary {session}"),
+            Write::Rewind { session, turns } => format!("rewind {session} to {turns} turns"),
+            Write::SetOptions { session, .. } => format!("set-options {session}"),
+            Write::AddGrant { with, grant } => format!("add-grant {} to {}", grant.tool, with.archon),
+            Write::RemoveGrant { with, grant } => format!("remove-grant {} of {}", grant.tool, with.archon),
             Write::RemoveSession { session } => format!("remove-session {session}"),
         })
     }

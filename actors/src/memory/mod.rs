@@ -12,8 +12,9 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell, SpawnErr};
 
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, InboundMessage, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId,
-    PeerId, SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
+    Accepted, ArchonId, ChannelId, Correspondent, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry,
+    OutboxEntry, OutboxId, PeerId, SessionHead, SessionKey, SessionOptions, SessionSnapshot, Summary,
+    ThreadId, TurnEnd, TurnRecord,
 };
 use crate::insight::Vitals;
 use crate::link::{Link, LinkError, answer};
@@ -149,6 +150,43 @@ impl MemoryHandle {
     /// Lays a summary over the first turns of a session.
     pub async fn set_summary(&self, session: SessionKey, summary: Summary) -> Result<(), MemoryError> {
         self.write(Write::SetSummary { session, summary }).await.map(drop)
+    }
+
+    /// Forgets all but the first turns of a session.
+    pub async fn rewind(&self, session: SessionKey, turns: u64) -> Result<(), MemoryError> {
+        self.write(Write::Rewind { session, turns }).await.map(drop)
+    }
+
+    /// Keeps what the peer chose for a session.
+    pub async fn set_options(
+        &self,
+        session: SessionKey,
+        options: SessionOptions,
+        now_unix_ms: u64,
+    ) -> Result<(), MemoryError> {
+        self.write(Write::SetOptions { session, options, now_unix_ms }).await.map(drop)
+    }
+
+    /// Keeps a lasting yes. Safe to repeat.
+    pub async fn add_grant(&self, with: Correspondent, grant: Grant) -> Result<(), MemoryError> {
+        self.write(Write::AddGrant { with, grant }).await.map(drop)
+    }
+
+    /// Takes a lasting yes back.
+    pub async fn remove_grant(&self, with: Correspondent, grant: Grant) -> Result<(), MemoryError> {
+        self.write(Write::RemoveGrant { with, grant }).await.map(drop)
+    }
+
+    /// See [`Store::sessions_with`].
+    pub async fn sessions_with(&self, with: &Correspondent) -> Result<Vec<SessionHead>, MemoryError> {
+        let with = with.clone();
+        self.read(move |store| store.sessions_with(&with)).await
+    }
+
+    /// See [`Store::grants`].
+    pub async fn grants(&self, with: &Correspondent) -> Result<Vec<Grant>, MemoryError> {
+        let with = with.clone();
+        self.read(move |store| store.grants(&with)).await
     }
 
     /// Forgets a session with its turns, its delivered messages, and the journals of those that wait.

@@ -292,6 +292,8 @@ impl Store for Broken {
     }
 
     pass_on! {
+        sessions_with(&self, with: &Correspondent) -> Vec<SessionHead>;
+        grants(&self, with: &Correspondent) -> Vec<Grant>;
         pending(&self, archon: &ArchonId, after: Option<InboxId>, limit: usize) -> Vec<InboxEntry>;
         session(&self, key: &SessionKey) -> Option<SessionSnapshot>;
         turns(&self, key: &SessionKey, from: u64, limit: usize) -> Vec<TurnRecord>;

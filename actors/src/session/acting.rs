@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::calling::{CallState, OpenCall, OpenStep};
 use super::guard::LoopFault;
 use super::turn::{Effect, Phase, Turn};
-use crate::domain::{AnswerKind, JournalEntry, NewAnswer, Outcome, ToolCall, TurnEvent};
+use crate::domain::{AnswerKind, Grant, JournalEntry, NewAnswer, Outcome, ToolCall, TurnEvent};
 use crate::permission::Verdict;
 
 impl Turn {
@@ -64,7 +64,7 @@ impl Turn {
         let asked = self.calls_in(&CallState::Waiting);
         let call = asked.into_iter().find(|call| id.is_none_or(|id| id == call.id))?;
         let entry = match decision {
-            Decision::Once | Decision::Session => {
+            Decision::Once | Decision::Session | Decision::Always => {
                 self.set(&call.id, CallState::Approved);
                 JournalEntry::Approved { call: call.id.clone() }
             }
@@ -75,10 +75,18 @@ impl Turn {
                 JournalEntry::Ended { call: call.id.clone(), outcome }
             }
         };
-        if decision == Decision::Session {
-            self.grants.push(self.kit.grant(&call));
+        let grant = self.kit.grant(&call);
+        let mut effects = Vec::new();
+        match decision {
+            Decision::Session => self.grants.push(grant),
+            Decision::Always => {
+                self.standing.push(grant.clone());
+                effects.push(Effect::KeepGrant(grant));
+            }
+            Decision::Once | Decision::Denied | Decision::TimedOut => {}
         }
-        Some(self.advance(vec![entry]))
+        effects.extend(self.advance(vec![entry]));
+        Some(effects)
     }
 
     /// The calls that the owner was asked about and has not answered.
@@ -87,7 +95,7 @@ impl Turn {
     }
 
     /// What the owner has allowed, for the session's next turns.
-    pub(super) fn grants(&self) -> &[crate::tools::Grant] {
+    pub(super) fn grants(&self) -> &[Grant] {
         &self.grants
     }
 
@@ -113,10 +121,11 @@ impl Turn {
     /// Judges what was asked for, begins what may be made, and asks the model on when all have ended.
     fn advance(&mut self, mut journal: Vec<JournalEntry>) -> Vec<Effect> {
         let (mut effects, mut begun) = (Vec::new(), Vec::new());
+        let granted = [self.grants.as_slice(), &self.standing].concat();
         let calls: Vec<OpenCall> = self.open.iter().flat_map(|open| open.calls().to_vec()).collect();
         for OpenCall { call, state } in calls {
             let verdict = match state {
-                CallState::Asked => self.kit.judge(&call, self.exposure, &self.grants),
+                CallState::Asked => self.kit.judge(&call, self.exposure, &granted),
                 CallState::Approved => Verdict::Allow,
                 CallState::Waiting | CallState::Begun | CallState::Ended(_) => continue,
             };
@@ -204,6 +213,8 @@ pub(crate) enum Decision {
     Once,
     /// Yes, and to its like for the rest of the session.
     Session,
+    /// Yes, and to its like for good.
+    Always,
     /// No.
     Denied,
     /// Nothing in time, which is no.
@@ -214,7 +225,9 @@ impl Decision {
     fn refusal(self) -> &'static str {
         match self {
             Self::TimedOut => "the owner did not answer in time, so it was not made",
-            Self::Once | Self::Session | Self::Denied => "the owner said no, so it was not made",
+            Self::Once | Self::Session | Self::Always | Self::Denied => {
+                "the owner said no, so it was not made"
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Bad input ends as an answer. A store or pool that fails ends the try, which goes back to Hermes.
 //! A bug ends the actor; the next message brings the session back from the store.
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::AbortHandle;
@@ -10,19 +10,22 @@ use tokio::time::Instant;
 
 use super::acting::Decision;
 use super::calling::Resumed;
+use super::errand::Errand;
 use super::handle::{SessionArgs, SessionError, SessionFact};
 use super::order::OpenOrder;
-use super::turn::{Beginning, Turn, TurnFailure, View};
+use super::tidying::Tidying;
+use super::turn::{Beginning, Task, Turn, TurnFailure, View};
+use crate::command::{Command, argument};
 use crate::domain::{
-    ActorState, InboxEntry, InboxId, JournalEntry, ModelId, Outcome, SessionHead, SessionSnapshot,
-    SessionStatus, TurnEvent, Usage,
+    ActorState, Correspondent, Grant, InboxEntry, InboxId, JournalEntry, ModelId, Outcome, SessionHead,
+    SessionSnapshot, SessionStatus, TurnEvent, Usage,
 };
 use crate::insight::{Inspection, Message};
 use crate::link::{Envelope, Link, answer};
 use crate::memory::MemoryError;
 use crate::pool::GenerationEvent;
 use crate::ports::StoreError;
-use crate::tools::{Grant, RunningCall, ToolKit};
+use crate::tools::{RunningCall, ToolKit};
 
 pub(crate) enum SessionMsg {
     /// Begin a turn, instead of the one that runs, if one does; a try of the same message that is no later one goes on.
@@ -43,6 +46,8 @@ pub(crate) enum SessionMsg {
     Tick { epoch: u64 },
     /// Fact from the timer that was set when turn number `epoch` ended.
     IdleElapsed { epoch: u64 },
+    /// Do what the peer asks of the session itself. Answers what is said to him.
+    Carry { out: Errand, reply: RpcReplyPort<Result<String, SessionError>> },
     /// Answers what the session says of itself.
     GetStatus { reply: RpcReplyPort<Result<SessionStatus, SessionError>> },
 }
@@ -59,6 +64,7 @@ impl Message for SessionMsg {
             Self::ApprovalElapsed { .. } => "approval-elapsed",
             Self::Tick { .. } => "tick",
             Self::IdleElapsed { .. } => "idle-elapsed",
+            Self::Carry { .. } => "carry-out",
             Self::GetStatus { .. } => "get-status",
         }
     }
@@ -70,6 +76,7 @@ impl Message for SessionMsg {
             Self::GenerationHappened { event, .. } => Some(event.kind().to_owned()),
             Self::CallEnded { call, .. } | Self::ApprovalElapsed { call, .. } => Some(format!("call {call}")),
             Self::Decide { decision, .. } => Some(format!("{decision:?}").to_lowercase()),
+            Self::Carry { out, .. } => Some(format!("{out:?}")),
             Self::StopTurn | Self::IdleElapsed { .. } | Self::Tick { .. } | Self::GetStatus { .. } => None,
         }
     }
@@ -85,6 +92,8 @@ pub(super) struct SessionState {
     /// The conversation; `None` until the first turn needs it.
     pub(super) memory: Option<SessionSnapshot>,
     pub(super) running: Option<Running>,
+    /// A summary that is being written meanwhile; only while no turn runs.
+    pub(super) tidying: Option<Tidying>,
     /// Serial number of the last request to the pool: events of earlier ones are stale.
     pub(super) ask: u64,
     /// Turns begun: an idle timer that was set before the last one is stale.
@@ -100,6 +109,18 @@ pub(super) struct SessionState {
 pub(super) struct LastTurn {
     pub(super) usage: Usage,
     pub(super) model: Option<ModelId>,
+    /// Why the route named the one that it did.
+    pub(super) because: Option<String>,
+}
+
+/// What is known before a turn begins.
+struct Prepared {
+    /// The number of the try, over all lives of the daemon.
+    number: u32,
+    /// How far an earlier try came.
+    journal: Vec<JournalEntry>,
+    /// What the owner has allowed for good.
+    standing: Vec<Grant>,
 }
 
 pub(super) struct Running {
@@ -146,6 +167,7 @@ impl Actor for SessionActor {
             args,
             memory: None,
             running: None,
+            tidying: None,
             ask: 0,
             epoch: 0,
             idle_timer: None,
@@ -179,6 +201,7 @@ impl Actor for SessionActor {
                 SessionMsg::ApprovalElapsed { epoch, call } => state.on_approval_elapsed(epoch, &call).await,
                 SessionMsg::Tick { epoch } => state.on_tick(epoch),
                 SessionMsg::IdleElapsed { epoch } => state.on_idle_elapsed(epoch),
+                SessionMsg::Carry { out, reply } => answer(reply, Ok(state.carry(out).await)),
                 SessionMsg::GetStatus { reply } => answer(reply, Ok(state.status())),
             }
             self.link.vitals().say(state.state());
@@ -194,6 +217,7 @@ impl Actor for SessionActor {
     ) -> Result<(), ActorProcessingErr> {
         // Its request goes with it.
         state.running = None;
+        state.tidying = None;
         if let Some(timer) = state.idle_timer.take() {
             timer.abort();
         }
@@ -211,14 +235,15 @@ impl SessionState {
             return;
         }
         self.running = None;
+        self.tidying = None;
         self.epoch += 1;
-        let journal = match self.prepare(&entry).await {
-            Ok((number, journal)) => {
+        let (journal, standing) = match self.prepare(&entry).await {
+            Ok(Prepared { number, journal, standing }) => {
                 if number > 1 {
                     let event = TurnEvent::Retrying { attempt: number };
                     self.args.observers.publish(&entry.message_key(), event);
                 }
-                journal
+                (journal, standing)
             }
             Err(error) => {
                 let fact = self.without_a_turn(&entry, attempt, error).await;
@@ -226,14 +251,19 @@ impl SessionState {
                 return self.set_idle_timer();
             }
         };
+        let (task, user) = self.task(&entry.text);
         let beginning = Beginning {
             label: entry.id.to_string(),
-            user: entry.text.clone(),
+            user,
+            task,
+            standing,
+            seen: self.called(),
             kit: ToolKit::new(&self.args.tools, self.args.spec.tools.clone()),
             grants: self.grants.clone(),
             resumed: Resumed::from_journal(journal),
         };
-        let (turn, effects) = Turn::begin(beginning, self.view());
+        let replaced = usize::from(beginning.task == Task::AnswerAgain);
+        let (turn, effects) = Turn::begin(beginning, self.view(replaced));
         self.running = Some(Running {
             entry,
             attempt,
@@ -248,29 +278,56 @@ impl SessionState {
     }
 
     /// Counts the try, over all lives of the daemon, and reads the conversation if that was not done before.
-    async fn prepare(&mut self, entry: &InboxEntry) -> Result<(u32, Vec<JournalEntry>), MemoryError> {
+    async fn prepare(&mut self, entry: &InboxEntry) -> Result<Prepared, MemoryError> {
         let number = self.args.memory.begin_attempt(entry.id).await?;
         // A first try has none.
         let journal = if number > 1 { self.args.memory.journal(entry.id).await? } else { Vec::new() };
-        if self.memory.is_none() {
-            let key = self.args.key.clone();
-            let kept = self.args.memory.session(&key).await?;
-            let now = self.args.clock.now_unix_ms();
-            self.memory = Some(kept.unwrap_or_else(|| SessionSnapshot {
-                head: SessionHead {
-                    key,
-                    created_unix_ms: now,
-                    updated_unix_ms: now,
-                    turns: 0,
-                    summary: None,
-                },
-                turns: Vec::new(),
-            }));
-            if let Some(last) = self.memory.as_ref().and_then(|memory| memory.turns.last()) {
-                self.last = LastTurn { usage: last.usage, model: Some(last.model.clone()) };
-            }
+        self.read_memory().await?;
+        let standing = match self.args.spec.tools.tools.is_empty() {
+            true => Vec::new(),
+            false => self.args.memory.grants(&Correspondent::of(&self.args.key)).await?,
+        };
+        Ok(Prepared { number, journal, standing })
+    }
+
+    /// Reads the conversation, if that was not done before.
+    pub(super) async fn read_memory(&mut self) -> Result<(), MemoryError> {
+        if self.memory.is_some() {
+            return Ok(());
         }
-        Ok((number, journal))
+        let key = self.args.key.clone();
+        let kept = self.args.memory.session(&key).await?;
+        let now = self.args.clock.now_unix_ms();
+        let fresh = || SessionSnapshot { head: SessionHead::new(key, now), turns: Vec::new() };
+        self.memory = Some(kept.unwrap_or_else(fresh));
+        if let Some(last) = self.memory.as_ref().and_then(|memory| memory.turns.last()) {
+            self.last.usage = last.usage;
+            self.last.model = Some(last.model.clone());
+        }
+        Ok(())
+    }
+
+    /// The tools that were called in the turns that the prompt holds.
+    fn called(&self) -> Vec<String> {
+        let steps = self.memory.iter().flat_map(|memory| &memory.turns).flat_map(|turn| &turn.steps);
+        let names = steps.flat_map(|step| &step.calls).map(|record| record.call.name.clone());
+        names.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// What a message asks of its turn, and what is answered in it.
+    fn task(&self, text: &str) -> (Task, String) {
+        let last = self.memory.as_ref().and_then(|memory| memory.turns.last());
+        match (Command::parse(text), last) {
+            (Some(Command::Compact), _) => {
+                let focus = Some(argument(text).to_owned()).filter(|focus| !focus.is_empty());
+                (Task::Compact { focus }, String::new())
+            }
+            (Some(Command::Retry), Some(last)) => (Task::AnswerAgain, last.user.clone()),
+            (Some(Command::Retry), None) => {
+                (Task::Refuse("There is nothing to answer again.".to_owned()), String::new())
+            }
+            _ => (Task::Answer, text.to_owned()),
+        }
     }
 
     /// What a try came to that could not begin: perhaps an earlier one was kept, and nobody heard of it.
@@ -300,8 +357,11 @@ impl SessionState {
         if ask != self.ask {
             return;
         }
+        if self.tidying.is_some() {
+            return self.on_tidying(event).await;
+        }
         self.tell_progress();
-        let view = self.view();
+        let view = self.view_of_turn();
         let Some(running) = &mut self.running else { return };
         running.queued = matches!(event, GenerationEvent::Queued { .. });
         if matches!(event, GenerationEvent::Finished { .. } | GenerationEvent::Failed { .. }) {
@@ -347,7 +407,10 @@ impl SessionState {
 
     fn on_idle_elapsed(&mut self, epoch: u64) {
         if epoch == self.epoch && self.running.is_none() {
-            (self.args.report)(SessionFact::Idle { key: self.args.key.clone() });
+            match self.tidying {
+                Some(_) => self.set_idle_timer(),
+                None => (self.args.report)(SessionFact::Idle { key: self.args.key.clone() }),
+            }
         }
     }
 
@@ -360,16 +423,23 @@ impl SessionState {
         }
     }
 
-    pub(super) fn view(&self) -> View {
+    pub(super) fn view_of_turn(&self) -> View {
+        self.view(self.running.as_ref().map_or(0, |running| running.turn.replaced()))
+    }
+
+    /// The conversation without so many of its last turns.
+    pub(super) fn view(&self, replaced: usize) -> View {
+        let turns = self.memory.as_ref().map_or(0, |memory| memory.turns.len());
         View {
             policy: self.args.spec.context,
-            uncovered: self.memory.as_ref().map_or(0, |memory| memory.turns.len()),
+            uncovered: turns.saturating_sub(replaced),
             context_tokens: self.last.usage.context_tokens(),
         }
     }
 
     fn state(&self) -> ActorState {
         match &self.running {
+            None if self.tidying.is_some() => ActorState::Compacting,
             None => ActorState::Ready,
             Some(running) if running.turn.is_compacting() => ActorState::Compacting,
             Some(running) if !running.turn.waiting().is_empty() => ActorState::WaitingApproval,
@@ -423,6 +493,7 @@ impl SessionState {
             context_tokens_max: self.args.spec.context.tokens_max,
             reuse_percent: percent(usage.cached_tokens, usage.prompt_tokens),
             model: self.last.model.clone(),
+            because: self.last.because.clone(),
         }
     }
 }

@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::actor::{LastTurn, OpenCall, SessionMsg, SessionState};
+use super::actor::{OpenCall, SessionMsg, SessionState};
 use super::handle::SessionFact;
 use super::order::OpenOrder;
+use super::report;
 use super::turn::{Effect, TurnFailure};
 use crate::compaction::{self, PromptParts};
 use crate::domain::{
-    AnswerForm, InboxId, JournalEntry, MessageKey, NewAnswer, NewTurn, Outcome, Priority, Prompt, Summary,
-    ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
+    AnswerForm, AnswerKind, Correspondent, Footer, Grant, InboxId, JournalEntry, MessageKey, NewAnswer,
+    NewTurn, Outcome, Priority, Prompt, Summary, ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
 };
 use crate::link::Envelope;
-use crate::pool::GenerationOrder;
+use crate::memory::MemoryError;
+use crate::pool::{GenerationOrder, PoolError};
 use crate::ports::Sink;
-use crate::routing::{self, RouteInput};
+use crate::routing::{self, RouteInput, Routed};
 
 /// Hermes' shortest sensible patience is many times this; telling each token would only cost time.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
@@ -26,6 +28,14 @@ const SUMMARY_TOKENS_MAX: u32 = 400;
 
 /// The channel of programs: there is nobody who could be asked.
 const UNATTENDED: &str = "api";
+
+/// What is asked of the pool.
+pub(super) struct Request {
+    pub(super) prompt: Prompt,
+    pub(super) form: AnswerForm,
+    pub(super) answer_tokens_max: u32,
+    pub(super) priority: Priority,
+}
 
 impl SessionState {
     /// Does what the turn says, and what it says next, until it waits for the pool or has ended.
@@ -46,6 +56,7 @@ impl SessionState {
                 }
                 Effect::Call { call, time_max } => self.make(call, time_max),
                 Effect::AskOwner { call, why } => self.ask_owner(&call, why),
+                Effect::KeepGrant(grant) => self.keep_grant(grant).await,
                 Effect::DropCalls => self.drop_calls(),
                 Effect::End { turn, answer } => self.end(turn, answer).await,
                 Effect::GiveBack(failure) => self.give_back(failure),
@@ -56,46 +67,86 @@ impl SessionState {
     async fn ask_answer(&mut self) -> Vec<Effect> {
         let (Some(memory), Some(running)) = (&self.memory, &self.running) else { return vec![] };
         let (steps, output_chars) = running.turn.steps();
+        let answered = memory.turns.len().saturating_sub(running.turn.replaced());
         let prompt = compaction::prompt(&PromptParts {
             persona: &self.args.spec.persona,
             summary: memory.head.summary.as_ref(),
-            turns: &memory.turns,
-            text: &running.entry.text,
+            turns: memory.turns.get(..answered).unwrap_or_default(),
+            text: running.turn.user(),
             steps,
             output_chars,
             output_chars_before: self.args.spec.tools.limits.output_chars_max as usize,
             tools: running.turn.kit.declarations(),
         });
         let form = AnswerForm { parallel_calls: true, tools_if_able: true, ..AnswerForm::default() };
-        self.ask(prompt, form, self.args.spec.limits.answer_tokens_max).await
+        let answer_tokens_max = self.args.spec.limits.answer_tokens_max;
+        self.ask(Request { prompt, form, answer_tokens_max, priority: Priority::Direct }).await
     }
 
     async fn ask_summary(&mut self, turns: usize) -> Vec<Effect> {
-        let Some(memory) = &self.memory else { return vec![] };
-        let turns = memory.turns.get(..turns).unwrap_or(&memory.turns);
-        let prompt = compaction::summary_prompt(&self.args.spec.persona, memory.head.summary.as_ref(), turns);
-        self.ask(
-            prompt,
-            AnswerForm::default(),
-            SUMMARY_TOKENS_MAX.min(self.args.spec.limits.answer_tokens_max),
-        )
-        .await
+        let focus = self.running.as_ref().and_then(|running| running.turn.focus());
+        match self.summary_request(turns, focus, Priority::Direct) {
+            Some(request) => self.ask(request).await,
+            None => vec![],
+        }
     }
 
-    /// Hands a request to the pool; a refusal at once is the turn's next input.
-    async fn ask(&mut self, prompt: Prompt, form: AnswerForm, answer_tokens_max: u32) -> Vec<Effect> {
-        let Some(running) = &self.running else { return vec![] };
+    /// What asks for a summary of the first uncovered turns.
+    pub(super) fn summary_request(
+        &self,
+        turns: usize,
+        focus: Option<&str>,
+        priority: Priority,
+    ) -> Option<Request> {
+        let memory = self.memory.as_ref()?;
+        let turns = memory.turns.get(..turns).unwrap_or(&memory.turns);
+        let (spec, former) = (&self.args.spec, memory.head.summary.as_ref());
+        Some(Request {
+            prompt: compaction::summary_prompt(&spec.persona, former, turns, focus),
+            form: AnswerForm::default(),
+            answer_tokens_max: SUMMARY_TOKENS_MAX.min(spec.limits.answer_tokens_max),
+            priority,
+        })
+    }
+
+    /// Hands a request of the turn to the pool; a refusal at once is its next input.
+    async fn ask(&mut self, request: Request) -> Vec<Effect> {
+        let ordered = self.order(request).await;
+        let Some(running) = &mut self.running else { return vec![] };
+        match ordered {
+            Ok(order) => {
+                running.generation = Some(order);
+                vec![]
+            }
+            Err(error) => {
+                let view = self.view_of_turn();
+                let refused = self.running.as_mut().map(|running| running.turn.refused(error, view));
+                refused.unwrap_or_default()
+            }
+        }
+    }
+
+    /// Hands a request to the pool. What comes of it is a fact with the present number.
+    pub(super) async fn order(&mut self, request: Request) -> Result<OpenOrder, PoolError> {
+        let Request { prompt, form, answer_tokens_max, priority } = request;
         let spec = &self.args.spec;
+        let options = self.memory.as_ref().map(|memory| memory.head.options.clone()).unwrap_or_default();
         let input = RouteInput {
-            text: &running.entry.text,
+            text: self.running.as_ref().map_or("", |running| running.turn.user()),
             channel: &self.args.key.channel,
             turns: self.memory.as_ref().map_or(0, |memory| memory.head.turns),
+            options: &options,
         };
+        let Routed { models, because } = routing::route(&spec.route, input);
+        tracing::debug!(session = %self.args.key, model = ?models.first(), because, "routed");
+        if self.running.is_some() {
+            self.last.because = Some(because);
+        }
         let order = GenerationOrder {
             archon: spec.id.clone(),
             session: self.args.key.clone(),
-            priority: Priority::Direct,
-            models: routing::models_for(&spec.route, input),
+            priority,
+            models,
             prompt: Arc::new(prompt),
             form: Arc::new(form),
             sampling: spec.sampling,
@@ -108,20 +159,24 @@ impl SessionState {
             // A session that is gone needs no more tokens; its successor asks anew.
             let _ = me.send_message(Envelope::fact(SessionMsg::GenerationHappened { ask, event }));
         });
-        let asked = self.args.pool.generate(order, events).await;
-        let view = self.view();
-        match (asked, &mut self.running) {
-            (Ok(generation), Some(running)) => {
-                running.generation = Some(OpenOrder::new(self.args.pool.clone(), generation));
-                vec![]
-            }
-            (Err(error), Some(running)) => running.turn.refused(error, view),
-            (_, None) => vec![],
-        }
+        let generation = self.args.pool.generate(order, events).await?;
+        Ok(OpenOrder::new(self.args.pool.clone(), generation))
     }
 
     async fn save_summary(&mut self, text: Option<String>, turns: usize) -> Vec<Effect> {
-        let Some(memory) = &mut self.memory else { return vec![] };
+        if let Err(error) = self.keep_summary(text, turns).await {
+            return vec![Effect::GiveBack(TurnFailure::Memory(error.to_string()))];
+        }
+        self.running.as_mut().map(|running| running.turn.summary_saved()).unwrap_or_default()
+    }
+
+    /// Lays a summary over the first uncovered turns.
+    pub(super) async fn keep_summary(
+        &mut self,
+        text: Option<String>,
+        turns: usize,
+    ) -> Result<(), MemoryError> {
+        let Some(memory) = &mut self.memory else { return Ok(()) };
         let turns = turns.min(memory.turns.len());
         let former = memory.head.summary.as_ref();
         let text = text.unwrap_or_else(|| compaction::makeshift_summary(former, &memory.turns[..turns]));
@@ -130,12 +185,20 @@ impl SessionState {
         if let Err(error) = self.args.memory.set_summary(self.args.key.clone(), summary.clone()).await {
             // The store knows better what the conversation is: it is read anew.
             self.memory = None;
-            return vec![Effect::GiveBack(TurnFailure::Memory(error.to_string()))];
+            return Err(error);
         }
         memory.head.summary = Some(summary);
         memory.turns.drain(..turns);
         self.last.usage = Usage::default();
-        self.running.as_mut().map(|running| running.turn.summary_saved()).unwrap_or_default()
+        Ok(())
+    }
+
+    /// One that cannot be kept counts for this session all the same: the owner said yes.
+    async fn keep_grant(&mut self, grant: Grant) {
+        let with = Correspondent::of(&self.args.key);
+        if let Err(error) = self.args.memory.add_grant(with, grant).await {
+            tracing::warn!(session = %self.args.key, %error, "what was allowed for good could not be kept");
+        }
     }
 
     async fn write_down(&mut self, entries: Vec<JournalEntry>) -> Result<(), TurnFailure> {
@@ -197,9 +260,13 @@ impl SessionState {
         self.me.send_after(PROGRESS_PERIOD, move || Envelope::fact(SessionMsg::Tick { epoch }));
     }
 
-    async fn end(&mut self, turn: Option<NewTurn>, answer: NewAnswer) {
+    async fn end(&mut self, turn: Option<NewTurn>, mut answer: NewAnswer) {
         let Some(running) = self.running.take() else { return };
         self.grants = running.turn.grants().to_vec();
+        let footer = self.memory.as_ref().map_or(Footer::Off, |memory| memory.head.options.footer);
+        if let (Some(turn), AnswerKind::Answer) = (&turn, answer.kind) {
+            answer.text.push_str(&report::footer(footer, turn, self.args.spec.context.tokens_max));
+        }
         let now = self.args.clock.now_unix_ms();
         let inbox = running.entry.id;
         let end = TurnEnd { inbox, turn: turn.clone(), answer, ended_unix_ms: now };
@@ -208,6 +275,7 @@ impl SessionState {
                 self.remember(inbox, turn, now);
                 self.args.observers.publish(&running.entry.message_key(), TurnEvent::Ended { answer });
                 (self.args.report)(SessionFact::Ended { inbox });
+                self.tidy_up().await;
             }
             Err(error) => {
                 // Whether it was kept is not known: what is in memory may be behind the store.
@@ -221,9 +289,12 @@ impl SessionState {
 
     fn remember(&mut self, inbox: InboxId, turn: Option<NewTurn>, now: u64) {
         let (Some(memory), Some(turn)) = (&mut self.memory, turn) else { return };
-        self.last = LastTurn { usage: turn.usage, model: Some(turn.model.clone()) };
+        self.last.usage = turn.usage;
+        self.last.model = Some(turn.model.clone());
+        let number = memory.head.next_number(&turn);
+        memory.turns.retain(|kept| kept.number < number);
         memory.turns.push(TurnRecord {
-            number: memory.head.turns,
+            number,
             inbox,
             user: turn.user,
             answer: turn.answer,
@@ -233,7 +304,8 @@ impl SessionState {
             usage: turn.usage,
             ended_unix_ms: now,
         });
-        memory.head.turns += 1;
+        memory.head.turns = number + 1;
+        memory.head.options.model_once = None;
         memory.head.updated_unix_ms = now;
     }
 

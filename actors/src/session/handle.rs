@@ -6,6 +6,7 @@ use ractor::{Actor, ActorCell, SpawnErr};
 
 use super::acting::Decision;
 use super::actor::{SessionActor, SessionMsg};
+use super::errand::Errand;
 use super::turn::TurnFailure;
 use crate::domain::{ArchonSpec, InboxEntry, InboxId, SessionKey, SessionStatus};
 use crate::insight::Vitals;
@@ -145,6 +146,11 @@ impl SessionHandle {
     /// Decides about the call that the owner was asked about first. Answers what it was; `None`: he was not asked.
     pub(crate) async fn decide(&self, decision: Decision) -> Result<Option<String>, SessionError> {
         self.link.call(CALL_TIMEOUT, |reply| SessionMsg::Decide { decision, reply }).await
+    }
+
+    /// Does what the peer asks of the session itself; answers what is said to him.
+    pub(crate) async fn carry(&self, out: Errand) -> Result<String, SessionError> {
+        self.link.call(CALL_TIMEOUT, |reply| SessionMsg::Carry { out, reply }).await
     }
 
     /// What the session says of itself.

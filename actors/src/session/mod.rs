@@ -5,13 +5,18 @@ mod acting;
 mod actor;
 mod calling;
 mod effects;
+mod errand;
 mod guard;
 mod handle;
 mod order;
+mod report;
+mod tidying;
 mod turn;
 
 pub(crate) use acting::Decision;
+pub(crate) use errand::Errand;
 pub use handle::{SessionArgs, SessionError, SessionFact, SessionHandle};
+pub(crate) use report::quote;
 pub use turn::TurnFailure;
 
 #[cfg(test)]

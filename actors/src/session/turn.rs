@@ -15,12 +15,12 @@ use super::calling::{OpenStep, Resumed};
 use super::guard::Guard;
 use crate::compaction::{self, NothingToSummarise};
 use crate::domain::{
-    AnswerKind, AnswerPart, Chosen, ContextPolicy, FinishReason, JournalEntry, ModelId, NewAnswer, NewTurn,
-    ToolCall, ToolStep, TurnEvent, Usage,
+    AnswerKind, AnswerPart, Chosen, ContextPolicy, FinishReason, Grant, JournalEntry, ModelId, NewAnswer,
+    NewTurn, ToolCall, ToolStep, TurnEvent, Usage,
 };
 use crate::permission::Exposure;
 use crate::pool::{GenerationEvent, PoolError};
-use crate::tools::{Grant, ToolKit};
+use crate::tools::ToolKit;
 
 /// A call that cannot be read is mostly an accident of the dice: it is asked for once more.
 const BAD_CALLS_MAX: u32 = 1;
@@ -95,6 +95,8 @@ pub(super) enum Effect {
         /// Why he is asked.
         why: String,
     },
+    /// Keep what the owner has allowed for good.
+    KeepGrant(Grant),
     /// Give up all calls that run, and all questions to the owner.
     DropCalls,
     /// Keep the turn and its answer.
@@ -126,8 +128,30 @@ pub(super) struct Beginning {
     pub kit: ToolKit,
     /// What the owner has allowed in this session.
     pub grants: Vec<Grant>,
+    /// What the owner has allowed for good.
+    pub standing: Vec<Grant>,
+    /// What was called in the turns that the prompt holds.
+    pub seen: Vec<String>,
     /// How far an earlier try came.
     pub resumed: Resumed,
+    /// What is to be done.
+    pub task: Task,
+}
+
+/// What a turn is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Task {
+    /// To answer what was written.
+    Answer,
+    /// To answer it again, in place of the last turn.
+    AnswerAgain,
+    /// To lay a summary over the first turns, perhaps with an eye on something.
+    Compact {
+        /// On what.
+        focus: Option<String>,
+    },
+    /// To say that nothing can be done.
+    Refuse(String),
 }
 
 /// A running turn.
@@ -135,8 +159,12 @@ pub(super) struct Beginning {
 pub(super) struct Turn {
     pub(super) label: String,
     user: String,
+    task: Task,
     pub(super) kit: ToolKit,
+    /// For this session.
     pub(super) grants: Vec<Grant>,
+    /// For good.
+    pub(super) standing: Vec<Grant>,
     /// Steps whose calls have ended.
     pub(super) steps: Vec<ToolStep>,
     /// The step whose calls are being made.
@@ -161,15 +189,19 @@ pub(super) struct Turn {
 impl Turn {
     /// Begins a turn, or goes on with one that was interrupted.
     pub(super) fn begin(beginning: Beginning, view: View) -> (Self, Vec<Effect>) {
-        let Beginning { label, user, kit, grants, resumed } = beginning;
+        let Beginning { label, user, kit, grants, standing, seen, resumed, task } = beginning;
         let limits = kit.policy().limits;
         let mut turn = Self {
             label,
             user,
+            task,
             grants,
+            standing,
             steps: resumed.steps,
             open: resumed.open,
-            exposure: Exposure::default(),
+            exposure: Exposure::of_the_past(
+                seen.iter().filter_map(|name| kit.find(name)).map(|tool| &tool.spec),
+            ),
             guard: Guard::new(limits),
             output_chars: limits.output_chars_max as usize,
             answer: String::new(),
@@ -183,6 +215,17 @@ impl Turn {
             kit,
         };
         turn.expose();
+        match &turn.task {
+            Task::Answer | Task::AnswerAgain => {}
+            Task::Compact { .. } => {
+                let effects = turn.begin_compacting(view);
+                return (turn, effects);
+            }
+            Task::Refuse(why) => {
+                let why = why.clone();
+                return (turn.phase_ended(), vec![notice(why)]);
+            }
+        }
         if turn.open.is_some() {
             let effects = turn.go_on_calling();
             return (turn, effects);
@@ -193,6 +236,40 @@ impl Turn {
             Ok(_) | Err(NothingToSummarise) => vec![Effect::AskAnswer],
         };
         (turn, effects)
+    }
+
+    /// What is answered.
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// How many of the session's last turns it takes the place of.
+    pub(super) fn replaced(&self) -> usize {
+        usize::from(self.task == Task::AnswerAgain)
+    }
+
+    /// On what the summary is to have an eye.
+    pub(super) fn focus(&self) -> Option<&str> {
+        match &self.task {
+            Task::Compact { focus } => focus.as_deref(),
+            Task::Answer | Task::AnswerAgain | Task::Refuse(_) => None,
+        }
+    }
+
+    fn phase_ended(mut self) -> Self {
+        self.phase = Phase::Ended;
+        self
+    }
+
+    /// The peer wants a summary, whether it is due or not.
+    fn begin_compacting(&mut self, view: View) -> Vec<Effect> {
+        match compaction::turns_to_summarise(view.policy, view.uncovered, true, 0) {
+            Ok(turns) => self.compact(turns),
+            Err(NothingToSummarise) => {
+                self.phase = Phase::Ended;
+                vec![notice("There is nothing to summarise.".to_owned())]
+            }
+        }
     }
 
     /// The steps so far, with how many characters of each answer the prompt may hold.
@@ -214,6 +291,11 @@ impl Turn {
     pub(super) fn summary_saved(&mut self) -> Vec<Effect> {
         if self.stopping {
             return self.end_stopped();
+        }
+        if let Task::Compact { .. } = self.task {
+            self.phase = Phase::Ended;
+            let text = "Summarised; the whole conversation is kept, and /export gives it. /context shows what is free.";
+            return vec![notice(text.to_owned())];
         }
         self.phase = Phase::Answering;
         self.halvings = 0;
@@ -353,7 +435,8 @@ impl Turn {
         let answer = self.answer.trim_end().to_owned();
         let is_worth_it = !answer.is_empty() || !self.steps.is_empty();
         let (user, steps) = (self.user.clone(), self.steps.clone());
-        is_worth_it.then_some(NewTurn { user, answer, stopped, model, steps, usage })
+        let replaces_last = self.task == Task::AnswerAgain;
+        is_worth_it.then_some(NewTurn { user, answer, stopped, model, steps, usage, replaces_last })
     }
 
     pub(super) fn end_stopped(&mut self) -> Vec<Effect> {
@@ -402,6 +485,11 @@ impl Turn {
             }
         }
     }
+}
+
+/// An end with words of the house.
+fn notice(text: String) -> Effect {
+    Effect::End { turn: None, answer: NewAnswer { kind: AnswerKind::Notice, text } }
 }
 
 #[cfg(test)]

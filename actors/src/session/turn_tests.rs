@@ -13,9 +13,16 @@ fn view(uncovered: usize, context_tokens: u32) -> View {
 }
 
 fn begin(view: View) -> (Turn, Vec<Effect>) {
+    begin_task(Task::Answer, view)
+}
+
+fn begin_task(task: Task, view: View) -> (Turn, Vec<Effect>) {
     let kit = ToolKit::new(&[], Arc::default());
-    let (label, user) = ("7".to_owned(), "hi".to_owned());
-    Turn::begin(Beginning { label, user, kit, grants: vec![], resumed: Resumed::default() }, view)
+    let (label, user, resumed) = ("7".to_owned(), "hi".to_owned(), Resumed::default());
+    Turn::begin(
+        Beginning { label, user, kit, grants: vec![], standing: vec![], seen: vec![], resumed, task },
+        view,
+    )
 }
 
 fn model() -> ModelId {

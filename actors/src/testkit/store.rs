@@ -4,11 +4,11 @@ use std::ops::Bound;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::command::Command;
+use crate::command::Course;
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, InboundMessage, InboxEntry, InboxId, JournalEntry, MessageKey,
-    OutboxEntry, OutboxId, PeerId, SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd,
-    TurnRecord,
+    Accepted, ArchonId, ChannelId, Correspondent, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry,
+    MessageKey, OutboxEntry, OutboxId, PeerId, SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId,
+    TurnEnd, TurnRecord,
 };
 use crate::ports::{Store, StoreError, Write, Written};
 
@@ -44,8 +44,10 @@ struct Tables {
     answers: BTreeMap<InboxId, OutboxId>,
     sessions: BTreeMap<SessionKey, Session>,
     threads: HashMap<(ArchonId, ChannelId, PeerId), ThreadId>,
+    grants: BTreeSet<(Correspondent, Grant)>,
 }
 
+#[derive(Clone)]
 struct Session {
     head: SessionHead,
     turns: Vec<TurnRecord>,
@@ -132,7 +134,7 @@ impl Store for MemStore {
     fn session(&self, key: &SessionKey) -> Result<Option<SessionSnapshot>, StoreError> {
         let tables = self.tables()?;
         Ok(tables.sessions.get(key).map(|session| {
-            let covered = session.head.summary.as_ref().map_or(0, |summary| summary.turns);
+            let covered = session.head.turns_covered();
             let turns = session.turns.iter().filter(|turn| turn.number >= covered).cloned().collect();
             SessionSnapshot { head: session.head.clone(), turns }
         }))
@@ -156,6 +158,18 @@ impl Store for MemStore {
             .filter(|head| archon.is_none_or(|archon| head.key.archon == *archon))
             .filter(|head| after.is_none_or(|after| head.key > *after));
         Ok(wanted.take(limit).cloned().collect())
+    }
+
+    fn sessions_with(&self, with: &Correspondent) -> Result<Vec<SessionHead>, StoreError> {
+        let tables = self.tables()?;
+        let heads = tables.sessions.values().map(|session| &session.head);
+        Ok(heads.filter(|head| Correspondent::of(&head.key) == *with).cloned().collect())
+    }
+
+    fn grants(&self, with: &Correspondent) -> Result<Vec<Grant>, StoreError> {
+        let tables = self.tables()?;
+        let grants = tables.grants.iter().filter(|(of, _)| of == with);
+        Ok(grants.map(|(_, grant)| grant.clone()).collect())
     }
 
     fn undelivered(
@@ -207,6 +221,21 @@ impl Tables {
             Write::EndTurn(end) => self.end_turn(end).map(Written::Ended),
             Write::MarkSent { outbox } => self.mark_sent(*outbox),
             Write::SetSummary { session, summary } => self.set_summary(session, summary),
+            Write::Rewind { session, turns } => self.rewind(session, *turns),
+            Write::SetOptions { session, options, now_unix_ms } => {
+                let session = self.session(session, *now_unix_ms);
+                session.head.options = options.clone();
+                session.head.updated_unix_ms = *now_unix_ms;
+                Ok(Written::Done)
+            }
+            Write::AddGrant { with, grant } => {
+                self.grants.insert((with.clone(), grant.clone()));
+                Ok(Written::Done)
+            }
+            Write::RemoveGrant { with, grant } => {
+                let removed = self.grants.remove(&(with.clone(), grant.clone()));
+                if removed { Ok(Written::Done) } else { Err(missing(format!("yes to {}", grant.tool))) }
+            }
             Write::RemoveSession { session } => self.remove_session(session),
         }
     }
@@ -235,16 +264,43 @@ impl Tables {
     /// Which conversation a message belongs to; it is the peer's current one from now on.
     fn resolve(&mut self, message: &InboundMessage, id: InboxId) -> Result<SessionKey, StoreError> {
         let of = (message.archon.clone(), message.channel.clone(), message.peer.clone());
-        let thread = if Command::parse(&message.text) == Some(Command::New) {
-            ThreadId::new(&format!("s{id}"))
-                .map_err(|error| StoreError::NotFound { what: error.to_string() })?
-        } else {
-            let current = || self.threads.get(&of).cloned().unwrap_or_else(ThreadId::main);
-            message.thread.clone().unwrap_or_else(current)
-        };
         let (archon, channel, peer) = of.clone();
+        let with = Correspondent { archon, channel, peer };
+        let current = || self.threads.get(&of).cloned().unwrap_or_else(ThreadId::main);
+        let here = message.thread.clone().unwrap_or_else(current);
+        let fresh = ThreadId::new(&format!("s{id}"))
+            .map_err(|error| StoreError::NotFound { what: error.to_string() });
+        let thread = match Course::of(&message.text) {
+            Course::Stay => here,
+            Course::Fresh => fresh?,
+            Course::Branch => {
+                let (from, to) = (with.session(here), with.session(fresh?));
+                if let Some(mut session) = self.sessions.get(&from).cloned() {
+                    session.head.key = to.clone();
+                    self.sessions.insert(to.clone(), session);
+                }
+                to.thread
+            }
+            Course::Resume(thread) if self.sessions.contains_key(&with.session(thread.clone())) => thread,
+            Course::Resume(_) => here,
+        };
         self.threads.insert(of, thread.clone());
-        Ok(SessionKey { archon, channel, peer, thread })
+        Ok(with.session(thread))
+    }
+
+    fn session(&mut self, key: &SessionKey, now_unix_ms: u64) -> &mut Session {
+        let fresh = || Session { head: SessionHead::new(key.clone(), now_unix_ms), turns: Vec::new() };
+        self.sessions.entry(key.clone()).or_insert_with(fresh)
+    }
+
+    fn rewind(&mut self, key: &SessionKey, turns: u64) -> Result<Written, StoreError> {
+        let session = self.sessions.get_mut(key);
+        let session =
+            session.filter(|session| (session.head.turns_covered()..=session.head.turns).contains(&turns));
+        let session = session.ok_or_else(|| missing(format!("turn {turns} of session {key}")))?;
+        session.turns.retain(|turn| turn.number < turns);
+        session.head.turns = turns;
+        Ok(Written::Done)
     }
 
     fn begin_attempt(&mut self, inbox: InboxId) -> Result<u32, StoreError> {
@@ -293,18 +349,11 @@ impl Tables {
 
     fn append_turn(&mut self, key: &SessionKey, end: &TurnEnd) {
         let Some(turn) = &end.turn else { return };
-        let session = self.sessions.entry(key.clone()).or_insert_with(|| Session {
-            head: SessionHead {
-                key: key.clone(),
-                created_unix_ms: end.ended_unix_ms,
-                updated_unix_ms: end.ended_unix_ms,
-                turns: 0,
-                summary: None,
-            },
-            turns: Vec::new(),
-        });
+        let session = self.session(key, end.ended_unix_ms);
+        let number = session.head.next_number(turn);
+        session.turns.retain(|kept| kept.number < number);
         session.turns.push(TurnRecord {
-            number: session.head.turns,
+            number,
             inbox: end.inbox,
             user: turn.user.clone(),
             answer: turn.answer.clone(),
@@ -314,8 +363,9 @@ impl Tables {
             usage: turn.usage,
             ended_unix_ms: end.ended_unix_ms,
         });
-        session.head.turns += 1;
+        session.head.turns = number + 1;
         session.head.updated_unix_ms = end.ended_unix_ms;
+        session.head.options.model_once = None;
     }
 
     fn mark_sent(&mut self, outbox: OutboxId) -> Result<Written, StoreError> {

@@ -16,12 +16,17 @@ const HANGING: &str = "hang";
 /// Stands before the name of a tool that the double of the engine calls.
 const CALL: char = '\u{1}';
 
-/// The calls that a peer asks the double of the engine for: `call clock echo` calls both.
+/// The calls that the double of the engine is asked for: `call clock echo` calls both. It obeys a peer, and, gullible as it is, also a
+/// line of what a tool answered, once each turn.
 pub(super) fn calls_wanted(prompt: &Prompt) -> Option<Vec<String>> {
-    let last = prompt.turns().last().filter(|turn| turn.role == ChatRole::User)?;
+    let last = prompt.turns().last()?;
     let words = last.words();
-    let names = words.strip_prefix("call ")?.split_whitespace().map(|name| format!("{CALL}{name}"));
-    Some(names.collect())
+    let order = match last.role {
+        ChatRole::User => words.strip_prefix("call ")?,
+        ChatRole::Tool => words.lines().find_map(|line| line.strip_prefix("call "))?,
+        ChatRole::System | ChatRole::Assistant => return None,
+    };
+    Some(order.split_whitespace().map(|name| format!("{CALL}{name}")).collect())
 }
 
 /// A token of the double of the engine: a word, or a call.
@@ -39,6 +44,7 @@ pub struct ToyTools(Arc<Toys>);
 struct Toys {
     tools: Mutex<Vec<ToolSpec>>,
     fails: Mutex<HashMap<String, String>>,
+    answers: Mutex<HashMap<String, String>>,
     calls: Mutex<Vec<String>>,
     released: Notify,
 }
@@ -66,6 +72,21 @@ impl ToyTools {
     pub fn fail(&self, name: &str, error: &str) {
         let mut fails = self.0.fails.lock().unwrap_or_else(PoisonError::into_inner);
         fails.insert(name.to_owned(), error.to_owned());
+    }
+
+    /// From now on this tool answers so.
+    pub fn answer(&self, name: &str, text: &str) {
+        let mut answers = self.0.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.insert(name.to_owned(), text.to_owned());
+    }
+
+    /// From now on what this tool answers may have been written by strangers.
+    pub fn bring_outside_text(&self, name: &str) {
+        let mut tools = self.0.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        tools
+            .iter_mut()
+            .filter(|spec| spec.tool.name == name)
+            .for_each(|spec| spec.brings_outside_text = true);
     }
 
     /// Lets a call of the tool `hang` end.
@@ -102,7 +123,10 @@ impl ToolSource for ToyTools {
         let fails = self.0.fails.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
         match fails {
             Some(text) => Outcome::Failed { text },
-            None => Outcome::Done { text: name },
+            None => {
+                let answers = self.0.answers.lock().unwrap_or_else(PoisonError::into_inner);
+                Outcome::Done { text: answers.get(&name).cloned().unwrap_or(name) }
+            }
         }
     }
 }

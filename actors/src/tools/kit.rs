@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use super::ToolsHandle;
-use crate::domain::{Risk, Tool, ToolCall, ToolPolicy, ToolSpec};
+use crate::domain::{Grant, Risk, Tool, ToolCall, ToolPolicy, ToolSpec};
 use crate::permission::{Exposure, Verdict, judge};
 
 /// A tool, and who makes its calls.
@@ -19,14 +19,6 @@ pub struct KitTool {
 pub struct ToolKit {
     tools: Arc<[KitTool]>,
     policy: Arc<ToolPolicy>,
-}
-
-/// A yes of the owner that counts for longer than one call.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Grant {
-    tool: String,
-    /// What is run, where the tool runs programs: a yes to one command is none to another.
-    command: Option<String>,
 }
 
 impl ToolKit {

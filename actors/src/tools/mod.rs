@@ -8,4 +8,4 @@ mod kit;
 mod tests;
 
 pub use handle::{RunningCall, ToolsHandle};
-pub use kit::{Grant, KitTool, ToolKit};
+pub use kit::{KitTool, ToolKit};

@@ -72,7 +72,7 @@ impl AnswerOnScreen {
                 console.note(&format!("May I do this? ({why})\n{shown}"))?;
                 let minutes = timeout_s.div_ceil(60);
                 console.note(&format!(
-                    "yes (y), yes for this session (s) or no (n); from elsewhere /approve or /deny; after {minutes} min it is no"
+                    "yes (y), for this session (s), for good (a) or no (n); from elsewhere /approve or /deny; after {minutes} min it is no"
                 ))
             }
             TurnView::WorkerReplaced => {

@@ -213,7 +213,7 @@ impl Conversation {
         let Some(decision) = line.as_deref().and_then(slash::decision) else {
             match line {
                 Some(_) => {
-                    console.note("/approve, /approve session or /deny (or y, s, n)")?;
+                    console.note("/approve, /approve session, /approve always or /deny (or y, s, a, n)")?;
                     console.ask("> ")?;
                 }
                 // Nothing more can be typed.

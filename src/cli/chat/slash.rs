@@ -43,6 +43,7 @@ pub(super) fn decision(line: &str) -> Option<&'static str> {
     match words.as_slice() {
         ["y" | "yes" | "/yes" | "/approve"] | ["/approve", "once"] => Some("/approve"),
         ["s" | "session"] | ["/approve" | "/yes", "session"] => Some("/approve session"),
+        ["a" | "always"] | ["/approve" | "/yes", "always"] => Some("/approve always"),
         ["n" | "no" | "/no" | "/deny"] => Some("/deny"),
         _ => None,
     }
@@ -111,7 +112,8 @@ mod tests {
             ("hello there ", send("hello there")),
             ("/quit", Line::Leave),
             ("/EXIT now", Line::Leave),
-            ("/b", Line::Leave),
+            ("/by", Line::Leave),
+            ("/b", Line::Ambiguous(vec!["/branch", "/bye"])),
             ("/status", send("/status")),
             ("/statu", send("/status")),
             ("/ne a title", send("/new a title")),

@@ -1,10 +1,11 @@
 //! A store as its port promises it: lists of what was said and answered, in order. Every question looks through them all.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::question::{Question, Reply};
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, InboundMessage, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId,
-    PeerId, SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
+    Accepted, ArchonId, ChannelId, Correspondent, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry,
+    OutboxEntry, OutboxId, PeerId, SessionHead, SessionKey, SessionOptions, SessionSnapshot, Summary,
+    ThreadId, TurnEnd, TurnRecord,
 };
 use crate::ports::{Write, Written};
 
@@ -33,6 +34,20 @@ struct Given {
 struct Talk {
     turns: Vec<TurnRecord>,
     summary: Option<Summary>,
+    options: SessionOptions,
+    /// When something was first and last kept of it.
+    kept: Option<(u64, u64)>,
+}
+
+impl Talk {
+    fn touch(&mut self, now: u64) {
+        let first = self.kept.map_or(now, |(first, _)| first);
+        self.kept = Some((first, now));
+    }
+
+    fn covered(&self) -> usize {
+        self.summary.as_ref().map_or(0, |summary| usize::try_from(summary.turns).unwrap_or(usize::MAX))
+    }
 }
 
 /// The whole store.
@@ -41,6 +56,7 @@ pub struct Ideal {
     said: Vec<Said>,
     given: Vec<Given>,
     talks: BTreeMap<SessionKey, Talk>,
+    grants: BTreeSet<(Correspondent, Grant)>,
     /// What the changes of the last step answer; `None` for one that is refused because its subject does not exist.
     pub(super) written: Vec<Option<Written>>,
 }
@@ -82,6 +98,28 @@ impl Ideal {
                 }
                 Some(Written::Done)
             }
+            Write::Rewind { session, turns } => {
+                let talk = self.talks.get_mut(session)?;
+                let turns = usize::try_from(*turns).ok()?;
+                if turns > talk.turns.len() || turns < talk.covered() {
+                    return None;
+                }
+                talk.turns.truncate(turns);
+                Some(Written::Done)
+            }
+            Write::SetOptions { session, options, now_unix_ms } => {
+                let talk = self.talks.entry(session.clone()).or_default();
+                talk.options = options.clone();
+                talk.touch(*now_unix_ms);
+                Some(Written::Done)
+            }
+            Write::AddGrant { with, grant } => {
+                self.grants.insert((with.clone(), grant.clone()));
+                Some(Written::Done)
+            }
+            Write::RemoveGrant { with, grant } => {
+                self.grants.remove(&(with.clone(), grant.clone())).then_some(Written::Done)
+            }
             Write::RemoveSession { session } => self.remove_session(session).then_some(Written::Done),
         }
     }
@@ -93,12 +131,27 @@ impl Ideal {
         }
         let id = InboxId(self.said_len() + 1);
         let (archon, channel, peer) = (message.archon.clone(), message.channel.clone(), message.peer.clone());
-        let fresh = (message.text == "/new").then(|| format!("s{id}").parse().ok()).flatten();
-        let current = || self.current_thread(&archon, &channel, &peer);
-        let thread = fresh.or_else(|| message.thread.clone()).unwrap_or_else(current);
+        let with = Correspondent { archon, channel, peer };
+        let current = || self.current_thread(&with.archon, &with.channel, &with.peer);
+        let here = message.thread.clone().unwrap_or_else(current);
+        let fresh = format!("s{id}").parse().unwrap_or_else(|_| here.clone());
+        let thread = match message.text.as_str() {
+            "/new" => fresh,
+            "/branch" => {
+                if let Some(talk) = self.talks.get(&with.session(here)).cloned() {
+                    self.talks.insert(with.session(fresh.clone()), talk);
+                }
+                fresh
+            }
+            "/resume s2" => {
+                let wanted = "s2".parse().unwrap_or_else(|_| here.clone());
+                if self.talks.contains_key(&with.session(wanted.clone())) { wanted } else { here }
+            }
+            _ => here,
+        };
         let entry = InboxEntry {
             id,
-            session: SessionKey { archon, channel, peer, thread },
+            session: with.session(thread),
             key: message.key.clone(),
             text: message.text.clone(),
             received_unix_ms: message.received_unix_ms,
@@ -128,6 +181,11 @@ impl Ideal {
         self.given.push(Given { entry: entry.clone(), sent: false, forgotten: false });
         if let Some(turn) = &end.turn {
             let talk = self.talks.entry(entry.session.clone()).or_default();
+            if turn.replaces_last && talk.turns.len() > talk.covered() {
+                talk.turns.pop();
+            }
+            talk.options.model_once = None;
+            talk.touch(end.ended_unix_ms);
             talk.turns.push(TurnRecord {
                 number: talk.turns.len() as u64,
                 inbox: end.inbox,
@@ -189,8 +247,7 @@ impl Ideal {
             }
             Question::PendingLen { archon } => Reply::Len(self.waiting(archon).count() as u64),
             Question::Session { key } => Reply::Session(self.talks.get(key).map(|talk| {
-                let covered = talk.summary.as_ref().map_or(0, |summary| summary.turns);
-                let turns = talk.turns.iter().filter(|turn| turn.number >= covered).cloned().collect();
+                let turns = talk.turns.iter().skip(talk.covered()).cloned().collect();
                 SessionSnapshot { head: head(key, talk), turns }
             })),
             Question::Turns { key, from, limit } => {
@@ -203,6 +260,14 @@ impl Ideal {
                         && after.as_ref().is_none_or(|after| *key > after)
                 });
                 Reply::Sessions(wanted.take(*limit).map(|(key, talk)| head(key, talk)).collect())
+            }
+            Question::SessionsWith { with } => {
+                let his = self.talks.iter().filter(|(key, _)| Correspondent::of(key) == *with);
+                Reply::Sessions(his.map(|(key, talk)| head(key, talk)).collect())
+            }
+            Question::Grants { with } => {
+                let his = self.grants.iter().filter(|(of, _)| of == with);
+                Reply::Grants(his.map(|(_, grant)| grant.clone()).collect())
             }
             Question::Undelivered { channel, peer, after, limit } => {
                 let owed = self.given.iter().filter(|given| !given.sent).map(|given| &given.entry);
@@ -246,9 +311,10 @@ impl Ideal {
 fn head(key: &SessionKey, talk: &Talk) -> SessionHead {
     SessionHead {
         key: key.clone(),
-        created_unix_ms: talk.turns.first().map_or(0, |turn| turn.ended_unix_ms),
-        updated_unix_ms: talk.turns.last().map_or(0, |turn| turn.ended_unix_ms),
+        created_unix_ms: talk.kept.map_or(0, |(first, _)| first),
+        updated_unix_ms: talk.kept.map_or(0, |(_, last)| last),
         turns: talk.turns.len() as u64,
         summary: talk.summary.clone(),
+        options: talk.options.clone(),
     }
 }

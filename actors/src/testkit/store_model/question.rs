@@ -1,7 +1,7 @@
 //! Every question that a store can be asked, as data, and every reply.
 use crate::domain::{
-    ArchonId, ChannelId, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId, PeerId, SessionHead,
-    SessionKey, SessionSnapshot, ThreadId, TurnRecord,
+    ArchonId, ChannelId, Correspondent, Grant, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId,
+    PeerId, SessionHead, SessionKey, SessionSnapshot, ThreadId, TurnRecord,
 };
 use crate::ports::{Store, StoreError};
 
@@ -45,6 +45,16 @@ pub enum Question {
         /// How many at most.
         limit: usize,
     },
+    /// [`Store::sessions_with`].
+    SessionsWith {
+        /// With whom.
+        with: Correspondent,
+    },
+    /// [`Store::grants`].
+    Grants {
+        /// To whom.
+        with: Correspondent,
+    },
     /// [`Store::undelivered`].
     Undelivered {
         /// By which road.
@@ -85,6 +95,7 @@ pub(super) enum Reply {
     Session(Option<SessionSnapshot>),
     Turns(Vec<TurnRecord>),
     Sessions(Vec<SessionHead>),
+    Grants(Vec<Grant>),
     Outbox(Vec<OutboxEntry>),
     Journal(Vec<JournalEntry>),
     Thread(ThreadId),
@@ -100,6 +111,8 @@ impl Question {
             Self::Sessions { archon, after, limit } => {
                 store.sessions(archon.as_ref(), after.as_ref(), *limit).map(Reply::Sessions)
             }
+            Self::SessionsWith { with } => store.sessions_with(with).map(Reply::Sessions),
+            Self::Grants { with } => store.grants(with).map(Reply::Grants),
             Self::Undelivered { channel, peer, after, limit } => {
                 let peer = peer.as_ref().map(|(archon, peer)| (archon, peer));
                 store.undelivered(channel, peer, *after, *limit).map(Reply::Outbox)

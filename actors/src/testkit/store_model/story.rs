@@ -5,8 +5,9 @@ use proptest_state_machine::ReferenceStateMachine;
 use super::ideal::Ideal;
 use super::question::Question;
 use crate::domain::{
-    AnswerKind, ArchonId, CallRecord, ChannelId, InboundMessage, InboxId, JournalEntry, ModelId, NewAnswer,
-    NewTurn, OutboxId, Outcome, PeerId, SessionKey, Summary, ThreadId, ToolCall, ToolStep, TurnEnd, Usage,
+    AnswerKind, ArchonId, CallRecord, ChannelId, Correspondent, Footer, Grant, InboundMessage, InboxId,
+    JournalEntry, ModelId, NewAnswer, NewTurn, OutboxId, Outcome, PeerId, SessionKey, SessionOptions,
+    Summary, ThreadId, ToolCall, ToolStep, TurnEnd, Usage,
 };
 use crate::ports::Write;
 
@@ -87,7 +88,18 @@ fn limit() -> impl Strategy<Value = usize> {
 }
 
 fn accept() -> impl Strategy<Value = Write> {
-    let text = prop::sample::select(vec!["hello", "", "hello", "/new", "/status", "/newest", "\u{1F980}"]);
+    let text = prop::sample::select(vec![
+        "hello",
+        "",
+        "hello",
+        "/new",
+        "/branch",
+        "/resume s2",
+        "/resume nothing",
+        "/status",
+        "/newest",
+        "\u{1F980}",
+    ]);
     let thread = prop_oneof![3 => Just(None), 1 => thread().prop_map(Some)];
     (0..24_u8, archon(), channel(), peer(), thread, text, 0..9_u64).prop_map(
         |(key, archon, channel, peer, thread, text, received_unix_ms)| {
@@ -134,23 +146,43 @@ fn end_turn(said: u64) -> impl Strategy<Value = Write> {
     let kind = prop::sample::select(vec![AnswerKind::Answer, AnswerKind::Notice, AnswerKind::Failure]);
     let model = prop::sample::select(names::<ModelId>(&["gemma-4-e4b"]));
     let steps = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(step(), 0..3)];
-    let turn =
-        (model, any::<bool>(), steps, any::<u32>()).prop_map(|(model, stopped, steps, prompt_tokens)| {
-            NewTurn {
-                user: "hello".to_owned(),
-                answer: format!("words {prompt_tokens}"),
-                stopped,
-                model,
-                steps,
-                usage: Usage { prompt_tokens, ..Usage::default() },
-            }
-        });
+    let turn = (model, any::<(bool, bool)>(), steps, any::<u32>()).prop_map(
+        |(model, (stopped, replaces_last), steps, prompt_tokens)| NewTurn {
+            user: "hello".to_owned(),
+            answer: format!("words {prompt_tokens}"),
+            stopped,
+            model,
+            steps,
+            usage: Usage { prompt_tokens, ..Usage::default() },
+            replaces_last,
+        },
+    );
     (number(said), prop::option::weighted(0.8, turn), kind, 0..9_u8, any::<u64>()).prop_map(
         |(inbox, turn, kind, text, ended_unix_ms)| {
             let answer = NewAnswer { kind, text: format!("answer {text}") };
             Write::EndTurn(TurnEnd { inbox: InboxId(inbox), turn, answer, ended_unix_ms })
         },
     )
+}
+
+fn with() -> impl Strategy<Value = Correspondent> {
+    (archon(), channel(), peer()).prop_map(|(archon, channel, peer)| Correspondent { archon, channel, peer })
+}
+
+fn grant() -> impl Strategy<Value = Grant> {
+    let command = prop::sample::select(vec![None, Some(""), Some("ls"), Some("ls -l")]);
+    (prop::sample::select(vec!["bash", "bashful"]), command)
+        .prop_map(|(tool, command)| Grant { tool: tool.to_owned(), command: command.map(str::to_owned) })
+}
+
+fn options() -> impl Strategy<Value = SessionOptions> {
+    let model = || prop::option::of(prop::sample::select(names::<ModelId>(&["gemma-4-e4b", "m"])));
+    let footer = prop::sample::select(vec![Footer::Off, Footer::Tokens, Footer::Full]);
+    (model(), model(), footer).prop_map(|(model, model_once, footer)| SessionOptions {
+        model,
+        model_once,
+        footer,
+    })
 }
 
 fn write(ideal: &Ideal) -> impl Strategy<Value = Write> + use<> {
@@ -160,8 +192,16 @@ fn write(ideal: &Ideal) -> impl Strategy<Value = Write> + use<> {
     });
     let journal = (number(said), prop::collection::vec(journal_entry(), 0..4))
         .prop_map(|(inbox, entries)| Write::Journal { inbox: InboxId(inbox), entries });
+    let rewind =
+        (known_session(ideal), 0..4_u64).prop_map(|(session, turns)| Write::Rewind { session, turns });
+    let choose = (known_session(ideal), options(), any::<u64>())
+        .prop_map(|(session, options, now_unix_ms)| Write::SetOptions { session, options, now_unix_ms });
     prop_oneof![
         8 => accept(),
+        2 => rewind,
+        2 => choose,
+        1 => (with(), grant()).prop_map(|(with, grant)| Write::AddGrant { with, grant }),
+        1 => (with(), grant()).prop_map(|(with, grant)| Write::RemoveGrant { with, grant }),
         6 => journal,
         2 => number(said).prop_map(|id| Write::BeginAttempt { inbox: InboxId(id) }),
         8 => end_turn(said),
@@ -195,6 +235,8 @@ fn question(ideal: &Ideal) -> impl Strategy<Value = Question> + use<> {
                 limit
             }
         ),
+        with().prop_map(|with| Question::SessionsWith { with }),
+        with().prop_map(|with| Question::Grants { with }),
         number(said).prop_map(|inbox| Question::AnswerTo { inbox: InboxId(inbox) }),
         number(said).prop_map(|inbox| Question::Journal { inbox: InboxId(inbox) }),
         known_session(ideal).prop_map(|key| Question::Session { key }),

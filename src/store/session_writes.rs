@@ -1,0 +1,212 @@
+//! The part of the writer that changes conversations: where a message belongs, turns, summaries, choices, what was allowed for good.
+use archond_actors::command::Course;
+use archond_actors::domain::{
+    Correspondent, Grant, InboundMessage, InboxId, SessionHead, SessionKey, SessionOptions, Summary,
+    ThreadId, TurnEnd, TurnRecord,
+};
+use redb::ReadableTable;
+
+use super::fault::Fault;
+use super::reads::thread_of;
+use super::records::{self, RecordError, cols};
+use super::writes::{Writer, journal_of, numbered};
+
+/// A turn that a session keeps, as it will lie in the file.
+pub(super) struct NextTurn {
+    pub(super) number: u64,
+    pub(super) head: Vec<u8>,
+    pub(super) turn: Vec<u8>,
+}
+
+/// Where a message belongs.
+pub(super) struct Place {
+    pub(super) session: SessionKey,
+    /// What that begins with, where it is a copy: a head, and turns with their numbers.
+    copied: Option<(Vec<u8>, Vec<(u64, Vec<u8>)>)>,
+}
+
+impl Writer<'_> {
+    /// Where a message belongs: in the thread that it names, or the peer's current one, unless it chooses another.
+    pub(super) fn place(&self, message: &InboundMessage, id: InboxId) -> Result<Place, Fault> {
+        let with = Correspondent {
+            archon: message.archon.clone(),
+            channel: message.channel.clone(),
+            peer: message.peer.clone(),
+        };
+        let here = match &message.thread {
+            Some(thread) => thread.clone(),
+            None => {
+                thread_of(&self.threads, (with.archon.as_str(), with.channel.as_str(), with.peer.as_str()))?
+            }
+        };
+        let fresh = ThreadId::new(&format!("s{id}")).map_err(|e| Fault::record("thread", id, &e.into()));
+        let (thread, copied) = match Course::of(&message.text) {
+            Course::Stay => (here, None),
+            Course::Fresh => (fresh?, None),
+            Course::Branch => (fresh?, self.copy_of(&with.session(here))?),
+            Course::Resume(thread) => {
+                let known = self.sessions.get(cols(&with.session(thread.clone())))?.is_some();
+                (if known { thread } else { here }, None)
+            }
+        };
+        Ok(Place { session: with.session(thread), copied })
+    }
+
+    /// The records of a conversation: neither a head nor a turn says to which session it belongs.
+    #[expect(clippy::type_complexity, reason = "a head, and turns with their numbers")]
+    fn copy_of(&self, session: &SessionKey) -> Result<Option<(Vec<u8>, Vec<(u64, Vec<u8>)>)>, Fault> {
+        let Some(head) = self.sessions.get(cols(session))?.map(|head| head.value().to_vec()) else {
+            return Ok(None);
+        };
+        let mut turns = Vec::new();
+        for row in self.turns.range(numbered(session, 0)..=numbered(session, u64::MAX))? {
+            let (at, turn) = row?;
+            turns.push((at.value().4, turn.value().to_vec()));
+        }
+        Ok(Some((head, turns)))
+    }
+
+    /// Fills a session that begins as a copy.
+    pub(super) fn begin_branch(&mut self, place: Place) -> Result<(), Fault> {
+        let Place { session, copied: Some((head, turns)) } = place else { return Ok(()) };
+        self.sessions.insert(cols(&session), head.as_slice())?;
+        for (number, turn) in turns {
+            self.turns.insert(numbered(&session, number), turn.as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// What is to be written if the session keeps this turn.
+    pub(super) fn next_turn(&self, session: &SessionKey, end: &TurnEnd) -> Result<Option<NextTurn>, Fault> {
+        let Some(turn) = &end.turn else { return Ok(None) };
+        let fresh = || SessionHead::new(session.clone(), end.ended_unix_ms);
+        let mut head = self.head(session)?.unwrap_or_else(fresh);
+        let number = head.next_number(turn);
+        let turn = TurnRecord {
+            number,
+            inbox: end.inbox,
+            user: turn.user.clone(),
+            answer: turn.answer.clone(),
+            stopped: turn.stopped,
+            model: turn.model.clone(),
+            steps: turn.steps.clone(),
+            usage: turn.usage,
+            ended_unix_ms: end.ended_unix_ms,
+        };
+        head.turns = number + 1;
+        head.options.model_once = None;
+        head.updated_unix_ms = end.ended_unix_ms;
+        let unwritable = |e: RecordError| Fault::record("session", session, &e);
+        Ok(Some(NextTurn {
+            number: turn.number,
+            head: records::write_head(&head).map_err(unwritable)?,
+            turn: records::write_turn(&turn).map_err(unwritable)?,
+        }))
+    }
+
+    pub(super) fn set_summary(&mut self, session: &SessionKey, summary: &Summary) -> Result<(), Fault> {
+        let mut head = self.known_head(session)?;
+        if summary.turns > head.turns {
+            return Err(Fault::not_found(&format!("turn {} of session", summary.turns - 1), session));
+        }
+        if head.summary.as_ref().is_some_and(|present| present.turns > summary.turns) {
+            return Ok(());
+        }
+        head.summary = Some(summary.clone());
+        self.keep_head(&head)
+    }
+
+    /// Forgets all but the first turns.
+    pub(super) fn rewind(&mut self, session: &SessionKey, turns: u64) -> Result<(), Fault> {
+        let mut head = self.known_head(session)?;
+        if !(head.turns_covered()..=head.turns).contains(&turns) {
+            return Err(Fault::not_found(&format!("turn {turns} of session"), session));
+        }
+        head.turns = turns;
+        self.keep_head(&head)?;
+        self.turns.retain_in(numbered(session, turns)..=numbered(session, u64::MAX), |_, _| false)?;
+        Ok(())
+    }
+
+    /// Keeps what the peer has chosen.
+    pub(super) fn set_options(
+        &mut self,
+        session: &SessionKey,
+        options: &SessionOptions,
+        now_unix_ms: u64,
+    ) -> Result<(), Fault> {
+        let fresh = || SessionHead::new(session.clone(), now_unix_ms);
+        let mut head = self.head(session)?.unwrap_or_else(fresh);
+        head.options = options.clone();
+        head.updated_unix_ms = now_unix_ms;
+        self.keep_head(&head)
+    }
+
+    /// Keeps a lasting yes.
+    pub(super) fn add_grant(&mut self, with: &Correspondent, grant: &Grant) -> Result<(), Fault> {
+        let record = records::write_grant(grant).map_err(|e| Fault::record("grant", &grant.tool, &e))?;
+        let (archon, channel, peer) = (with.archon.as_str(), with.channel.as_str(), with.peer.as_str());
+        if self.grants.get((archon, channel, peer, record.as_slice()))?.is_none() {
+            self.changed = true;
+            self.grants.insert((archon, channel, peer, record.as_slice()), ())?;
+        }
+        Ok(())
+    }
+
+    /// Takes a lasting yes back.
+    pub(super) fn remove_grant(&mut self, with: &Correspondent, grant: &Grant) -> Result<(), Fault> {
+        let record = records::write_grant(grant).map_err(|e| Fault::record("grant", &grant.tool, &e))?;
+        let (archon, channel, peer) = (with.archon.as_str(), with.channel.as_str(), with.peer.as_str());
+        if self.grants.get((archon, channel, peer, record.as_slice()))?.is_none() {
+            return Err(Fault::not_found("yes to", &grant.tool));
+        }
+        self.changed = true;
+        self.grants.remove((archon, channel, peer, record.as_slice()))?;
+        Ok(())
+    }
+
+    pub(super) fn remove_session(&mut self, session: &SessionKey) -> Result<(), Fault> {
+        let channel = session.channel.as_str();
+        let mut messages = Vec::new();
+        for row in self.messages.range(numbered(session, 0)..=numbered(session, u64::MAX))? {
+            messages.push(row?.0.value().4);
+        }
+        if messages.is_empty() && self.sessions.get(cols(session))?.is_none() {
+            return Err(Fault::not_found("session", session));
+        }
+
+        self.changed = true;
+        self.sessions.remove(cols(session))?;
+        self.turns.retain_in(numbered(session, 0)..=numbered(session, u64::MAX), |_, _| false)?;
+        for inbox in messages {
+            let Some(outbox) = self.answer.get(inbox)?.map(|id| id.value()) else {
+                self.journal.retain_in(journal_of(inbox), |_, _| false)?;
+                continue;
+            };
+            if self.undelivered.get((channel, outbox))?.is_none() {
+                self.answer.remove(inbox)?;
+                self.outbox.remove(outbox)?;
+                self.inbox.remove(inbox)?;
+                self.messages.remove(numbered(session, inbox))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn known_head(&self, session: &SessionKey) -> Result<SessionHead, Fault> {
+        self.head(session)?.ok_or_else(|| Fault::not_found("session", session))
+    }
+
+    fn keep_head(&mut self, head: &SessionHead) -> Result<(), Fault> {
+        let record = records::write_head(head).map_err(|e| Fault::record("session", &head.key, &e))?;
+        self.changed = true;
+        self.sessions.insert(cols(&head.key), record.as_slice())?;
+        Ok(())
+    }
+
+    fn head(&self, session: &SessionKey) -> Result<Option<SessionHead>, Fault> {
+        let record = self.sessions.get(cols(session))?;
+        let head = record.map(|record| records::read_head(session.clone(), record.value()));
+        head.transpose().map_err(|e| Fault::record("session", session, &e))
+    }
+}
