@@ -97,11 +97,11 @@ fn a_store_of_a_newer_archond_is_not_touched() {
     txn.commit().unwrap();
     drop(database);
     assert!(
-        refused(&path).ends_with("has layout 9, this archond knows layout 2; use the archond that wrote it")
+        refused(&path).ends_with("has layout 9, this archond knows layout 3; use the archond that wrote it")
     );
 }
 
-/// The bytes of a store as archond left it before there were journals: one table less, and turns of version 1.
+/// The bytes of a store as archond left it before there were journals: fewer tables, and turns and sessions of version 1.
 fn store_of_layout_1(path: &Path) {
     let store = RedbStore::open(path).unwrap();
     let entry = accept(&store, message("answered"));
@@ -111,8 +111,20 @@ fn store_of_layout_1(path: &Path) {
     let database = redb::Database::open(path).unwrap();
     let txn = database.begin_write().unwrap();
     assert!(txn.delete_table(redb::TableDefinition::<(u64, u64), &[u8]>::new("journal")).unwrap());
+    let grants = redb::TableDefinition::<(&str, &str, &str, &[u8]), ()>::new("grants");
+    assert!(txn.delete_table(grants).unwrap());
     let meta = redb::TableDefinition::<&str, u64>::new("meta");
     txn.open_table(meta).unwrap().insert("schema", 1).unwrap();
+    let heads = redb::TableDefinition::<(&str, &str, &str, &str), &[u8]>::new("sessions");
+    let mut heads = txn.open_table(heads).unwrap();
+    let head = heads.get(("ezra", "cli", "uid0", "main")).unwrap().unwrap().value().to_vec();
+    // The second version is the first one and what was chosen behind it: here, nothing, three times.
+    let (Some((2, first)), Some([0, 0, 0])) = (head.split_first(), head.last_chunk()) else {
+        panic!("{head:?}")
+    };
+    let first = [&[1], &first[..first.len() - 3]].concat();
+    heads.insert(("ezra", "cli", "uid0", "main"), first.as_slice()).unwrap();
+    drop(heads);
     let mut turns = txn.open_table(redb::TableDefinition::<TurnCols, &[u8]>::new("turns")).unwrap();
     let at = ("ezra", "cli", "uid0", "main", 0);
     let turn = turns.get(at).unwrap().unwrap().value().to_vec();
@@ -135,6 +147,8 @@ fn check_taken_over(store: &RedbStore, case: &str) {
     assert_eq!(store.journal(InboxId(2)).unwrap(), [], "{case}");
     one(store, Write::Journal { inbox: InboxId(2), entries: vec![begun("1")] }).unwrap();
     assert_eq!(store.journal(InboxId(2)).unwrap(), [begun("1")], "{case}");
+    let head = store.session(&key).unwrap().unwrap().head;
+    assert_eq!((head.turns, head.options), (1, Default::default()), "{case}");
 }
 
 #[test]
@@ -150,7 +164,7 @@ fn a_store_of_an_older_archond_is_taken_over_once() {
     let database = redb::Database::open(&path).unwrap();
     let meta = redb::TableDefinition::<&str, u64>::new("meta");
     let layout = database.begin_read().unwrap().open_table(meta).unwrap().get("schema").unwrap();
-    assert_eq!(layout.unwrap().value(), 2, "an older archond refuses it by this");
+    assert_eq!(layout.unwrap().value(), 3, "an older archond refuses it by this");
 }
 
 #[test]
