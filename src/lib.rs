@@ -14,6 +14,7 @@ pub mod logging;
 pub mod models_on_disk;
 pub mod settings;
 pub mod shelves;
+pub mod skills;
 pub mod store;
 pub mod tools;
 pub mod worker_fit;

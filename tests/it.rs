@@ -56,6 +56,8 @@ mod remote;
 mod repl;
 #[path = "it/settings.rs"]
 mod settings;
+#[path = "it/skills.rs"]
+mod skills;
 #[path = "it/store_contract.rs"]
 mod store_contract;
 #[path = "it/store_crash.rs"]

@@ -413,8 +413,12 @@ fn documented_commands_exist() {
     // The launcher's own, and those that only the daemon uses.
     let not_in_help = ["test", "setup", "model-worker", "tool-runner"];
     let mut faults = Vec::new();
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
-        for command in commands(&read(document)) {
+    let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(str::to_owned);
+    // What the shipped skills tell a model is believed by it.
+    let skills =
+        texts("md").into_iter().filter(|text| text.in_folder("archons/skills/")).map(|text| text.path);
+    for document in documents.into_iter().chain(skills) {
+        for command in commands(&read(&document)) {
             let Some(verb) = command.first() else { continue };
             if not_in_help.contains(&verb.as_str()) {
                 continue;

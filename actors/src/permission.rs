@@ -154,6 +154,7 @@ mod tests {
                 tokens_max: 0,
                 output_chars_max: 0,
             },
+            ..ToolPolicy::default()
         }
     }
 

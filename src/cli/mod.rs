@@ -26,6 +26,7 @@ mod repl;
 mod run;
 mod session;
 pub mod settings_view;
+mod skill;
 mod start;
 mod tool;
 mod top;
@@ -103,6 +104,12 @@ enum Command {
     Tool {
         #[command(subcommand)]
         command: tool::ToolCommand,
+    },
+    /// Skills: instructions that an Archon reads when it needs them
+    #[command(alias = "skills")]
+    Skill {
+        #[command(subcommand)]
+        command: skill::SkillCommand,
     },
     /// What holds the tools back
     Sandbox {
@@ -182,6 +189,7 @@ fn perform(console: &mut Console, command: Command) -> Result<ExitCode, CliError
         Command::Model { command: ModelVerb::Ps, json } => ps::models(console, json),
         Command::Model { command: ModelVerb::OnDisk(command), json } => about_models(console, command, json),
         Command::Tool { command } => tool::run(console, command),
+        Command::Skill { command } => skill::run(console, command),
         Command::Sandbox { command } => tool::explain(console, command),
         Command::Config { command, json } => {
             about_settings(console, |sources, out| config::run(&command, sources, json, out))

@@ -13,7 +13,7 @@ use archond_actors::ports::ToolSource;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
-use crate::settings::{Paths, PathsError, private_dir};
+use crate::settings::{Paths, PathsError, SKILL, private_dir};
 
 mod arguments;
 mod bubblewrap;
@@ -30,9 +30,10 @@ mod shown;
 
 pub use directory::{DIRECTORY, DirectoryTools};
 pub use directory_files::{Directory, Listing};
+pub(crate) use directory_files::{Mark, is_ours, now};
 pub use order::{Locks, ProcessLimits};
 pub use reach::{Reach, Row};
-pub use shed::HouseTools;
+pub use shed::{HouseTools, grounds};
 
 use directory_files::UserProgram;
 use order::{Answer, Order, PROBE, PROGRAM};
@@ -324,6 +325,11 @@ pub fn built_in() -> Vec<ToolSpec> {
 /// The names of the built-in tools.
 pub fn built_in_names() -> Vec<String> {
     built_in().into_iter().map(|spec| spec.tool.name).collect()
+}
+
+/// Whether a tool of archond's own has this name.
+fn is_taken(name: &str) -> bool {
+    name == SKILL || built_in_names().iter().any(|built_in| built_in == name)
 }
 
 /// The names of all tools that a profile of this house may name: the built-in ones, and the user's own that are sound.

@@ -26,6 +26,6 @@ pub use status::{
     ActorState, ArchonStatus, HouseStatus, ModelState, ModelStatus, PoolStatus, QueuedRequest, SessionStatus,
 };
 pub use tool::{
-    CallRecord, CommandRule, JournalEntry, Outcome, Permission, Risk, ToolLimits, ToolOrder, ToolPolicy,
-    ToolSpec, ToolStep,
+    CallRecord, CommandRule, JournalEntry, Outcome, Permission, Risk, Skills, ToolLimits, ToolOrder,
+    ToolPolicy, ToolSpec, ToolStep,
 };

@@ -90,6 +90,32 @@ pub struct ToolPolicy {
     pub approval_timeout: Duration,
     /// What a turn may use up.
     pub limits: ToolLimits,
+    /// Which instructions it can load.
+    pub skills: Skills,
+}
+
+/// Which skills an Archon has: instructions that it reads when it needs them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Skills {
+    /// Those of these names.
+    Named(Vec<String>),
+    /// All that there are.
+    All,
+}
+
+impl Skills {
+    /// Whether there are none.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::Named(names) if names.is_empty())
+    }
+
+    /// Whether a skill is among them.
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Named(names) => names.iter().any(|known| known == name),
+            Self::All => true,
+        }
+    }
 }
 
 /// What a turn may use up.
@@ -121,6 +147,7 @@ impl Default for ToolPolicy {
             commands: Vec::new(),
             approval_timeout: Duration::from_secs(300),
             limits: ToolLimits::default(),
+            skills: Skills::Named(Vec::new()),
         }
     }
 }
