@@ -70,6 +70,8 @@ mod store_journal;
 mod store_model;
 #[path = "it/strangers.rs"]
 mod strangers;
+#[path = "it/tool_search.rs"]
+mod tool_search;
 #[path = "it/tools.rs"]
 mod tools;
 #[path = "it/tools_directory.rs"]

@@ -147,6 +147,11 @@ fn limits(mut group: Group<'_>, default: ToolLimits) -> ToolLimits {
             default.output_chars_max,
             within(200..=100_000, " characters"),
         ),
+        schema_tokens_max: group.value(
+            "schema_tokens_max",
+            default.schema_tokens_max,
+            within(200..=100_000, " tokens"),
+        ),
     };
     group.finish();
     limits

@@ -85,6 +85,10 @@ impl ToolSource for SkillTools {
         Self::declaration(wanted).map(spec).into_iter().collect()
     }
 
+    fn is_core(&self) -> bool {
+        true
+    }
+
     fn shown(&self, call: &ToolCall) -> String {
         let name = serde_json::from_str(&call.arguments).map(|Arguments { name }| name);
         format!("{SKILL} {}", name.unwrap_or_else(|_| call.arguments.clone()))

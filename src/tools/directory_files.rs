@@ -316,9 +316,7 @@ fn schema(name: &str, parameters: &str) -> Result<Option<Validator>, String> {
         return Ok(None);
     }
     let schema: Value = serde_json::from_str(parameters).map_err(|error| error.to_string())?;
-    // Its patterns take time in proportion to the text, whatever a model writes.
-    let validator = jsonschema::options().with_pattern_options(PatternOptions::regex()).build(&schema);
-    let validator = validator.map_err(|error| error.to_string())?;
+    let validator = validator(&schema)?;
     let declaration =
         Declaration { name: name.to_owned(), description: String::new(), parameters: parameters.to_owned() };
     for_calls(&[declaration], &CallRule::Required, false, &Style::chatml(|_| None))
@@ -338,14 +336,24 @@ impl Ready {
             (Some(_), _) => {}
         }
         let object = Value::Object(object);
-        if let Some(error) = self.schema.as_ref().and_then(|schema| schema.validate(&object).err()) {
-            let place = error.instance_path().as_str().trim_start_matches('/').replace('/', ".");
-            let reason = error.to_string();
-            let cut: String = reason.chars().take(REASON_CHARS_MAX).collect();
-            let dots = if cut.len() < reason.len() { "…" } else { "" };
-            let colon = if place.is_empty() { String::new() } else { format!("`{place}`: ") };
-            return Err(format!("{colon}{cut}{dots}"));
-        }
+        self.schema.as_ref().map_or(Ok(()), |schema| fits(schema, &object))?;
         Ok(object.to_string())
     }
+}
+
+/// A schema, ready for use. Its patterns take time in proportion to the text, whatever a model writes.
+pub(super) fn validator(schema: &Value) -> Result<Validator, String> {
+    let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+    options.build(schema).map_err(|error| error.to_string())
+}
+
+/// Whether arguments are as a schema says; if not, what is wrong where.
+pub(super) fn fits(schema: &Validator, arguments: &Value) -> Result<(), String> {
+    let Err(error) = schema.validate(arguments) else { return Ok(()) };
+    let place = error.instance_path().as_str().trim_start_matches('/').replace('/', ".");
+    let reason = error.to_string();
+    let cut: String = reason.chars().take(REASON_CHARS_MAX).collect();
+    let dots = if cut.len() < reason.len() { "…" } else { "" };
+    let colon = if place.is_empty() { String::new() } else { format!("`{place}`: ") };
+    Err(format!("{colon}{cut}{dots}"))
 }

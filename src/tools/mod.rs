@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use archond_actors::domain::{Outcome, SessionKey, ToolCall, ToolOrder, ToolSpec};
 use archond_actors::ports::ToolSource;
+use archond_actors::tools::search::{TOOL_CALL, TOOL_SEARCH};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
@@ -25,6 +26,7 @@ mod order;
 mod process;
 mod reach;
 pub mod runner;
+mod search;
 mod shed;
 mod shown;
 
@@ -33,6 +35,7 @@ pub use directory_files::{Directory, Listing};
 pub(crate) use directory_files::{Mark, is_ours, now};
 pub use order::{Locks, ProcessLimits};
 pub use reach::{Reach, Row};
+pub use search::SearchTools;
 pub use shed::{HouseTools, grounds};
 
 use directory_files::UserProgram;
@@ -225,6 +228,10 @@ impl ToolSource for BuiltIn {
         declared::all()
     }
 
+    fn is_core(&self) -> bool {
+        true
+    }
+
     fn shown(&self, call: &ToolCall) -> String {
         shown::shown(call)
     }
@@ -329,7 +336,8 @@ pub fn built_in_names() -> Vec<String> {
 
 /// Whether a tool of archond's own has this name.
 fn is_taken(name: &str) -> bool {
-    name == SKILL || built_in_names().iter().any(|built_in| built_in == name)
+    [SKILL, TOOL_SEARCH, TOOL_CALL].contains(&name)
+        || built_in_names().iter().any(|built_in| built_in == name)
 }
 
 /// The names of all tools that a profile of this house may name: the built-in ones, and the user's own that are sound.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use archond_actors::domain::{ArchonId, ArchonSpec, Skills};
 use archond_actors::ports::{ToolShed, ToolSource};
 
-use super::{BuiltIn, Directory, DirectoryTools, Grounds, ProcessLimits, built_in_names};
+use super::{BuiltIn, Directory, DirectoryTools, Grounds, ProcessLimits, SearchTools, built_in_names};
 use crate::settings::{Paths, SKILL};
 use crate::skills::{SkillFolder, SkillTools};
 
@@ -61,6 +61,11 @@ impl ToolShed for HouseTools {
             let skills = SkillTools::new(Arc::clone(&self.skills), policy.skills.clone());
             Arc::new(skills) as Arc<dyn ToolSource>
         });
-        std::iter::once(Arc::new(built_in) as Arc<dyn ToolSource>).chain(skills).chain(own).collect()
+        let built_in: Arc<dyn ToolSource> = Arc::new(built_in);
+        let mut sources: Vec<_> = std::iter::once(built_in).chain(skills).chain(own).collect();
+        if sources.iter().any(|source| !source.is_core()) {
+            sources.push(Arc::new(SearchTools::new(sources.clone(), Arc::clone(policy))));
+        }
+        sources
     }
 }

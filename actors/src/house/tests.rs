@@ -1,6 +1,8 @@
 //! The whole house on doubles, in paused time: whatever is killed, each message is answered once.
 #[path = "fault_tests.rs"]
 mod faults;
+#[path = "search_tests.rs"]
+mod search;
 #[path = "tool_tests.rs"]
 mod tools;
 
