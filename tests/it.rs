@@ -7,6 +7,8 @@ mod agent;
 mod agent_death;
 #[path = "it/api.rs"]
 mod api;
+#[path = "it/audit.rs"]
+mod audit;
 #[path = "it/bench.rs"]
 mod bench;
 #[path = "it/cli.rs"]

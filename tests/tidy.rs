@@ -179,6 +179,27 @@ fn each_layer_names_only_what_lies_below() {
 }
 
 #[test]
+fn the_fit_layer_is_audited_whole() {
+    let audited = archond::audit::fit_layer();
+    let mut faults = Vec::new();
+    for file in &audited {
+        faults.extend(
+            file.faults.iter().map(|fault| format!("{}: {fault}; the fit layer does not think", file.path)),
+        );
+        if read(file.path).lines().count() != file.lines {
+            faults.push(format!("{}: the binary was built from another text; build again", file.path));
+        }
+    }
+    for text in sources().iter().filter(|text| text.in_folder("actors/src/hermes/")) {
+        let is_test = text.stem().ends_with("_tests");
+        if !is_test && audited.iter().all(|file| file.path != text.path) {
+            faults.push(format!("{}: add it to the files in src/audit.rs", text.path));
+        }
+    }
+    check(&faults);
+}
+
+#[test]
 fn a_subsystem_is_reached_by_its_handle() {
     let mut faults = Vec::new();
     for text in sources().iter().filter(|text| text.in_folder("actors/src/")) {

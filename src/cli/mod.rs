@@ -6,6 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 pub mod archon;
+mod audit;
 mod bench;
 mod chat;
 mod client;
@@ -80,6 +81,11 @@ enum Command {
     /// Show what the daemon wrote into its log
     Logs(logs::LogsArgs),
     Doctor(doctor::DoctorArgs),
+    /// Prove what the house promises
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
+    },
     Bench(bench::BenchArgs),
     /// Profiles: what an Archon is
     #[command(alias = "archons")]
@@ -182,6 +188,7 @@ fn perform(console: &mut Console, command: Command) -> Result<ExitCode, CliError
         Command::Top(args) => top::run(console, &args),
         Command::Logs(args) => logs::run(console, &args),
         Command::Doctor(args) => doctor::run(console, &args),
+        Command::Audit { command } => audit::run(console, &command),
         Command::Bench(args) => bench::run(console, &args),
         Command::Archon { command, json } => {
             about_settings(console, |sources, out| archon::run(&command, sources, json, out))

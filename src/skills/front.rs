@@ -238,7 +238,7 @@ mod tests {
         let mut bomb = String::from("name: a\nx0: &x0 [y, y, y, y, y, y, y, y, y]\n");
         for level in 1..9 {
             let before = format!("*x{}", level - 1);
-            let nine = vec![before.as_str(); 9].join(", ");
+            let nine = [before.as_str(); 9].join(", ");
             bomb.push_str(&format!("x{level}: &x{level} [{nine}]\n"));
         }
         let faults = read_as("a", &format!("---\n{bomb}description: b\n---\ntext")).unwrap_err();

@@ -14,7 +14,7 @@ use crate::domain::{
     AnswerKind, InboxEntry, InboxId, NewAnswer, SessionKey, SessionStatus, TurnEnd, TurnEvent,
 };
 use crate::insight::roster::Place;
-use crate::insight::{Inspection, Message};
+use crate::insight::{Inspection, Message, Station};
 use crate::link::{Envelope, Link, answer};
 use crate::ports::Sink;
 use crate::routing::{self, RouteInput};
@@ -153,6 +153,7 @@ impl HarnessState {
     }
 
     async fn on_dispatch(&mut self, entry: InboxEntry, attempt: u32) {
+        self.args.trail.note(entry.id, Station::Harness { attempt });
         let intent = Intent::of(&entry.text);
         if intent != Intent::Message {
             return self.answer_itself(entry, attempt, intent).await;
@@ -203,6 +204,7 @@ impl HarnessState {
             tools: self.args.tools.clone(),
             observers: self.args.observers.clone(),
             clock: self.args.clock.clone(),
+            trail: self.args.trail.clone(),
             report,
         };
         let spawner = handle.clone();

@@ -156,9 +156,9 @@ async fn a_found_tool_is_judged_by_its_own_risk_and_shown_by_its_own_name() {
     let mut observer = world.house.observers().observe(question.message_key());
     world.house.submit(question).await.unwrap();
     let asked = loop {
-        match observer.next().await.expect("a question") {
-            TurnEvent::ApprovalWanted { tool, shown, .. } => break (tool, shown),
-            _ => {}
+        let event = observer.next().await.expect("a question");
+        if let TurnEvent::ApprovalWanted { tool, shown, .. } = event {
+            break (tool, shown);
         }
     };
     assert_eq!(asked, ("send".to_owned(), "send {}".to_owned()));

@@ -5,6 +5,8 @@ mod faults;
 mod search;
 #[path = "tool_tests.rs"]
 mod tools;
+#[path = "trail_tests.rs"]
+mod trail;
 
 use std::collections::BTreeMap;
 

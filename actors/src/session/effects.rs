@@ -6,14 +6,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::actor::{LastTurn, OpenCall, SessionMsg, SessionState};
+use super::failure::TurnFailure;
 use super::handle::SessionFact;
 use super::order::OpenOrder;
-use super::turn::{Effect, TurnFailure};
+use super::turn::Effect;
 use crate::compaction::{self, PromptParts};
 use crate::domain::{
     AnswerForm, InboxId, JournalEntry, MessageKey, NewAnswer, NewTurn, Outcome, Priority, Prompt, Summary,
     ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
 };
+use crate::insight::Station;
 use crate::link::Envelope;
 use crate::pool::GenerationOrder;
 use crate::ports::Sink;
@@ -112,6 +114,7 @@ impl SessionState {
         let view = self.view();
         match (asked, &mut self.running) {
             (Ok(generation), Some(running)) => {
+                self.args.trail.note(running.entry.id, Station::Pool { request: generation });
                 running.generation = Some(OpenOrder::new(self.args.pool.clone(), generation));
                 vec![]
             }

@@ -5,14 +5,15 @@ mod acting;
 mod actor;
 mod calling;
 mod effects;
+mod failure;
 mod guard;
 mod handle;
 mod order;
 mod turn;
 
 pub(crate) use acting::Decision;
+pub use failure::{TryEnd, TurnFailure};
 pub use handle::{SessionArgs, SessionError, SessionFact, SessionHandle};
-pub use turn::TurnFailure;
 
 #[cfg(test)]
 pub(crate) use actor::SessionMsg;
