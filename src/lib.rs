@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod admin;
+pub mod audit;
 pub mod bench;
 pub mod cli;
 pub mod clock;
@@ -14,6 +15,7 @@ pub mod logging;
 pub mod models_on_disk;
 pub mod settings;
 pub mod shelves;
+pub mod skills;
 pub mod store;
 pub mod tools;
 pub mod worker_fit;

@@ -7,6 +7,8 @@ mod agent;
 mod agent_death;
 #[path = "it/api.rs"]
 mod api;
+#[path = "it/audit.rs"]
+mod audit;
 #[path = "it/bench.rs"]
 mod bench;
 #[path = "it/cli.rs"]
@@ -56,6 +58,8 @@ mod remote;
 mod repl;
 #[path = "it/settings.rs"]
 mod settings;
+#[path = "it/skills.rs"]
+mod skills;
 #[path = "it/store_contract.rs"]
 mod store_contract;
 #[path = "it/store_crash.rs"]
@@ -68,6 +72,8 @@ mod store_journal;
 mod store_model;
 #[path = "it/strangers.rs"]
 mod strangers;
+#[path = "it/tool_search.rs"]
+mod tool_search;
 #[path = "it/tools.rs"]
 mod tools;
 #[path = "it/tools_directory.rs"]

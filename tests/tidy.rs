@@ -179,6 +179,27 @@ fn each_layer_names_only_what_lies_below() {
 }
 
 #[test]
+fn the_fit_layer_is_audited_whole() {
+    let audited = archond::audit::fit_layer();
+    let mut faults = Vec::new();
+    for file in &audited {
+        faults.extend(
+            file.faults.iter().map(|fault| format!("{}: {fault}; the fit layer does not think", file.path)),
+        );
+        if read(file.path).lines().count() != file.lines {
+            faults.push(format!("{}: the binary was built from another text; build again", file.path));
+        }
+    }
+    for text in sources().iter().filter(|text| text.in_folder("actors/src/hermes/")) {
+        let is_test = text.stem().ends_with("_tests");
+        if !is_test && audited.iter().all(|file| file.path != text.path) {
+            faults.push(format!("{}: add it to the files in src/audit.rs", text.path));
+        }
+    }
+    check(&faults);
+}
+
+#[test]
 fn a_subsystem_is_reached_by_its_handle() {
     let mut faults = Vec::new();
     for text in sources().iter().filter(|text| text.in_folder("actors/src/")) {
@@ -413,8 +434,12 @@ fn documented_commands_exist() {
     // The launcher's own, and those that only the daemon uses.
     let not_in_help = ["test", "setup", "model-worker", "tool-runner"];
     let mut faults = Vec::new();
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
-        for command in commands(&read(document)) {
+    let documents = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(str::to_owned);
+    // What the shipped skills tell a model is believed by it.
+    let skills =
+        texts("md").into_iter().filter(|text| text.in_folder("archons/skills/")).map(|text| text.path);
+    for document in documents.into_iter().chain(skills) {
+        for command in commands(&read(&document)) {
             let Some(verb) = command.first() else { continue };
             if not_in_help.contains(&verb.as_str()) {
                 continue;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::domain::{
     ChatRole, ChatTurn, ContextPolicy, Conversation, Prompt, Summary, Tool, ToolStep, TurnRecord,
 };
+use crate::tools::search::as_told;
 
 /// Begins the part of the system prompt that holds the summary.
 const SUMMARY_HEADING: &str = "\n\nWhat was said before, in short:\n";
@@ -54,20 +55,20 @@ pub fn prompt(parts: &PromptParts<'_>) -> Prompt {
     let mut chat = Vec::with_capacity(parts.turns.len() * 2 + 1);
     for turn in parts.turns {
         chat.push(ChatTurn::text(ChatRole::User, turn.user.as_str()));
-        push_steps(&mut chat, &turn.steps, parts.output_chars_before);
+        push_steps(&mut chat, &turn.steps, parts.output_chars_before, &parts.tools);
         // A turn that was stopped before its first word has no answer; an empty utterance would confuse the model.
         let answer = if turn.answer.is_empty() { "…" } else { &turn.answer };
         chat.push(ChatTurn::text(ChatRole::Assistant, answer));
     }
     chat.push(ChatTurn::text(ChatRole::User, parts.text));
-    push_steps(&mut chat, parts.steps, parts.output_chars);
+    push_steps(&mut chat, parts.steps, parts.output_chars, &parts.tools);
     Prompt::Chat(Conversation { system, turns: chat, tools: parts.tools.clone(), ..Conversation::default() })
 }
 
 /// A call and its answer always come together.
-fn push_steps(chat: &mut Vec<ChatTurn>, steps: &[ToolStep], output_chars: usize) {
+fn push_steps(chat: &mut Vec<ChatTurn>, steps: &[ToolStep], output_chars: usize, tools: &[Tool]) {
     for step in steps {
-        let calls = step.calls.iter().map(|record| record.call.clone()).collect();
+        let calls = step.calls.iter().map(|record| as_told(&record.call, tools)).collect();
         chat.push(ChatTurn { calls, ..ChatTurn::text(ChatRole::Assistant, step.text.as_str()) });
         for record in &step.calls {
             let shown = head_and_tail(&record.outcome.words(), output_chars);

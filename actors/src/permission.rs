@@ -159,7 +159,9 @@ mod tests {
                 call_time_max: Duration::ZERO,
                 tokens_max: 0,
                 output_chars_max: 0,
+                schema_tokens_max: 0,
             },
+            ..ToolPolicy::default()
         }
     }
 

@@ -367,6 +367,15 @@ pub trait ToolSource: Send + Sync + 'static {
     fn name(&self) -> &str;
     /// The tools that it has now, always in the same order: the model's prompt begins with them.
     fn tools(&self) -> Vec<ToolSpec>;
+    /// Whether the model is always told of its tools. Those of other sources are found by search where all together take too much room.
+    fn is_core(&self) -> bool {
+        false
+    }
+    /// The call that a call of this source stands for: it is judged, shown, written down and made in its place. `None`: it stands for
+    /// itself.
+    fn meant(&self, _: &ToolCall) -> Option<ToolCall> {
+        None
+    }
     /// What a call would do, for the owner's eyes; of a tool that runs programs the command, and nothing else.
     fn shown(&self, call: &ToolCall) -> String {
         format!("{} {}", call.name, call.arguments)

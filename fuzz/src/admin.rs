@@ -10,6 +10,8 @@ mod inside;
 mod line;
 #[path = "../../src/admin/protocol.rs"]
 mod protocol;
+#[path = "../../src/admin/trail.rs"]
+mod trail;
 
 use line::Line;
 use protocol::{ErrorCode, LINE_BYTES_MAX, Reply, Request, Response};

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::protocol::ModelView;
+use super::trail::TrailView;
 
 /// What can be asked about the inside of the house.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,8 @@ pub enum InsideOp {
     Outbox,
     /// The last crashes. Answered by [`InsideReply::Crashes`].
     Crashes,
+    /// Which way each of the last answers took. Answered by [`InsideReply::Trail`].
+    Trail,
     /// What is limited, and how near it is. Answered by [`InsideReply::Limits`].
     Limits,
     /// What is written into the log of a part of the program, until the daemon ends. Answered by [`Reply::Done`](super::protocol::Reply::Done).
@@ -104,6 +107,8 @@ pub enum InsideReply {
     Outbox(Vec<WaitingAnswer>),
     /// Crashes, newest last.
     Crashes(Vec<CrashView>),
+    /// The ways of the last answers, oldest first.
+    Trail(Vec<TrailView>),
     /// Limits.
     Limits(Vec<LimitView>),
 }

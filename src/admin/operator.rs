@@ -13,6 +13,7 @@ use super::inside::{
 };
 use super::operations::{AdminContext, Refusal};
 use super::protocol::{ErrorCode, Reply, Response};
+use super::trail::TrailView;
 use super::views;
 
 /// Longest wait for an actor that is asked for a list: an operator looks again rather than waits.
@@ -58,6 +59,9 @@ pub(super) async fn perform(
         InsideOp::Outbox => InsideReply::Outbox(outbox(context).await?),
         InsideOp::Crashes => {
             InsideReply::Crashes(roster.crashes().into_iter().map(CrashView::from).collect())
+        }
+        InsideOp::Trail => {
+            InsideReply::Trail(context.house.trail().answers().iter().map(TrailView::from).collect())
         }
         InsideOp::Limits => InsideReply::Limits(limits(context).await?),
         InsideOp::SetLog { target, level } => {

@@ -6,6 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 pub mod archon;
+mod audit;
 mod bench;
 mod chat;
 mod client;
@@ -26,6 +27,7 @@ mod repl;
 mod run;
 mod session;
 pub mod settings_view;
+mod skill;
 mod start;
 mod tool;
 mod top;
@@ -79,6 +81,11 @@ enum Command {
     /// Show what the daemon wrote into its log
     Logs(logs::LogsArgs),
     Doctor(doctor::DoctorArgs),
+    /// Prove what the house promises
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
+    },
     Bench(bench::BenchArgs),
     /// Profiles: what an Archon is
     #[command(alias = "archons")]
@@ -103,6 +110,12 @@ enum Command {
     Tool {
         #[command(subcommand)]
         command: tool::ToolCommand,
+    },
+    /// Skills: instructions that an Archon reads when it needs them
+    #[command(alias = "skills")]
+    Skill {
+        #[command(subcommand)]
+        command: skill::SkillCommand,
     },
     /// What holds the tools back
     Sandbox {
@@ -175,6 +188,7 @@ fn perform(console: &mut Console, command: Command) -> Result<ExitCode, CliError
         Command::Top(args) => top::run(console, &args),
         Command::Logs(args) => logs::run(console, &args),
         Command::Doctor(args) => doctor::run(console, &args),
+        Command::Audit { command } => audit::run(console, &command),
         Command::Bench(args) => bench::run(console, &args),
         Command::Archon { command, json } => {
             about_settings(console, |sources, out| archon::run(&command, sources, json, out))
@@ -182,6 +196,7 @@ fn perform(console: &mut Console, command: Command) -> Result<ExitCode, CliError
         Command::Model { command: ModelVerb::Ps, json } => ps::models(console, json),
         Command::Model { command: ModelVerb::OnDisk(command), json } => about_models(console, command, json),
         Command::Tool { command } => tool::run(console, command),
+        Command::Skill { command } => skill::run(console, command),
         Command::Sandbox { command } => tool::explain(console, command),
         Command::Config { command, json } => {
             about_settings(console, |sources, out| config::run(&command, sources, json, out))

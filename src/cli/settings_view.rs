@@ -22,6 +22,14 @@ pub enum SettingsCommandError {
         /// What to do instead.
         hint: String,
     },
+    /// No skill has this name.
+    #[error("there is no skill `{name}`; {hint}")]
+    UnknownSkill {
+        /// What was asked for.
+        name: String,
+        /// What to do instead.
+        hint: String,
+    },
     /// The name cannot be an Archon's.
     #[error(transparent)]
     BadName(#[from] archond_actors::domain::IdError),
@@ -52,7 +60,7 @@ impl SettingsCommandError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Faults(_) => ExitCode::BadSettings,
-            Self::UnknownArchon { .. } => ExitCode::NotFound,
+            Self::UnknownArchon { .. } | Self::UnknownSkill { .. } => ExitCode::NotFound,
             Self::BadName(_) => ExitCode::Usage,
             Self::Exists { .. } | Self::Create { .. } => ExitCode::CannotCreate,
             Self::Output(_) => ExitCode::Failed,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, Outcome, PeerId, Permission, Risk, SessionKey, ThreadId, ToolCall, ToolOrder,
-    ToolPolicy, ToolSpec,
+    ArchonId, ChannelId, Outcome, PeerId, Permission, Risk, SessionKey, Skills, ThreadId, ToolCall,
+    ToolOrder, ToolPolicy, ToolSpec,
 };
 use archond_actors::ports::ToolSource;
 use clap::Subcommand;
@@ -19,7 +19,7 @@ use super::settings_view::{SettingsCommandError, write_table};
 use crate::models_on_disk;
 use crate::settings::fault::nearest;
 use crate::settings::{Fault, SettingsFaults, Sources, find_profiles, private_dir, profile};
-use crate::tools::{self, BuiltIn, Directory, DirectoryTools, Grounds, Listing, ProcessLimits, Reach, Row};
+use crate::tools::{self, BuiltIn, Directory, DirectoryTools, Listing, ProcessLimits, Reach, Row};
 
 /// Time of a call that is made by hand, in seconds, when nothing else is said.
 const CALL_SECONDS: u64 = 120;
@@ -221,9 +221,10 @@ fn known(sources: &Sources, name: &str) -> Result<ArchonId, CliError> {
 }
 
 fn tools_of(sources: &Sources, archon: &ArchonId) -> Result<BuiltIn, CliError> {
-    let state = &sources.paths.state;
-    private_dir(state)?;
-    Ok(BuiltIn::new(Grounds::of_archon(state, archon), ProcessLimits::default())?)
+    private_dir(&sources.paths.state)?;
+    // A profile that is wrong gives no skills; its workspace is there all the same.
+    let skills = policy_of(sources, archon).map_or(Skills::Named(Vec::new()), |policy| policy.skills.clone());
+    Ok(BuiltIn::new(tools::grounds(&sources.paths, archon, &skills), ProcessLimits::default())?)
 }
 
 fn order(archon: ArchonId, name: String, arguments: String, seconds: u64) -> Result<ToolOrder, CliError> {

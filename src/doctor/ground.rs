@@ -14,6 +14,7 @@ use crate::settings::{
     ALL_LAYERS, Amount, Environment, GatewaySettings, HouseSettings, Known, LogLevel, Origin, Paths,
     PathsError, Settings, Sources, WorkerSettings, find_profiles, load_house,
 };
+use crate::skills;
 use crate::tools::known_names;
 
 /// One house, as it would run; what cannot be read is as if nothing were set.
@@ -45,8 +46,8 @@ impl Ground {
             Catalogue::load(None).unwrap_or_default()
         });
         let models = catalogue.iter().filter_map(|model| ModelId::new(&model.id).ok()).collect();
-        let tools = known_names(&paths);
-        let sources = Sources { paths, env, known: Known { models, tools } };
+        let (tools, skills) = (known_names(&paths), skills::known_names(&paths));
+        let sources = Sources { paths, env, known: Known { models, tools, skills } };
         let settings = Settings::load(&sources).unwrap_or_else(|all| {
             faults.extend(all.0.iter().map(ToString::to_string));
             as_far_as_possible(&sources)

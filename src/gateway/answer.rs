@@ -86,6 +86,7 @@ impl ModelAnswer {
                 Some(
                     GenerationEvent::Queued { .. }
                     | GenerationEvent::Loading { .. }
+                    | GenerationEvent::Begun { .. }
                     | GenerationEvent::Reading { .. }
                     | GenerationEvent::Found { .. }
                     | GenerationEvent::WorkerReplaced,
@@ -108,6 +109,7 @@ impl ModelAnswer {
                 GenerationEvent::Failed { error } => return Err(error.into()),
                 GenerationEvent::Queued { .. }
                 | GenerationEvent::Loading { .. }
+                | GenerationEvent::Begun { .. }
                 | GenerationEvent::Reading { .. }
                 | GenerationEvent::Token { .. } => {}
             }

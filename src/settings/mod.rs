@@ -31,6 +31,7 @@ pub use gateway::GatewaySettings;
 pub use house::{ALL_LAYERS, HouseSettings, WorkerSettings};
 pub use paths::{Paths, PathsError, private_dir};
 pub use profile::{Origin, Profile, ProfileSource};
+pub use profile_tools::{ALL_SKILLS, SKILL};
 pub use reader::{Effective, Provenance};
 pub use remotes::RemoteSettings;
 pub use secret::{KeyReference, SecretError};
@@ -66,6 +67,8 @@ pub struct Known {
     pub models: Vec<ModelId>,
     /// The tools.
     pub tools: Vec<String>,
+    /// The skills.
+    pub skills: Vec<String>,
 }
 
 /// All settings after all checks.
@@ -175,7 +178,7 @@ fn profile_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// A settings file's text; `None` when there is no such file.
-fn read_text(path: &Path) -> Result<Option<String>, Fault> {
+pub(crate) fn read_text(path: &Path) -> Result<Option<String>, Fault> {
     let cannot = |error: io::Error| Fault::of_file(path, format!("cannot be read: {error}"));
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,

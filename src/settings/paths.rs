@@ -129,6 +129,11 @@ impl Paths {
         self.config.join("tools")
     }
 
+    /// The user's own skills.
+    pub fn skills_dir(&self) -> PathBuf {
+        self.config.join("skills")
+    }
+
     /// The log files.
     pub fn logs(&self) -> PathBuf {
         self.state.join("logs")

@@ -1,13 +1,19 @@
 //! Which tools a profile gives its Archon, and what it may do with them.
 use std::collections::BTreeSet;
 
-use archond_actors::domain::{CommandRule, Permission, Risk, ToolLimits, ToolPolicy};
+use archond_actors::domain::{CommandRule, Permission, Risk, Skills, ToolLimits, ToolPolicy};
 use serde::{Deserialize, Serialize};
 
+use super::Known;
 use super::fault::nearest;
 use super::profile::duration;
-use super::reader::{Group, Sheet, any, within};
+use super::reader::{Group, Located, Sheet, any, within};
 use super::values::Setting;
+
+/// The tool that loads skills: an Archon that has skills has it, too.
+pub const SKILL: &str = "skill";
+/// Stands for all skills where a profile names some.
+pub const ALL_SKILLS: &str = "all";
 
 /// What is to be done with a call, as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,9 +48,14 @@ impl From<Permission> for Word {
 }
 
 /// Reads all that concerns tools.
-pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> ToolPolicy {
+pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &Known) -> ToolPolicy {
     let default = ToolPolicy::default();
-    let tools = names(sheet, top, known);
+    let mut tools = tool_names(sheet, top, &known.tools);
+    let skills = skills(sheet, top, &known.skills);
+    if !skills.is_none() {
+        // Whoever has skills has what loads them.
+        tools.push(SKILL.to_owned());
+    }
     let mut group = top.group("permissions");
     let permissions = Risk::ALL.map(|risk| {
         let by_default = Risk::ALL.iter().zip(default.permissions).find(|(other, _)| **other == risk);
@@ -61,18 +72,32 @@ pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -
         std::time::Duration::from_secs(86_400),
     );
     let limits = limits(top.group("tool_limits"), default.limits);
-    ToolPolicy { tools, permissions, commands, approval_timeout, limits }
+    ToolPolicy { tools, permissions, commands, approval_timeout, limits, skills }
 }
 
-fn names(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> Vec<String> {
+fn tool_names(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> Vec<String> {
+    let written = top.list::<String>("tools", &[], any);
+    names(sheet, "tool", written, known)
+}
+
+fn skills(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> Skills {
+    let written = top.list::<String>("skills", &[], any);
+    if written.len() == 1 && written.iter().all(|name| name.value == ALL_SKILLS) {
+        return Skills::All;
+    }
+    Skills::Named(names(sheet, "skill", written, known))
+}
+
+/// Those names that there are, each once.
+fn names(sheet: &Sheet<'_>, kind: &str, written: Vec<Located<String>>, known: &[String]) -> Vec<String> {
     let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
-    for name in top.list::<String>("tools", &[], any) {
+    for name in written {
         if !known.contains(&name.value) {
             let hint = match nearest(&name.value, known.iter().map(String::as_str)) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("this version has: {}", known.join(", ")),
             };
-            sheet.fault(name.span, format!("there is no tool `{}`", name.value), Some(hint));
+            sheet.fault(name.span, format!("there is no {kind} `{}`", name.value), Some(hint));
         } else if !seen.insert(name.value.clone()) {
             let hint = Some("remove one of them".to_owned());
             sheet.fault(name.span, format!("`{}` is in the list twice", name.value), hint);
@@ -121,6 +146,11 @@ fn limits(mut group: Group<'_>, default: ToolLimits) -> ToolLimits {
             "output_chars_max",
             default.output_chars_max,
             within(200..=100_000, " characters"),
+        ),
+        schema_tokens_max: group.value(
+            "schema_tokens_max",
+            default.schema_tokens_max,
+            within(200..=100_000, " tokens"),
         ),
     };
     group.finish();

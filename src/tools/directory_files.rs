@@ -14,7 +14,7 @@ use archond_models::grammar::{Style, for_calls};
 use jsonschema::{PatternOptions, Validator};
 use serde_json::{Map, Value};
 
-use super::built_in_names;
+use super::is_taken;
 use crate::settings::{Fault, ToolFile, read_tool_file};
 
 /// Most tools of a directory: a model that is told of more chooses badly.
@@ -68,13 +68,14 @@ struct Ready {
 
 /// What is looked at to see whether a file changed. The time of its status moves with its content, its mode and its owner.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Mark {
+pub(crate) struct Mark {
     path: PathBuf,
     changed: Option<(u64, i64, i64, u64)>,
 }
 
 impl Mark {
-    fn of(path: PathBuf) -> Self {
+    /// What is there now.
+    pub(crate) fn of(path: PathBuf) -> Self {
         let changed = std::fs::metadata(&path).ok();
         let changed = changed.map(|file| (file.ino(), file.ctime(), file.ctime_nsec(), file.len()));
         Self { path, changed }
@@ -92,7 +93,7 @@ pub struct Directory {
     clippy::disallowed_methods,
     reason = "how long ago files were looked at, whatever the house's clock says"
 )]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
@@ -252,9 +253,7 @@ fn name_fault(name: &str) -> Option<String> {
             "a tool is called like its file, which needs a name of small letters, digits and `_`, at most {NAME_BYTES_MAX}: rename it"
         ));
     }
-    built_in_names()
-        .iter()
-        .any(|built_in| built_in == name)
+    is_taken(name)
         .then(|| format!("there is a built-in tool `{name}` already: rename this file and its program"))
 }
 
@@ -295,7 +294,7 @@ fn inside(path: &Path, directory: &Path) -> Result<PathBuf, Fault> {
 }
 
 /// Whether nobody else can change what lies there. `shown` is how the user calls it.
-fn is_ours(place: &Path, shown: &Path) -> Result<(), Fault> {
+pub(crate) fn is_ours(place: &Path, shown: &Path) -> Result<(), Fault> {
     /// Group and others.
     const WRITABLE: u32 = 0o022;
     let metadata = std::fs::metadata(place).map_err(|error| cannot(shown, &error))?;
@@ -317,9 +316,7 @@ fn schema(name: &str, parameters: &str) -> Result<Option<Validator>, String> {
         return Ok(None);
     }
     let schema: Value = serde_json::from_str(parameters).map_err(|error| error.to_string())?;
-    // Its patterns take time in proportion to the text, whatever a model writes.
-    let validator = jsonschema::options().with_pattern_options(PatternOptions::regex()).build(&schema);
-    let validator = validator.map_err(|error| error.to_string())?;
+    let validator = validator(&schema)?;
     let declaration =
         Declaration { name: name.to_owned(), description: String::new(), parameters: parameters.to_owned() };
     for_calls(&[declaration], &CallRule::Required, false, &Style::chatml(|_| None))
@@ -339,14 +336,24 @@ impl Ready {
             (Some(_), _) => {}
         }
         let object = Value::Object(object);
-        if let Some(error) = self.schema.as_ref().and_then(|schema| schema.validate(&object).err()) {
-            let place = error.instance_path().as_str().trim_start_matches('/').replace('/', ".");
-            let reason = error.to_string();
-            let cut: String = reason.chars().take(REASON_CHARS_MAX).collect();
-            let dots = if cut.len() < reason.len() { "…" } else { "" };
-            let colon = if place.is_empty() { String::new() } else { format!("`{place}`: ") };
-            return Err(format!("{colon}{cut}{dots}"));
-        }
+        self.schema.as_ref().map_or(Ok(()), |schema| fits(schema, &object))?;
         Ok(object.to_string())
     }
+}
+
+/// A schema, ready for use. Its patterns take time in proportion to the text, whatever a model writes.
+pub(super) fn validator(schema: &Value) -> Result<Validator, String> {
+    let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
+    options.build(schema).map_err(|error| error.to_string())
+}
+
+/// Whether arguments are as a schema says; if not, what is wrong where.
+pub(super) fn fits(schema: &Validator, arguments: &Value) -> Result<(), String> {
+    let Err(error) = schema.validate(arguments) else { return Ok(()) };
+    let place = error.instance_path().as_str().trim_start_matches('/').replace('/', ".");
+    let reason = error.to_string();
+    let cut: String = reason.chars().take(REASON_CHARS_MAX).collect();
+    let dots = if cut.len() < reason.len() { "…" } else { "" };
+    let colon = if place.is_empty() { String::new() } else { format!("`{place}`: ") };
+    Err(format!("{colon}{cut}{dots}"))
 }

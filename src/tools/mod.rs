@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use archond_actors::domain::{Outcome, SessionKey, ToolCall, ToolOrder, ToolSpec};
 use archond_actors::ports::ToolSource;
+use archond_actors::tools::search::{TOOL_CALL, TOOL_SEARCH};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
-use crate::settings::{Paths, PathsError, private_dir};
+use crate::settings::{Paths, PathsError, SKILL, private_dir};
 
 mod arguments;
 mod bubblewrap;
@@ -25,14 +26,17 @@ mod order;
 mod process;
 mod reach;
 pub mod runner;
+mod search;
 mod shed;
 mod shown;
 
 pub use directory::{DIRECTORY, DirectoryTools};
 pub use directory_files::{Directory, Listing};
+pub(crate) use directory_files::{Mark, is_ours, now};
 pub use order::{Locks, ProcessLimits};
 pub use reach::{Reach, Row};
-pub use shed::HouseTools;
+pub use search::SearchTools;
+pub use shed::{HouseTools, grounds};
 
 use directory_files::UserProgram;
 use order::{Answer, Order, PROBE, PROGRAM};
@@ -224,6 +228,10 @@ impl ToolSource for BuiltIn {
         declared::all()
     }
 
+    fn is_core(&self) -> bool {
+        true
+    }
+
     fn shown(&self, call: &ToolCall) -> String {
         shown::shown(call)
     }
@@ -324,6 +332,12 @@ pub fn built_in() -> Vec<ToolSpec> {
 /// The names of the built-in tools.
 pub fn built_in_names() -> Vec<String> {
     built_in().into_iter().map(|spec| spec.tool.name).collect()
+}
+
+/// Whether a tool of archond's own has this name.
+fn is_taken(name: &str) -> bool {
+    [SKILL, TOOL_SEARCH, TOOL_CALL].contains(&name)
+        || built_in_names().iter().any(|built_in| built_in == name)
 }
 
 /// The names of all tools that a profile of this house may name: the built-in ones, and the user's own that are sound.

@@ -2,34 +2,49 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use archond_actors::domain::ArchonSpec;
+use archond_actors::domain::{ArchonId, ArchonSpec, Skills};
 use archond_actors::ports::{ToolShed, ToolSource};
 
-use super::{BuiltIn, Directory, DirectoryTools, Grounds, ProcessLimits, built_in_names};
-use crate::settings::Paths;
+use super::{BuiltIn, Directory, DirectoryTools, Grounds, ProcessLimits, SearchTools, built_in_names};
+use crate::settings::{Paths, SKILL};
+use crate::skills::{SkillFolder, SkillTools};
 
-/// The house's own: each Archon has a workspace below the state directory, and all share the directory of the user's own tools.
+/// The house's own: each Archon has a workspace below the state directory, and all share the directories of the user's own tools and
+/// skills.
 #[derive(Debug, Clone)]
 pub struct HouseTools {
-    state: PathBuf,
+    paths: Paths,
     directory: Arc<Directory>,
+    skills: Arc<SkillFolder>,
 }
 
 impl HouseTools {
     /// Of the house with these folders.
     pub fn new(paths: &Paths) -> Self {
-        Self { state: paths.state.clone(), directory: Arc::new(Directory::new(paths.tools_dir())) }
+        let directory = Arc::new(Directory::new(paths.tools_dir()));
+        Self { paths: paths.clone(), directory, skills: Arc::new(SkillFolder::new(paths.skills_dir())) }
     }
+}
+
+/// Where the tools of an Archon work: in its workspace; the folders of its skills can be read.
+pub fn grounds(paths: &Paths, archon: &ArchonId, skills: &Skills) -> Grounds {
+    let folder = paths.skills_dir();
+    let readable: Vec<PathBuf> = match skills {
+        Skills::All => vec![folder],
+        Skills::Named(names) => names.iter().map(|name| folder.join(name)).collect(),
+    };
+    Grounds { readable, ..Grounds::of_archon(&paths.state, archon) }
 }
 
 impl ToolShed for HouseTools {
     /// An Archon whose workspace cannot be made has no tools, and answers all the same.
     fn sources(&self, archon: &ArchonSpec) -> Vec<Arc<dyn ToolSource>> {
-        if archon.tools.tools.is_empty() {
+        let policy = &archon.tools;
+        if policy.tools.is_empty() {
             return Vec::new();
         }
-        let built_in = BuiltIn::new(Grounds::of_archon(&self.state, &archon.id), ProcessLimits::default());
-        let built_in = match built_in {
+        let grounds = grounds(&self.paths, &archon.id, &policy.skills);
+        let built_in = match BuiltIn::new(grounds, ProcessLimits::default()) {
             Ok(built_in) => built_in,
             Err(error) => {
                 tracing::error!(archon = %archon.id, %error, "the Archon has no tools");
@@ -37,10 +52,20 @@ impl ToolShed for HouseTools {
             }
         };
         let names = built_in_names();
-        let own = archon.tools.tools.iter().any(|name| !names.contains(name)).then(|| {
+        let is_own = |name: &String| name != SKILL && !names.contains(name);
+        let own = policy.tools.iter().any(is_own).then(|| {
             let own = DirectoryTools::new(built_in.clone(), Arc::clone(&self.directory));
             Arc::new(own) as Arc<dyn ToolSource>
         });
-        std::iter::once(Arc::new(built_in) as Arc<dyn ToolSource>).chain(own).collect()
+        let skills = (!policy.skills.is_none()).then(|| {
+            let skills = SkillTools::new(Arc::clone(&self.skills), policy.skills.clone());
+            Arc::new(skills) as Arc<dyn ToolSource>
+        });
+        let built_in: Arc<dyn ToolSource> = Arc::new(built_in);
+        let mut sources: Vec<_> = std::iter::once(built_in).chain(skills).chain(own).collect();
+        if sources.iter().any(|source| !source.is_core()) {
+            sources.push(Arc::new(SearchTools::new(sources.clone(), Arc::clone(policy))));
+        }
+        sources
     }
 }

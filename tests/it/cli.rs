@@ -130,10 +130,12 @@ fn help_lists_commands_and_exit_codes() {
       top          Watch the running house: actors, models, tokens per second, queue
       logs         Show what the daemon wrote into its log
       doctor       Look the house over, and say what to do where something is wrong
+      audit        Prove what the house promises
       bench        Measure how fast a model reads and writes on this machine
       archon       Profiles: what an Archon is
       model        Models: what an Archon thinks with
       tool         Tools: what an Archon can do
+      skill        Skills: instructions that an Archon reads when it needs them
       sandbox      What holds the tools back
       config       The settings of the house
       run          Be the daemon, in the foreground: for systemd and containers

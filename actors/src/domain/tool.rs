@@ -90,6 +90,32 @@ pub struct ToolPolicy {
     pub approval_timeout: Duration,
     /// What a turn may use up.
     pub limits: ToolLimits,
+    /// Which instructions it can load.
+    pub skills: Skills,
+}
+
+/// Which skills an Archon has: instructions that it reads when it needs them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Skills {
+    /// Those of these names.
+    Named(Vec<String>),
+    /// All that there are.
+    All,
+}
+
+impl Skills {
+    /// Whether there are none.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::Named(names) if names.is_empty())
+    }
+
+    /// Whether a skill is among them.
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Named(names) => names.iter().any(|known| known == name),
+            Self::All => true,
+        }
+    }
 }
 
 /// What a turn may use up.
@@ -109,6 +135,9 @@ pub struct ToolLimits {
     pub tokens_max: u64,
     /// What the model is shown of a call's answer, in characters; the rest is kept in the store.
     pub output_chars_max: u32,
+    /// What the declarations of all tools may take of each prompt, in tokens as far as they can be reckoned from bytes; beyond it, the
+    /// model is told of the core and finds the others.
+    pub schema_tokens_max: u32,
 }
 
 impl Default for ToolPolicy {
@@ -121,6 +150,7 @@ impl Default for ToolPolicy {
             commands: Vec::new(),
             approval_timeout: Duration::from_secs(300),
             limits: ToolLimits::default(),
+            skills: Skills::Named(Vec::new()),
         }
     }
 }
@@ -135,6 +165,7 @@ impl Default for ToolLimits {
             call_time_max: Duration::from_secs(120),
             tokens_max: 400_000,
             output_chars_max: 4000,
+            schema_tokens_max: 2000,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::handle::{HarnessArgs, HarnessError};
 use crate::command::Intent;
 use crate::domain::{InboxEntry, InboxId, SessionKey, SessionStatus};
 use crate::insight::roster::Place;
-use crate::insight::{Inspection, Message};
+use crate::insight::{Inspection, Message, Station};
 use crate::link::{Envelope, Link, answer};
 use crate::ports::Sink;
 use crate::session::{SessionArgs, SessionFact, SessionHandle, TurnFailure};
@@ -148,6 +148,7 @@ impl HarnessState {
     }
 
     async fn on_dispatch(&mut self, entry: InboxEntry, attempt: u32) {
+        self.args.trail.note(entry.id, Station::Harness { attempt });
         let intent = Intent::of(&entry.text);
         if !intent.takes_a_turn() {
             return self.answer_itself(entry, attempt, &intent).await;
@@ -201,6 +202,7 @@ impl HarnessState {
             tools: self.args.tools.clone(),
             observers: self.args.observers.clone(),
             clock: self.args.clock.clone(),
+            trail: self.args.trail.clone(),
             report,
         };
         let spawner = handle.clone();

@@ -7,7 +7,7 @@ use ractor::{Actor, ActorCell, SpawnErr};
 use super::actor::{HarnessActor, HarnessMsg};
 use crate::domain::{ArchonSpec, InboxEntry, InboxId, SessionKey, SessionStatus};
 use crate::house::ArchonCounters;
-use crate::insight::{Roster, Vitals};
+use crate::insight::{Roster, Trail, Vitals};
 use crate::link::{Link, LinkError};
 use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
@@ -58,6 +58,8 @@ pub struct HarnessArgs {
     pub sessions: SupervisorHandle,
     /// What is counted for others.
     pub counters: Arc<ArchonCounters>,
+    /// Where the way of each message is noted.
+    pub trail: Trail,
     /// Where sessions are shown.
     pub roster: Roster,
     /// The path of the sessions' supervisor.

@@ -9,13 +9,12 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 
-use super::dispatch::{Dispatch, DispatchPolicy, TryEnd, Verdict};
+use super::dispatch::{Dispatch, DispatchPolicy, Verdict};
 use super::handle::HermesArgs;
 use crate::command::Intent;
 use crate::domain::{AnswerKind, InboxEntry, InboxId, NewAnswer, TurnEnd, TurnEvent};
-use crate::insight::{Inspection, Message};
+use crate::insight::{Inspection, Message, Station};
 use crate::link::{Envelope, Link};
-use crate::pool::PoolError;
 use crate::session::{SessionFact, TurnFailure};
 
 /// How often deadlines, retries and the store are looked at: a fraction of the shortest sensible patience.
@@ -164,7 +163,11 @@ impl HermesState {
         if self.commands.contains_key(&entry.id) {
             return;
         }
-        if self.commands.len() >= COMMANDS_LEN_MAX || self.args.harness.dispatch(entry.clone(), 1).is_err() {
+        if self.commands.len() >= COMMANDS_LEN_MAX {
+            return self.dispatch.missed();
+        }
+        self.args.trail.note(entry.id, Station::Hermes { attempt: 1 });
+        if self.args.harness.dispatch(entry.clone(), 1).is_err() {
             return self.dispatch.missed();
         }
         self.commands.insert(entry.id, entry);
@@ -191,7 +194,7 @@ impl HermesState {
             // Its answer could not be kept; it is still in the inbox.
             return self.dispatch.missed();
         }
-        let verdict = self.dispatch.failed(inbox, attempt, try_end(&failure), self.now());
+        let verdict = self.dispatch.failed(inbox, attempt, failure.end(), self.now());
         match verdict {
             Verdict::Stale => {}
             Verdict::Retry { attempt } => {
@@ -280,32 +283,12 @@ impl HermesState {
     async fn pump(&mut self) {
         while let Some((entry, attempt)) = self.dispatch.next(self.now()) {
             let inbox = entry.id;
+            self.args.trail.note(inbox, Station::Hermes { attempt });
             if let Err(error) = self.args.harness.dispatch(entry, attempt) {
                 self.failed(inbox, attempt, TurnFailure::Unavailable(error.to_string())).await;
             }
         }
         self.args.counters.set(self.dispatch.in_flight(), self.dispatch.waiting());
-    }
-}
-
-/// Whether another try may help.
-fn try_end(failure: &TurnFailure) -> TryEnd {
-    match failure {
-        TurnFailure::Crashed(_) => TryEnd::Crashed,
-        TurnFailure::Memory(_) | TurnFailure::NoProgress(_) | TurnFailure::Unavailable(_) => {
-            TryEnd::Transient
-        }
-        TurnFailure::Pool(error) => match error {
-            PoolError::QueueFull { .. }
-            | PoolError::Link(_)
-            | PoolError::Unable { .. }
-            | PoolError::Engine { .. } => TryEnd::Transient,
-            PoolError::NoModel { .. }
-            | PoolError::TooLarge { .. }
-            | PoolError::PromptTooLong { .. }
-            | PoolError::ModelFailed { .. }
-            | PoolError::RequestCrashed { .. } => TryEnd::Final,
-        },
     }
 }
 

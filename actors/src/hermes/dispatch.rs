@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::domain::{FitPolicy, InboxEntry, InboxId, SessionKey};
+use crate::session::TryEnd;
 
 /// Tries of one message over all lives of the daemon. A message that ends the process each time is given up at last.
 pub(super) const ATTEMPTS_MAX: u32 = 20;
@@ -23,17 +24,6 @@ pub(super) struct DispatchPolicy {
     pub window_len_max: usize,
     /// Deadlines and retries.
     pub fit: FitPolicy,
-}
-
-/// How a try ended without an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TryEnd {
-    /// The session died under it.
-    Crashed,
-    /// Something that may pass: no progress, a full queue, a disk without space.
-    Transient,
-    /// Trying again cannot help.
-    Final,
 }
 
 /// What follows from a try without an answer.

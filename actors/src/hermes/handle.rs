@@ -8,7 +8,7 @@ use super::actor::{HermesActor, HermesMsg};
 use crate::domain::{ArchonSpec, InboxEntry};
 use crate::harness::HarnessHandle;
 use crate::house::ArchonCounters;
-use crate::insight::Vitals;
+use crate::insight::{Trail, Vitals};
 use crate::link::Link;
 use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
@@ -33,6 +33,8 @@ pub struct HermesArgs {
     pub clock: Arc<dyn Clock>,
     /// What is counted for others.
     pub counters: Arc<ArchonCounters>,
+    /// Where the way of each message is noted.
+    pub trail: Trail,
 }
 
 /// The way to one Archon's Hermes.

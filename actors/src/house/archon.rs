@@ -6,7 +6,7 @@ use super::counters::ArchonCounters;
 use crate::domain::{ArchonId, ArchonSpec};
 use crate::harness::{HarnessArgs, HarnessHandle};
 use crate::hermes::{HermesArgs, HermesHandle};
-use crate::insight::Roster;
+use crate::insight::{Roster, Trail};
 use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
 use crate::pool::PoolHandle;
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) report: Sink<(String, SupervisionFact)>,
     /// Where everybody is shown.
     pub(super) roster: Roster,
+    /// Where the way of each message is noted.
+    pub(super) trail: Trail,
 }
 
 impl Shared {
@@ -183,6 +185,7 @@ impl Archon {
             counters: self.counters.clone(),
             roster: shared.roster.clone(),
             sessions_path: self.sessions_path(),
+            trail: shared.trail.clone(),
             report: Arc::new(move |fact| hermes.turn_happened(fact)),
         };
         ChildSpec::new(
@@ -233,6 +236,7 @@ impl Archon {
             observers: shared.observers,
             clock: shared.clock,
             counters: self.counters.clone(),
+            trail: shared.trail,
         };
         ChildSpec::new(
             "hermes",

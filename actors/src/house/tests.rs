@@ -5,8 +5,12 @@ mod commands;
 mod faults;
 #[path = "injection_tests.rs"]
 mod injections;
+#[path = "search_tests.rs"]
+mod search;
 #[path = "tool_tests.rs"]
 mod tools;
+#[path = "trail_tests.rs"]
+mod trail;
 
 use std::collections::BTreeMap;
 

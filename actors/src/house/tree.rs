@@ -14,7 +14,7 @@ use crate::domain::{
     PoolStatus, SessionKey, SessionOptions, SessionStatus,
 };
 use crate::harness::HarnessError;
-use crate::insight::{Roster, RosterError};
+use crate::insight::{Roster, RosterError, Station, Trail};
 use crate::memory::{MemoryArgs, MemoryHandle, MemorySettings};
 use crate::observer::TurnObservers;
 use crate::pool::{PoolArgs, PoolError, PoolHandle, PoolSettings};
@@ -129,6 +129,7 @@ impl House {
             clock: args.clock.clone(),
             report: args.report.clone(),
             roster: Roster::new(args.clock.clone()),
+            trail: Trail::default(),
         };
         let archons = Archons::default();
         let archons_supervisor = SupervisorHandle::new("the Archons' supervisor");
@@ -321,6 +322,11 @@ impl House {
         &self.shared.roster
     }
 
+    /// The ways that the last answers took.
+    pub fn trail(&self) -> &Trail {
+        &self.shared.trail
+    }
+
     /// Where turns can be watched.
     pub fn observers(&self) -> &TurnObservers {
         &self.shared.observers
@@ -370,11 +376,16 @@ impl House {
 
 fn memory_child(shared: &Shared, args: &HouseArgs, archons: Archons) -> ChildSpec {
     let memory = shared.memory.clone();
+    let (arriving, leaving) = (shared.trail.clone(), shared.trail.clone());
     let memory_args = MemoryArgs {
         store: args.store.clone(),
         settings: args.memory.clone(),
         calls: args.calls.clone(),
-        accepted: Arc::new(move |entry| hand_over(&archons, entry)),
+        accepted: Arc::new(move |entry| {
+            arriving.note(entry.id, Station::Inbox);
+            hand_over(&archons, entry);
+        }),
+        answered: Arc::new(move |answer| leaving.answered(&answer)),
     };
     let start = start_fn(move |supervisor| {
         let (memory, args) = (memory.clone(), memory_args.clone());

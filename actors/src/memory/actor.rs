@@ -12,7 +12,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::JoinHandle;
 
 use super::{MemoryArgs, MemoryError, MemorySettings};
-use crate::domain::{Accepted, InboxEntry};
+use crate::domain::{Accepted, InboxEntry, OutboxEntry};
 use crate::insight::{Inspection, Message, Vitals};
 use crate::link::{Envelope, Link, LinkError, answer};
 use crate::ports::{BlockingCalls, Sink, Store, Write, Written};
@@ -92,6 +92,7 @@ pub(super) struct MemoryState {
     settings: MemorySettings,
     calls: Arc<dyn BlockingCalls>,
     accepted: Sink<InboxEntry>,
+    answered: Sink<OutboxEntry>,
     changes: VecDeque<Change>,
     /// `CommitDue` is on its way.
     commit_due: bool,
@@ -118,6 +119,7 @@ impl Actor for MemoryActor {
             settings: args.settings,
             calls: args.calls,
             accepted: args.accepted,
+            answered: args.answered,
             changes: VecDeque::new(),
             commit_due: false,
             commit: None,
@@ -225,9 +227,10 @@ impl MemoryState {
         let batch_len = self.changes.len().min(self.settings.batch_len_max);
         let (writes, replies): (Vec<_>, Vec<_>) =
             self.changes.drain(..batch_len).map(|change| (change.write, change.reply)).unzip();
-        let (me, store, accepted) = (self.me.clone(), self.store.clone(), self.accepted.clone());
+        let (me, store) = (self.me.clone(), self.store.clone());
+        let (accepted, answered) = (self.accepted.clone(), self.answered.clone());
         self.commit = Some(self.calls.begin(Box::new(move || {
-            let outcome = guarded(|| commit(&*store, &writes, replies, &accepted));
+            let outcome = guarded(|| commit(&*store, &writes, replies, &accepted, &answered));
             tell(&me, MemoryMsg::CommitEnded { outcome });
         })));
     }
@@ -263,13 +266,16 @@ fn commit(
     writes: &[Write],
     replies: Vec<RpcReplyPort<Result<Written, MemoryError>>>,
     accepted: &Sink<InboxEntry>,
+    answered: &Sink<OutboxEntry>,
 ) {
     match store.commit(writes) {
         // A store that answers fewer results than changes leaves the rest unanswered: their callers see that it died.
         Ok(results) => {
             for (reply, result) in replies.into_iter().zip(results) {
-                if let Ok(Written::Accepted(Accepted::Fresh(entry))) = &result {
-                    accepted(entry.clone());
+                match &result {
+                    Ok(Written::Accepted(Accepted::Fresh(entry))) => accepted(entry.clone()),
+                    Ok(Written::Ended(answer)) => answered(answer.clone()),
+                    Ok(_) | Err(_) => {}
                 }
                 answer(reply, result.map_err(MemoryError::Store));
             }

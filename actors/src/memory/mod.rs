@@ -70,13 +70,15 @@ pub struct MemoryArgs {
     pub calls: Arc<dyn BlockingCalls>,
     /// Told of each message that was journalled, in the inbox's order, also when whoever handed it in has left meanwhile.
     pub accepted: Sink<InboxEntry>,
+    /// Told of each answer that was written, whoever handed it in.
+    pub answered: Sink<OutboxEntry>,
 }
 
 impl MemoryArgs {
     /// Ordinary memory that reports to nobody.
     pub fn new(store: Arc<dyn Store>) -> Self {
         let (settings, calls) = (MemorySettings::default(), Arc::new(RuntimeThreads));
-        Self { store, settings, calls, accepted: Arc::new(|_| {}) }
+        Self { store, settings, calls, accepted: Arc::new(|_| {}), answered: Arc::new(|_| {}) }
     }
 }
 

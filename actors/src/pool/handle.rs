@@ -59,6 +59,13 @@ pub enum GenerationEvent {
         /// 0 to 100.
         percent: u8,
     },
+    /// A worker has it: the first one, or the successor of one that died.
+    Begun {
+        /// Which model.
+        model: ModelId,
+        /// The worker's process, where it is one of this machine.
+        pid: Option<u32>,
+    },
     /// The model reads the prompt.
     Reading {
         /// Tokens read.
@@ -175,6 +182,7 @@ impl GenerationEvent {
         match self {
             Self::Queued { .. } => "queued",
             Self::Loading { .. } => "loading",
+            Self::Begun { .. } => "begun",
             Self::Reading { .. } => "reading",
             Self::Token { .. } => "token",
             Self::Found { .. } => "found",

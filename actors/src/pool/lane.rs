@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ractor::ActorCell;
 
+use super::handle::GenerationEvent;
 use super::ladder::{Ladder, LadderRules, Standing};
 use super::request::Request;
 use super::settings::PoolSettings;
@@ -176,6 +177,8 @@ impl Lane {
         self.watchdog.began(now);
         self.last_used = now;
         worker.vitals.say(ActorState::Running);
+        let pid = worker.link.as_ref().and_then(|link| link.pid());
+        request.tell(GenerationEvent::Begun { model: self.model.clone(), pid });
         self.running.insert(request.id, request);
         Ok(())
     }

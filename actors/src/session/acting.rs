@@ -9,7 +9,8 @@ use crate::permission::Verdict;
 
 impl Turn {
     /// The model asks for calls.
-    pub(super) fn call(&mut self, mut calls: Vec<ToolCall>, tokens: u64) -> Vec<Effect> {
+    pub(super) fn call(&mut self, calls: Vec<ToolCall>, tokens: u64) -> Vec<Effect> {
+        let mut calls: Vec<ToolCall> = calls.into_iter().map(|call| self.kit.meant(call)).collect();
         if let Err(fault) = self.guard.step(&calls, tokens) {
             return self.end_going_round(&fault);
         }

@@ -11,16 +11,17 @@ use tokio::time::Instant;
 use super::acting::Decision;
 use super::calling::Resumed;
 use super::errand::Errand;
+use super::failure::TurnFailure;
 use super::handle::{SessionArgs, SessionError, SessionFact};
 use super::order::OpenOrder;
 use super::tidying::Tidying;
-use super::turn::{Beginning, Task, Turn, TurnFailure, View};
+use super::turn::{Beginning, Task, Turn, View};
 use crate::command::{Command, argument};
 use crate::domain::{
     ActorState, Correspondent, Grant, InboxEntry, InboxId, JournalEntry, ModelId, Outcome, SessionHead,
     SessionSnapshot, SessionStatus, TurnEvent, Usage,
 };
-use crate::insight::{Inspection, Message};
+use crate::insight::{Inspection, Message, Station};
 use crate::link::{Envelope, Link, answer};
 use crate::memory::MemoryError;
 use crate::pool::GenerationEvent;
@@ -228,6 +229,7 @@ impl Actor for SessionActor {
 impl SessionState {
     async fn on_run_turn(&mut self, entry: InboxEntry, attempt: u32) {
         let inbox = entry.id;
+        self.args.trail.note(inbox, Station::Session { attempt });
         let asked_again = |running: &&mut Running| running.entry.id == inbox && attempt <= running.attempt;
         if let Some(running) = self.running.as_mut().filter(asked_again) {
             // Hermes was restarted and asks for what runs already.
@@ -251,6 +253,9 @@ impl SessionState {
                 return self.set_idle_timer();
             }
         };
+        if !journal.is_empty() {
+            self.args.trail.note(inbox, Station::Journal);
+        }
         let (task, user) = self.task(&entry.text);
         let beginning = Beginning {
             label: entry.id.to_string(),
@@ -364,6 +369,10 @@ impl SessionState {
         let view = self.view_of_turn();
         let Some(running) = &mut self.running else { return };
         running.queued = matches!(event, GenerationEvent::Queued { .. });
+        if let GenerationEvent::Begun { model, pid } = &event {
+            let station = Station::Worker { model: model.clone(), pid: *pid };
+            self.args.trail.note(running.entry.id, station);
+        }
         if matches!(event, GenerationEvent::Finished { .. } | GenerationEvent::Failed { .. }) {
             running.generation.take().into_iter().for_each(OpenOrder::ended);
         }

@@ -6,15 +6,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::actor::{OpenCall, SessionMsg, SessionState};
+use super::failure::TurnFailure;
 use super::handle::SessionFact;
 use super::order::OpenOrder;
 use super::report;
-use super::turn::{Effect, TurnFailure};
+use super::turn::Effect;
 use crate::compaction::{self, PromptParts};
 use crate::domain::{
     AnswerForm, AnswerKind, Correspondent, Footer, Grant, InboxId, JournalEntry, MessageKey, NewAnswer,
     NewTurn, Outcome, Priority, Prompt, Summary, ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
 };
+use crate::insight::Station;
 use crate::link::Envelope;
 use crate::memory::MemoryError;
 use crate::pool::{GenerationOrder, PoolError};
@@ -160,6 +162,9 @@ impl SessionState {
             let _ = me.send_message(Envelope::fact(SessionMsg::GenerationHappened { ask, event }));
         });
         let generation = self.args.pool.generate(order, events).await?;
+        if let Some(running) = &self.running {
+            self.args.trail.note(running.entry.id, Station::Pool { request: generation });
+        }
         Ok(OpenOrder::new(self.args.pool.clone(), generation))
     }
 

@@ -7,9 +7,9 @@ use ractor::{Actor, ActorCell, SpawnErr};
 use super::acting::Decision;
 use super::actor::{SessionActor, SessionMsg};
 use super::errand::Errand;
-use super::turn::TurnFailure;
+use super::failure::TurnFailure;
 use crate::domain::{ArchonSpec, InboxEntry, InboxId, SessionKey, SessionStatus};
-use crate::insight::Vitals;
+use crate::insight::{Trail, Vitals};
 use crate::link::{Link, LinkError};
 use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
@@ -97,6 +97,8 @@ pub struct SessionArgs {
     pub observers: TurnObservers,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
+    /// Where the way of each message is noted.
+    pub trail: Trail,
     /// The harness.
     pub report: Sink<SessionFact>,
 }

@@ -6,6 +6,7 @@ mod actor;
 mod calling;
 mod effects;
 mod errand;
+mod failure;
 mod guard;
 mod handle;
 mod order;
@@ -15,9 +16,9 @@ mod turn;
 
 pub(crate) use acting::Decision;
 pub(crate) use errand::Errand;
+pub use failure::{TryEnd, TurnFailure};
 pub use handle::{SessionArgs, SessionError, SessionFact, SessionHandle};
 pub(crate) use report::quote;
-pub use turn::TurnFailure;
 
 #[cfg(test)]
 pub(crate) use actor::SessionMsg;

@@ -52,6 +52,7 @@ impl SessionState {
             GenerationEvent::Queued { .. }
             | GenerationEvent::Loading { .. }
             | GenerationEvent::Reading { .. }
+            | GenerationEvent::Begun { .. }
             | GenerationEvent::Found { .. }
             | GenerationEvent::WorkerReplaced => {}
         }

@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use super::calling::{OpenStep, Resumed};
+use super::failure::TurnFailure;
 use super::guard::Guard;
 use crate::compaction::{self, NothingToSummarise};
 use crate::domain::{
@@ -26,26 +27,6 @@ use crate::tools::ToolKit;
 const BAD_CALLS_MAX: u32 = 1;
 /// Fewest characters of a call's answer that the prompt holds: less says nothing.
 const OUTPUT_CHARS_MIN: usize = 200;
-
-/// Why a turn has no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TurnFailure {
-    /// The pool could not generate it.
-    #[error("{0}")]
-    Pool(#[from] PoolError),
-    /// What was needed could not be read or kept.
-    #[error("{0}")]
-    Memory(String),
-    /// The session's actor died.
-    #[error("the session crashed while it answered ({0})")]
-    Crashed(String),
-    /// Nothing happened for too long.
-    #[error("there was no progress for {0} seconds")]
-    NoProgress(u64),
-    /// The session could not be brought up.
-    #[error("the session could not be started: {0}")]
-    Unavailable(String),
-}
 
 /// What the conversation looks like while the turn runs.
 #[derive(Debug, Clone, Copy)]
@@ -333,6 +314,8 @@ impl Turn {
             (_, GenerationEvent::Reading { done, total }) => publish(TurnEvent::Reading { done, total }),
             // A turn asks for words alone.
             (_, GenerationEvent::Found { .. }) => vec![],
+            // Noted by whoever looks after the way of messages.
+            (_, GenerationEvent::Begun { .. }) => vec![],
             (_, GenerationEvent::WorkerReplaced) => publish(TurnEvent::WorkerReplaced),
             (Phase::Compacting { text, .. }, GenerationEvent::Token { chosen }) => {
                 text.push_str(&chosen.words());

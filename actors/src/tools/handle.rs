@@ -42,6 +42,16 @@ impl ToolsHandle {
         self.source.tools()
     }
 
+    /// Whether the model is always told of its tools.
+    pub fn is_core(&self) -> bool {
+        self.source.is_core()
+    }
+
+    /// The call that a call stands for, if it does.
+    pub fn meant(&self, call: &ToolCall) -> Option<ToolCall> {
+        self.source.meant(call)
+    }
+
     /// What a call would do, for the owner.
     pub fn shown(&self, call: &ToolCall) -> String {
         self.source.shown(call)

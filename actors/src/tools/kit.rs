@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use super::ToolsHandle;
+use super::search::{self, TOOL_CALL, TOOL_SEARCH};
 use crate::domain::{Grant, Risk, Tool, ToolCall, ToolPolicy, ToolSpec};
 use crate::permission::{Exposure, Verdict, judge};
 
@@ -18,11 +19,15 @@ pub struct KitTool {
 #[derive(Debug, Clone)]
 pub struct ToolKit {
     tools: Arc<[KitTool]>,
+    declared: Arc<[Tool]>,
     policy: Arc<ToolPolicy>,
 }
 
 impl ToolKit {
     /// Those tools of these sources that the policy names, in its order. Of two of one name the first source's counts.
+    ///
+    /// The model is told of all, unless that takes more room than the policy gives: then of the core, and of how to find the others.
+    /// That depends on the tools and nothing else, so that prompts begin alike as long as the tools stay.
     pub fn new(sources: &[ToolsHandle], policy: Arc<ToolPolicy>) -> Self {
         let all: Vec<KitTool> = sources
             .iter()
@@ -30,9 +35,32 @@ impl ToolKit {
                 source.tools().into_iter().map(|spec| KitTool { spec, source: source.clone() })
             })
             .collect();
-        let wanted =
-            policy.tools.iter().filter_map(|name| all.iter().find(|tool| tool.spec.tool.name == *name));
-        Self { tools: wanted.cloned().collect(), policy }
+        let find = |name: &str| all.iter().find(|tool| tool.spec.tool.name == name);
+        let mut tools: Vec<KitTool> = policy.tools.iter().filter_map(|name| find(name)).cloned().collect();
+        let size: usize = tools.iter().map(|tool| search::tokens(&tool.spec.tool)).sum();
+        let declare = |tools: &[KitTool]| tools.iter().map(|tool| tool.spec.tool.clone()).collect();
+        let is_core = |tool: &KitTool| tool.source.is_core();
+        let is_much = size > policy.limits.schema_tokens_max as usize && !tools.iter().all(is_core);
+        let declared = match (find(TOOL_SEARCH), find(TOOL_CALL)) {
+            (Some(search), Some(call)) if is_much => {
+                let core: Vec<KitTool> = tools.iter().filter(|tool| is_core(tool)).cloned().collect();
+                let searching = [search.clone(), call.clone()];
+                tools.extend(searching.clone());
+                declare(&[core, searching.into()].concat())
+            }
+            _ => declare(&tools),
+        };
+        Self { tools: tools.into(), declared, policy }
+    }
+
+    /// The call that is really wanted: where a tool stands for another one, that other one's.
+    pub fn meant(&self, call: ToolCall) -> ToolCall {
+        let meant = self.find(&call.name).and_then(|tool| tool.source.meant(&call));
+        // Nothing stands for what is not there, or for what stands for others.
+        let is_real = |meant: &ToolCall| {
+            ![TOOL_SEARCH, TOOL_CALL].contains(&meant.name.as_str()) && self.find(&meant.name).is_some()
+        };
+        meant.filter(is_real).unwrap_or(call)
     }
 
     /// The policy.
@@ -42,10 +70,10 @@ impl ToolKit {
 
     /// What the model is told.
     pub fn declarations(&self) -> Arc<[Tool]> {
-        self.tools.iter().map(|tool| tool.spec.tool.clone()).collect()
+        self.declared.clone()
     }
 
-    /// The tools.
+    /// The tools, also those that the model is not told of.
     pub fn tools(&self) -> &[KitTool] {
         &self.tools
     }
@@ -64,7 +92,7 @@ impl ToolKit {
     /// Whether a call may be made in a turn that has seen and done so much.
     pub fn judge(&self, call: &ToolCall, exposure: Exposure, grants: &[Grant]) -> Verdict {
         let Some(tool) = self.find(&call.name) else {
-            let names: Vec<&str> = self.tools.iter().map(|tool| tool.spec.tool.name.as_str()).collect();
+            let names: Vec<&str> = self.declared.iter().map(|tool| tool.name.as_str()).collect();
             let why = format!("there is no tool `{}`; there are: {}", call.name, names.join(", "));
             return Verdict::Deny { why };
         };

@@ -141,6 +141,8 @@ async fn look(console: &mut Console, client: &mut Client, op: InsideOp, json: bo
         InsideReply::Outbox(answers) => show(console, json, answers, || render::outbox(answers, now)),
         InsideReply::Crashes(crashes) => show(console, json, crashes, || render::crashes(crashes, now)),
         InsideReply::Limits(limits) => show(console, json, limits, || render::limits(limits)),
+        // Nothing here asks for it; `archond audit` does.
+        InsideReply::Trail(_) => Err(ClientError::Protocol.into()),
     }
 }
 
