@@ -132,6 +132,7 @@ mod tests {
         let rule = |pattern: &str, permission| CommandRule { pattern: pattern.into(), permission };
         ToolPolicy {
             tools: vec![],
+            sources: vec![],
             permissions: [
                 Permission::Allow,
                 Permission::Ask,

@@ -19,7 +19,11 @@ pub fn settings_text(input: &[u8]) {
     };
     let models = ["gemma-4-e2b", "gemma-4-e4b", "smollm2-135m-instruct"];
     let models: Vec<ModelId> = models.iter().map(|name| ModelId::new(name).expect("a name")).collect();
-    let known = Known { models, tools: vec!["clock".to_owned(), "bash".to_owned()] };
+    let known = Known {
+        models,
+        tools: vec!["clock".to_owned(), "bash".to_owned()],
+        servers: vec!["files".to_owned()],
+    };
     match profile::read(&source, &known) {
         Ok(profile) => {
             let again = profile::read(&source, &known);

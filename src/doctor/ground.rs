@@ -9,6 +9,7 @@ use archond_models::library::Library;
 use super::finding::Finding;
 use crate::daemon::{STORE_FILE, worker_limits};
 use crate::engine::WorkerLimits;
+use crate::mcp;
 use crate::models_on_disk::ModelsOnDisk;
 use crate::settings::{
     ALL_LAYERS, Amount, Environment, GatewaySettings, HouseSettings, Known, LogLevel, Origin, Paths,
@@ -45,8 +46,8 @@ impl Ground {
             Catalogue::load(None).unwrap_or_default()
         });
         let models = catalogue.iter().filter_map(|model| ModelId::new(&model.id).ok()).collect();
-        let tools = known_names(&paths);
-        let sources = Sources { paths, env, known: Known { models, tools } };
+        let (tools, servers) = (known_names(&paths), mcp::server_names(&paths));
+        let sources = Sources { paths, env, known: Known { models, tools, servers } };
         let settings = Settings::load(&sources).unwrap_or_else(|all| {
             faults.extend(all.0.iter().map(ToString::to_string));
             as_far_as_possible(&sources)

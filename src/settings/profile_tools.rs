@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use archond_actors::domain::{CommandRule, Permission, Risk, ToolLimits, ToolPolicy};
 use serde::{Deserialize, Serialize};
 
+use super::Known;
 use super::fault::nearest;
+use super::mcp_file::source_name;
 use super::profile::duration;
 use super::reader::{Group, Sheet, any, within};
 use super::values::Setting;
@@ -42,9 +44,10 @@ impl From<Permission> for Word {
 }
 
 /// Reads all that concerns tools.
-pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> ToolPolicy {
+pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &Known) -> ToolPolicy {
     let default = ToolPolicy::default();
-    let tools = names(sheet, top, known);
+    let tools = names(sheet, top, &known.tools);
+    let sources = servers(sheet, top, &known.servers);
     let mut group = top.group("permissions");
     let permissions = Risk::ALL.map(|risk| {
         let by_default = Risk::ALL.iter().zip(default.permissions).find(|(other, _)| **other == risk);
@@ -61,7 +64,7 @@ pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -
         std::time::Duration::from_secs(86_400),
     );
     let limits = limits(top.group("tool_limits"), default.limits);
-    ToolPolicy { tools, permissions, commands, approval_timeout, limits }
+    ToolPolicy { tools, sources, permissions, commands, approval_timeout, limits }
 }
 
 fn names(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> Vec<String> {
@@ -81,6 +84,27 @@ fn names(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> Vec<String
         }
     }
     names
+}
+
+/// The sources of the MCP servers that the profile names.
+fn servers(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> Vec<String> {
+    let mut sources = Vec::new();
+    for name in top.list::<String>("mcp", &[], any) {
+        let source = source_name(&name.value);
+        if !known.contains(&name.value) {
+            let hint = match nearest(&name.value, known.iter().map(String::as_str)) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "`archond mcp add` adds one, `archond mcp list` shows all".to_owned(),
+            };
+            sheet.fault(name.span, format!("there is no MCP server `{}`", name.value), Some(hint));
+        } else if sources.contains(&source) {
+            let hint = Some("remove one of them".to_owned());
+            sheet.fault(name.span, format!("`{}` is in the list twice", name.value), hint);
+        } else {
+            sources.push(source);
+        }
+    }
+    sources
 }
 
 fn command(mut rule: Group<'_>) -> Option<CommandRule> {

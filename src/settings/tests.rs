@@ -15,6 +15,7 @@ fn known() -> Known {
     Known {
         models: models.map(|name| ModelId::new(name).unwrap()).into(),
         tools: tools.map(str::to_owned).into(),
+        servers: Vec::new(),
     }
 }
 

@@ -295,7 +295,7 @@ fn inside(path: &Path, directory: &Path) -> Result<PathBuf, Fault> {
 }
 
 /// Whether nobody else can change what lies there. `shown` is how the user calls it.
-fn is_ours(place: &Path, shown: &Path) -> Result<(), Fault> {
+pub(crate) fn is_ours(place: &Path, shown: &Path) -> Result<(), Fault> {
     /// Group and others.
     const WRITABLE: u32 = 0o022;
     let metadata = std::fs::metadata(place).map_err(|error| cannot(shown, &error))?;
@@ -320,11 +320,16 @@ fn schema(name: &str, parameters: &str) -> Result<Option<Validator>, String> {
     // Its patterns take time in proportion to the text, whatever a model writes.
     let validator = jsonschema::options().with_pattern_options(PatternOptions::regex()).build(&schema);
     let validator = validator.map_err(|error| error.to_string())?;
+    can_be_called(name, parameters)?;
+    Ok(Some(validator))
+}
+
+/// Whether a model can be held to the schema of a tool's arguments.
+pub(crate) fn can_be_called(name: &str, parameters: &str) -> Result<(), String> {
     let declaration =
         Declaration { name: name.to_owned(), description: String::new(), parameters: parameters.to_owned() };
-    for_calls(&[declaration], &CallRule::Required, false, &Style::chatml(|_| None))
-        .map_err(|error| error.to_string())?;
-    Ok(Some(validator))
+    let built = for_calls(&[declaration], &CallRule::Required, false, &Style::chatml(|_| None));
+    built.map(drop).map_err(|error| error.to_string())
 }
 
 impl Ready {

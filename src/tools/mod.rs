@@ -25,13 +25,17 @@ mod order;
 mod process;
 mod reach;
 pub mod runner;
+mod serving;
 mod shed;
 mod shown;
 
 pub use directory::{DIRECTORY, DirectoryTools};
 pub use directory_files::{Directory, Listing};
+pub(crate) use directory_files::{can_be_called, is_ours};
+pub(crate) use order::TEXT_BYTES_MAX;
 pub use order::{Locks, ProcessLimits};
 pub use reach::{Reach, Row};
+pub(crate) use serving::{Lines, Server, Serving};
 pub use shed::HouseTools;
 
 use directory_files::UserProgram;
@@ -269,6 +273,7 @@ impl Ground {
             temporary: PathBuf::new(),
             limits: self.limits,
             time_max,
+            server: None,
             parent: None,
         }
     }
@@ -280,9 +285,7 @@ impl Ground {
         cancel: &io::PipeReader,
     ) -> Result<Answer, ProcessError> {
         let failed = |source| ProcessError::Start { program: self.program.clone(), source };
-        // Removed when the call has ended, with all that was left in it.
-        let temporary =
-            tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&self.grounds.own).map_err(failed)?;
+        let temporary = self.temporary()?;
         let order = Order {
             temporary: temporary.path().to_owned(),
             parent: bubblewrap.is_none().then(std::process::id),
@@ -294,6 +297,12 @@ impl Ground {
             None => self.program.clone(),
         };
         process::run(&Start { program: &program, bubblewrap }, &order, cancel)
+    }
+
+    /// A folder for temporary files. Removed when the call has ended, with all that was left in it.
+    fn temporary(&self) -> Result<tempfile::TempDir, ProcessError> {
+        let made = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&self.grounds.own);
+        made.map_err(|source| ProcessError::Start { program: self.program.clone(), source })
     }
 
     fn mechanisms(&self) -> &Mechanisms {

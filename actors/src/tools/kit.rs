@@ -30,7 +30,8 @@ pub struct Grant {
 }
 
 impl ToolKit {
-    /// Those tools of these sources that the policy names, in its order. Of two of one name the first source's counts.
+    /// Those tools of these sources that the policy names, in its order, then those of sources that it names as a whole. Of two of one
+    /// name the first source's counts.
     pub fn new(sources: &[ToolsHandle], policy: Arc<ToolPolicy>) -> Self {
         let all: Vec<KitTool> = sources
             .iter()
@@ -38,9 +39,17 @@ impl ToolKit {
                 source.tools().into_iter().map(|spec| KitTool { spec, source: source.clone() })
             })
             .collect();
-        let wanted =
+        let named =
             policy.tools.iter().filter_map(|name| all.iter().find(|tool| tool.spec.tool.name == *name));
-        Self { tools: wanted.cloned().collect(), policy }
+        let mut tools: Vec<KitTool> = named.cloned().collect();
+        for tool in &all {
+            let is_wanted = policy.sources.iter().any(|source| source == tool.source.name());
+            let is_first = !tools.iter().any(|other| other.spec.tool.name == tool.spec.tool.name);
+            if is_wanted && is_first {
+                tools.push(tool.clone());
+            }
+        }
+        Self { tools: tools.into(), policy }
     }
 
     /// The policy.
