@@ -3,14 +3,13 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use archond::mcp::look;
 use archond_actors::ports::ToolSource;
 use archond_models::chat::{CallRule, Tool};
 use archond_models::grammar::{Style, for_calls};
 use serde_json::json;
 
 use crate::mcp_kit::{Served, call, done, failed, real_file, real_servers};
-use crate::tools_kit::{AMPLE, Workshop, runtime};
+use crate::tools_kit::{AMPLE, Workshop};
 
 #[test]
 fn the_file_server_reads_and_writes_the_workspace_and_nothing_else() {
@@ -34,15 +33,13 @@ fn the_file_server_reads_and_writes_the_workspace_and_nothing_else() {
 fn even_a_server_that_would_serve_everything_is_held_to_its_folders() {
     let Some(servers) = real_servers() else { return };
     let served = Served::new("files", &real_file(&servers, "filesystem", "\".\", \"SHOP\"", ""));
-    // It may look at no folder but those that it is given, so it does not take the other one, or cannot read in it.
-    let offers = runtime().block_on(look(&served.server, &served.shop.tools));
-    if offers.is_ok() {
-        served.accept();
-        let secret = served.shop.secret();
-        served.run(|source| async move {
-            failed(call(&source, "files_read_text_file", json!({"path": secret})).await);
-        });
-    }
+    // It takes the whole workshop for its own, and is not let in.
+    served.accept();
+    let secret = served.shop.secret();
+    served.run(|source| async move {
+        let said = failed(call(&source, "files_read_text_file", json!({"path": secret})).await);
+        assert!(said.to_lowercase().contains("permission denied"), "{said}");
+    });
 }
 
 /// What the server `everything` is asked for, whatever the way to it.
