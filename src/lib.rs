@@ -12,6 +12,7 @@ pub mod engine;
 pub mod gateway;
 pub mod keepsakes;
 pub mod logging;
+pub mod mcp;
 pub mod models_on_disk;
 pub mod settings;
 pub mod shelves;

@@ -15,6 +15,8 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 const LOG_FILES_MAX: usize = 7;
 /// Begins the name of each file; the day follows.
 pub const LOG_FILE_PREFIX: &str = "archond.log";
+/// What a library would write of the messages that it does not expect, with all that is in them.
+const UNHEARD: &str = "rmcp=off";
 /// Overrides the configured level, in `tracing`'s own filter syntax, for a hunt after one fault.
 pub const FILTER_VARIABLE: &str = "ARCHOND_LOG";
 
@@ -109,7 +111,7 @@ pub fn start(
     level: &str,
     to_stderr: bool,
 ) -> Result<(WorkerGuard, LogLevels), LoggingError> {
-    let configured = std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| level.to_owned());
+    let configured = std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| format!("{level},{UNHEARD}"));
     let mut filters = Vec::new();
     let mut filter = || {
         let (layer, handle) = reload::Layer::new(EnvFilter::try_new(&configured)?);

@@ -7,6 +7,7 @@ use archond_actors::domain::ModelId;
 use archond_models::catalogue::{Catalogue, CatalogueError};
 use archond_models::library::Library;
 
+use crate::mcp;
 use crate::settings::{Environment, Known, Paths, PathsError, Sources};
 use crate::skills;
 use crate::tools::known_names;
@@ -53,5 +54,6 @@ pub fn sources() -> Result<Sources, ModelsError> {
     let catalogue = Catalogue::load(Some(&paths.config.join(USER_CATALOGUE)))?;
     let models = catalogue.iter().filter_map(|model| ModelId::new(&model.id).ok()).collect();
     let (tools, skills) = (known_names(&paths), skills::known_names(&paths));
-    Ok(Sources { paths, env, known: Known { models, tools, skills } })
+    let servers = mcp::server_names(&paths);
+    Ok(Sources { paths, env, known: Known { models, tools, skills, servers } })
 }

@@ -46,6 +46,14 @@ mod kit;
 mod ledger;
 #[path = "it/log_lines.rs"]
 mod log_lines;
+#[path = "it/mcp.rs"]
+mod mcp;
+#[path = "it/mcp_death.rs"]
+mod mcp_death;
+#[path = "it/mcp_kit.rs"]
+mod mcp_kit;
+#[path = "it/mcp_servers.rs"]
+mod mcp_servers;
 #[path = "it/media.rs"]
 mod media;
 #[path = "it/power_cut.rs"]

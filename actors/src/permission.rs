@@ -138,6 +138,7 @@ mod tests {
         let rule = |pattern: &str, permission| CommandRule { pattern: pattern.into(), permission };
         ToolPolicy {
             tools: vec![],
+            sources: vec![],
             permissions: [
                 Permission::Allow,
                 Permission::Ask,

@@ -382,6 +382,16 @@ pub trait ToolSource: Send + Sync + 'static {
     }
     /// Makes a call, within its time. What goes wrong with it is an [`Outcome`] too. Dropping the future ends all that was begun for it.
     async fn call(&self, order: ToolOrder) -> Outcome;
+    /// As [`ToolSource::call`]; tells on the way how far it is, in short lines for people, and not more often than these can read.
+    async fn call_telling(&self, order: ToolOrder, progress: Sink<String>) -> Outcome {
+        drop(progress);
+        self.call(order).await
+    }
+    /// What it does beside calls, as long as its actor lives: keeping a connection. Its end is the actor's failure; most have nothing
+    /// to do, and never end.
+    async fn attend(&self) {
+        std::future::pending().await
+    }
 }
 
 /// Which sources of tools an Archon has. Asked once, when it is started.

@@ -19,8 +19,12 @@ pub fn settings_text(input: &[u8]) {
     };
     let models = ["gemma-4-e2b", "gemma-4-e4b", "smollm2-135m-instruct"];
     let models: Vec<ModelId> = models.iter().map(|name| ModelId::new(name).expect("a name")).collect();
-    let tools = vec!["clock".to_owned(), "bash".to_owned()];
-    let known = Known { models, tools, skills: vec!["inference".to_owned()] };
+    let known = Known {
+        models,
+        tools: vec!["clock".to_owned(), "bash".to_owned()],
+        skills: vec!["inference".to_owned()],
+        servers: vec!["files".to_owned()],
+    };
     match profile::read(&source, &known) {
         Ok(profile) => {
             let again = profile::read(&source, &known);

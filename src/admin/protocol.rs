@@ -190,6 +190,13 @@ pub enum TurnView {
         /// What the call does.
         shown: String,
     },
+    /// A call is under way.
+    CallProgress {
+        /// The tool's name.
+        tool: String,
+        /// How far it is, for people.
+        text: String,
+    },
     /// A call has ended.
     CallEnded {
         /// The tool's name.

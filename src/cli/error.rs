@@ -35,6 +35,14 @@ pub(super) enum CliError {
     /// The folders of the house cannot be used.
     #[error(transparent)]
     Paths(#[from] PathsError),
+    /// An MCP server.
+    #[error("the MCP server `{name}`: {why}")]
+    Mcp {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The tools of an Archon.
     #[error(transparent)]
     Tools(#[from] ToolsError),
@@ -192,7 +200,7 @@ impl CliError {
             Self::Paths(error) | Self::Tools(ToolsError::Folder(error)) => exit_code_of_paths(error),
             Self::Tools(ToolsError::Resolve { .. }) => ExitCode::CannotCreate,
             Self::Usage { .. } => ExitCode::Usage,
-            Self::Bench { .. } => ExitCode::Failed,
+            Self::Bench { .. } | Self::Mcp { .. } => ExitCode::Failed,
             Self::Interrupted => ExitCode::Interrupted,
             Self::StillAway { .. } | Self::NotListening { .. } => ExitCode::Unavailable,
             Self::BadInput { .. } => ExitCode::BadInput,

@@ -18,6 +18,7 @@ pub mod exit;
 mod lifecycle;
 mod line_editor;
 mod logs;
+mod mcp;
 pub mod model;
 pub(crate) mod moment;
 mod places;
@@ -117,6 +118,11 @@ enum Command {
         #[command(subcommand)]
         command: skill::SkillCommand,
     },
+    /// MCP servers: tools of other programs
+    Mcp {
+        #[command(subcommand)]
+        command: mcp::McpCommand,
+    },
     /// What holds the tools back
     Sandbox {
         #[command(subcommand)]
@@ -197,6 +203,7 @@ fn perform(console: &mut Console, command: Command) -> Result<ExitCode, CliError
         Command::Model { command: ModelVerb::OnDisk(command), json } => about_models(console, command, json),
         Command::Tool { command } => tool::run(console, command),
         Command::Skill { command } => skill::run(console, command),
+        Command::Mcp { command } => mcp::run(console, command),
         Command::Sandbox { command } => tool::explain(console, command),
         Command::Config { command, json } => {
             about_settings(console, |sources, out| config::run(&command, sources, json, out))

@@ -208,7 +208,7 @@ fn list(
 }
 
 /// An Archon that there is a profile for, be it right or wrong.
-fn known(sources: &Sources, name: &str) -> Result<ArchonId, CliError> {
+pub(super) fn known(sources: &Sources, name: &str) -> Result<ArchonId, CliError> {
     let (found, _) = find_profiles(&sources.paths);
     if let Some((id, _)) = found.iter().find(|(id, _)| id.as_str() == name) {
         return Ok(id.clone());
@@ -220,7 +220,7 @@ fn known(sources: &Sources, name: &str) -> Result<ArchonId, CliError> {
     Err(SettingsCommandError::UnknownArchon { name: name.to_owned(), hint }.into())
 }
 
-fn tools_of(sources: &Sources, archon: &ArchonId) -> Result<BuiltIn, CliError> {
+pub(super) fn tools_of(sources: &Sources, archon: &ArchonId) -> Result<BuiltIn, CliError> {
     private_dir(&sources.paths.state)?;
     // A profile that is wrong gives no skills; its workspace is there all the same.
     let skills = policy_of(sources, archon).map_or(Skills::Named(Vec::new()), |policy| policy.skills.clone());

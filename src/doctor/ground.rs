@@ -9,6 +9,7 @@ use archond_models::library::Library;
 use super::finding::Finding;
 use crate::daemon::{STORE_FILE, worker_limits};
 use crate::engine::WorkerLimits;
+use crate::mcp;
 use crate::models_on_disk::ModelsOnDisk;
 use crate::settings::{
     ALL_LAYERS, Amount, Environment, GatewaySettings, HouseSettings, Known, LogLevel, Origin, Paths,
@@ -47,7 +48,8 @@ impl Ground {
         });
         let models = catalogue.iter().filter_map(|model| ModelId::new(&model.id).ok()).collect();
         let (tools, skills) = (known_names(&paths), skills::known_names(&paths));
-        let sources = Sources { paths, env, known: Known { models, tools, skills } };
+        let servers = mcp::server_names(&paths);
+        let sources = Sources { paths, env, known: Known { models, tools, skills, servers } };
         let settings = Settings::load(&sources).unwrap_or_else(|all| {
             faults.extend(all.0.iter().map(ToString::to_string));
             as_far_as_possible(&sources)

@@ -10,6 +10,7 @@ pub mod finding;
 pub mod ground;
 mod leftovers;
 pub(crate) mod machine;
+mod mcp;
 mod memory;
 mod models;
 mod overlay;
@@ -66,6 +67,7 @@ pub fn checks(ground: &Arc<Ground>, daemon: &Arc<Daemon>, deep: bool) -> Vec<Che
             let ground = ground.clone();
             move |note| remotes::check(&ground.settings.house.remotes, note)
         }),
+        look("mcp", |ground, _| mcp::check(&ground.settings.paths)),
         look("sandbox", |_, _| sandbox::check()),
         look("logs", |ground, _| space::logs(&ground.settings.paths.logs())),
     ]

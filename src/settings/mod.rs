@@ -13,6 +13,7 @@ pub mod fault;
 pub mod gateway;
 pub mod house;
 mod lexis;
+pub mod mcp_file;
 pub mod paths;
 pub mod profile;
 mod profile_tools;
@@ -29,6 +30,7 @@ pub use environment::Environment;
 pub use fault::{EXIT_BAD_SETTINGS, Fault, Place, SettingsFaults};
 pub use gateway::GatewaySettings;
 pub use house::{ALL_LAYERS, HouseSettings, WorkerSettings};
+pub use mcp_file::{HttpServer, McpServer, ProgramServer, ServerWay, read_mcp_file};
 pub use paths::{Paths, PathsError, private_dir};
 pub use profile::{Origin, Profile, ProfileSource};
 pub use profile_tools::{ALL_SKILLS, SKILL};
@@ -69,6 +71,8 @@ pub struct Known {
     pub tools: Vec<String>,
     /// The skills.
     pub skills: Vec<String>,
+    /// The MCP servers.
+    pub servers: Vec<String>,
 }
 
 /// All settings after all checks.

@@ -68,7 +68,7 @@ pub enum PathsError {
 /// The folders of one house. None of them need exist yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
-    /// What the user writes: `archond.ron`, `archons/`, `models/`, `tools/`.
+    /// What the user writes: `archond.ron`, `archons/`, `models/`, `tools/`, `mcp/`.
     pub config: PathBuf,
     /// What must not be lost: the store, the models.
     pub data: PathBuf,
@@ -132,6 +132,21 @@ impl Paths {
     /// The user's own skills.
     pub fn skills_dir(&self) -> PathBuf {
         self.config.join("skills")
+    }
+
+    /// The MCP servers.
+    pub fn mcp_dir(&self) -> PathBuf {
+        self.config.join("mcp")
+    }
+
+    /// What the user has accepted of each MCP server.
+    pub fn mcp_accepted_dir(&self) -> PathBuf {
+        self.data.join("mcp")
+    }
+
+    /// What each MCP server offered last.
+    pub fn mcp_seen_dir(&self) -> PathBuf {
+        self.state.join("mcp")
     }
 
     /// The log files.

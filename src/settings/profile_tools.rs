@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Known;
 use super::fault::nearest;
+use super::mcp_file::source_name;
 use super::profile::duration;
 use super::reader::{Group, Located, Sheet, any, within};
 use super::values::Setting;
@@ -56,6 +57,7 @@ pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &Known) -> T
         // Whoever has skills has what loads them.
         tools.push(SKILL.to_owned());
     }
+    let sources = servers(sheet, top, &known.servers);
     let mut group = top.group("permissions");
     let permissions = Risk::ALL.map(|risk| {
         let by_default = Risk::ALL.iter().zip(default.permissions).find(|(other, _)| **other == risk);
@@ -72,7 +74,7 @@ pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &Known) -> T
         std::time::Duration::from_secs(86_400),
     );
     let limits = limits(top.group("tool_limits"), default.limits);
-    ToolPolicy { tools, permissions, commands, approval_timeout, limits, skills }
+    ToolPolicy { tools, sources, permissions, commands, approval_timeout, limits, skills }
 }
 
 fn tool_names(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> Vec<String> {
@@ -106,6 +108,27 @@ fn names(sheet: &Sheet<'_>, kind: &str, written: Vec<Located<String>>, known: &[
         }
     }
     names
+}
+
+/// The sources of the MCP servers that the profile names.
+fn servers(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> Vec<String> {
+    let mut sources = Vec::new();
+    for name in top.list::<String>("mcp", &[], any) {
+        let source = source_name(&name.value);
+        if !known.contains(&name.value) {
+            let hint = match nearest(&name.value, known.iter().map(String::as_str)) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "`archond mcp add` adds one, `archond mcp list` shows all".to_owned(),
+            };
+            sheet.fault(name.span, format!("there is no MCP server `{}`", name.value), Some(hint));
+        } else if sources.contains(&source) {
+            let hint = Some("remove one of them".to_owned());
+            sheet.fault(name.span, format!("`{}` is in the list twice", name.value), hint);
+        } else {
+            sources.push(source);
+        }
+    }
+    sources
 }
 
 fn command(mut rule: Group<'_>) -> Option<CommandRule> {

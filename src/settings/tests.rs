@@ -16,6 +16,7 @@ fn known() -> Known {
         models: models.map(|name| ModelId::new(name).unwrap()).into(),
         tools: tools.map(str::to_owned).into(),
         skills: ["inference", "multimodal", "operating-this-house"].map(str::to_owned).into(),
+        servers: Vec::new(),
     }
 }
 

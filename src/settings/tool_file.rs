@@ -35,7 +35,7 @@ pub struct ToolFile {
 
 /// A risk, as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Word {
+pub(super) enum Word {
     Read,
     Write,
     Execute,

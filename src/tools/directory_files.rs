@@ -317,11 +317,16 @@ fn schema(name: &str, parameters: &str) -> Result<Option<Validator>, String> {
     }
     let schema: Value = serde_json::from_str(parameters).map_err(|error| error.to_string())?;
     let validator = validator(&schema)?;
+    can_be_called(name, parameters)?;
+    Ok(Some(validator))
+}
+
+/// Whether a model can be held to the schema of a tool's arguments.
+pub(crate) fn can_be_called(name: &str, parameters: &str) -> Result<(), String> {
     let declaration =
         Declaration { name: name.to_owned(), description: String::new(), parameters: parameters.to_owned() };
-    for_calls(&[declaration], &CallRule::Required, false, &Style::chatml(|_| None))
-        .map_err(|error| error.to_string())?;
-    Ok(Some(validator))
+    let built = for_calls(&[declaration], &CallRule::Required, false, &Style::chatml(|_| None));
+    built.map(drop).map_err(|error| error.to_string())
 }
 
 impl Ready {

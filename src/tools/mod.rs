@@ -27,15 +27,18 @@ mod process;
 mod reach;
 pub mod runner;
 mod search;
+mod serving;
 mod shed;
 mod shown;
 
 pub use directory::{DIRECTORY, DirectoryTools};
 pub use directory_files::{Directory, Listing};
-pub(crate) use directory_files::{Mark, is_ours, now};
+pub(crate) use directory_files::{Mark, can_be_called, is_ours, now};
+pub(crate) use order::TEXT_BYTES_MAX;
 pub use order::{Locks, ProcessLimits};
 pub use reach::{Reach, Row};
 pub use search::SearchTools;
+pub(crate) use serving::{Lines, Server, Serving};
 pub use shed::{HouseTools, grounds};
 
 use directory_files::UserProgram;
@@ -277,6 +280,7 @@ impl Ground {
             temporary: PathBuf::new(),
             limits: self.limits,
             time_max,
+            server: None,
             parent: None,
         }
     }
@@ -288,9 +292,7 @@ impl Ground {
         cancel: &io::PipeReader,
     ) -> Result<Answer, ProcessError> {
         let failed = |source| ProcessError::Start { program: self.program.clone(), source };
-        // Removed when the call has ended, with all that was left in it.
-        let temporary =
-            tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&self.grounds.own).map_err(failed)?;
+        let temporary = self.temporary()?;
         let order = Order {
             temporary: temporary.path().to_owned(),
             parent: bubblewrap.is_none().then(std::process::id),
@@ -302,6 +304,12 @@ impl Ground {
             None => self.program.clone(),
         };
         process::run(&Start { program: &program, bubblewrap }, &order, cancel)
+    }
+
+    /// A folder for temporary files. Removed when the call has ended, with all that was left in it.
+    fn temporary(&self) -> Result<tempfile::TempDir, ProcessError> {
+        let made = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&self.grounds.own);
+        made.map_err(|source| ProcessError::Start { program: self.program.clone(), source })
     }
 
     fn mechanisms(&self) -> &Mechanisms {

@@ -10,10 +10,12 @@ pub(super) const PROBE: &str = "probe";
 pub(super) const BASH: &str = "bash";
 /// Stands for a program of the user's own, which the order names.
 pub(super) const PROGRAM: &str = "program";
+/// Stands for a server that runs until nobody wants it any more.
+pub(super) const SERVER: &str = "server";
 /// Longest order: a file's content as JSON, with room for its escapes.
 pub(super) const ORDER_BYTES_MAX: u64 = 8 << 20;
 /// Longest answer of a tool, in bytes; what is beyond is left out, and said so.
-pub(super) const TEXT_BYTES_MAX: usize = 256 << 10;
+pub(crate) const TEXT_BYTES_MAX: usize = 256 << 10;
 /// Longest answer as JSON: every byte may need six.
 pub(super) const ANSWER_BYTES_MAX: usize = TEXT_BYTES_MAX * 6 + (64 << 10);
 
@@ -54,6 +56,8 @@ pub(super) struct Order {
     pub(super) temporary: PathBuf,
     pub(super) limits: ProcessLimits,
     pub(super) time_max: Duration,
+    /// What [`SERVER`] runs.
+    pub(super) server: Option<ServerOrder>,
     /// The daemon's process; none behind bubblewrap, where it cannot be seen.
     pub(super) parent: Option<u32>,
 }
@@ -61,12 +65,37 @@ pub(super) struct Order {
 impl Order {
     /// Whether the process starts programs, and keeps what came of them.
     pub(super) fn keeps(&self) -> bool {
-        [BASH, PROGRAM].contains(&self.tool.as_str())
+        [BASH, PROGRAM, SERVER].contains(&self.tool.as_str())
     }
 
     /// Whether the process is behind bubblewrap: it has a file system and process numbers of its own then.
     pub(super) fn is_wrapped(&self) -> bool {
         self.parent.is_none()
+    }
+}
+
+/// A server, and what it may do more than a shell.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServerOrder {
+    /// Behind the program.
+    pub(super) arguments: Vec<String>,
+    /// May hold secrets.
+    pub(super) env: Vec<(String, String)>,
+    pub(super) writes: Vec<PathBuf>,
+    pub(super) network: bool,
+}
+
+impl std::fmt::Debug for ServerOrder {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "ServerOrder {{ {} arguments, {} variables, .. }}", self.arguments.len(), self.env.len())
+    }
+}
+
+impl Order {
+    /// Whether the process may talk to other machines.
+    pub(super) fn has_network(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.network)
     }
 }
 

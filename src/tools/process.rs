@@ -19,7 +19,7 @@ use super::order::{ANSWER_BYTES_MAX, Answer, ORDER_BYTES_MAX, Order};
 use super::runner::VERB;
 
 /// Where programs are found.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+pub(super) const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// How often, and how long apart, a process is asked for while the system has none to spare.
 const START_TRIES: u32 = 30;
 /// See [`START_TRIES`].
@@ -40,6 +40,10 @@ pub(super) enum ProcessError {
     TooLong(usize),
     #[error("the tool process cannot be watched: {0}")]
     Watch(#[source] io::Error),
+    #[error("there is no program `{0}`; install it, or name its whole path")]
+    NoProgram(String),
+    #[error("`{path}`, which a server is to have, cannot be used: {source}")]
+    Folder { path: PathBuf, source: io::Error },
     #[error("the call took longer than {} s and was ended", .0.as_secs_f32())]
     TimedOut(Duration),
     #[error("the call was given up")]
@@ -60,7 +64,7 @@ pub(super) struct Start<'s> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a thread of its own, without tokio, which watches a process")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 
@@ -81,12 +85,12 @@ pub(super) fn run(start: &Start<'_>, order: &Order, cancel: &PipeReader) -> Resu
 /// A machine that has no process to spare has one again when another ends: that is waited for, for a while.
 fn spawn(start: &Start<'_>, order: &Order) -> io::Result<Child> {
     for _ in 0..START_TRIES {
-        match command(start, order).spawn() {
+        match prepare(start, order).spawn() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(START_PERIOD),
             started => return started,
         }
     }
-    command(start, order).spawn()
+    prepare(start, order).spawn()
 }
 
 /// A process that is ended when this is dropped.
@@ -215,7 +219,7 @@ impl Drop for Running {
     }
 }
 
-fn wait_for(watched: &mut [PollFd<'_>], time_max: Duration) -> io::Result<()> {
+pub(super) fn wait_for(watched: &mut [PollFd<'_>], time_max: Duration) -> io::Result<()> {
     let time = Timespec::try_from(time_max).map_err(|_| io::ErrorKind::InvalidInput)?;
     match poll(watched, Some(&time)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -223,7 +227,8 @@ fn wait_for(watched: &mut [PollFd<'_>], time_max: Duration) -> io::Result<()> {
     }
 }
 
-fn command(start: &Start<'_>, order: &Order) -> Command {
+/// A process that acts on orders, with nothing of the daemon's own environment.
+pub(super) fn prepare(start: &Start<'_>, order: &Order) -> Command {
     let program = OsString::from(start.program);
     let mut command = match start.bubblewrap {
         None => Command::new(&program),

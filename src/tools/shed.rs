@@ -6,6 +6,8 @@ use archond_actors::domain::{ArchonId, ArchonSpec, Skills};
 use archond_actors::ports::{ToolShed, ToolSource};
 
 use super::{BuiltIn, Directory, DirectoryTools, Grounds, ProcessLimits, SearchTools, built_in_names};
+use crate::mcp::{McpDirectory, McpSource};
+use crate::settings::McpServer;
 use crate::settings::{Paths, SKILL};
 use crate::skills::{SkillFolder, SkillTools};
 
@@ -26,6 +28,24 @@ impl HouseTools {
     }
 }
 
+impl HouseTools {
+    /// The MCP servers that an Archon has, each with a life of its own.
+    fn servers(&self, archon: &ArchonSpec, built_in: &BuiltIn) -> Vec<Arc<dyn ToolSource>> {
+        if archon.tools.sources.is_empty() {
+            return Vec::new();
+        }
+        let directory = McpDirectory::read(&self.paths.mcp_dir());
+        for fault in &directory.faults {
+            tracing::warn!("an MCP server is left out: {fault}");
+        }
+        let servers = archon.tools.sources.iter().filter_map(|name| directory.of_source(name));
+        let source = |server: &McpServer| {
+            Arc::new(McpSource::new(server.clone(), built_in.clone(), &self.paths)) as Arc<dyn ToolSource>
+        };
+        servers.map(source).collect()
+    }
+}
+
 /// Where the tools of an Archon work: in its workspace; the folders of its skills can be read.
 pub fn grounds(paths: &Paths, archon: &ArchonId, skills: &Skills) -> Grounds {
     let folder = paths.skills_dir();
@@ -40,7 +60,7 @@ impl ToolShed for HouseTools {
     /// An Archon whose workspace cannot be made has no tools, and answers all the same.
     fn sources(&self, archon: &ArchonSpec) -> Vec<Arc<dyn ToolSource>> {
         let policy = &archon.tools;
-        if policy.tools.is_empty() {
+        if policy.tools.is_empty() && policy.sources.is_empty() {
             return Vec::new();
         }
         let grounds = grounds(&self.paths, &archon.id, &policy.skills);
@@ -61,8 +81,9 @@ impl ToolShed for HouseTools {
             let skills = SkillTools::new(Arc::clone(&self.skills), policy.skills.clone());
             Arc::new(skills) as Arc<dyn ToolSource>
         });
+        let servers = self.servers(archon, &built_in);
         let built_in: Arc<dyn ToolSource> = Arc::new(built_in);
-        let mut sources: Vec<_> = std::iter::once(built_in).chain(skills).chain(own).collect();
+        let mut sources: Vec<_> = std::iter::once(built_in).chain(skills).chain(own).chain(servers).collect();
         if sources.iter().any(|source| !source.is_core()) {
             sources.push(Arc::new(SearchTools::new(sources.clone(), Arc::clone(policy))));
         }

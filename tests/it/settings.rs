@@ -23,6 +23,7 @@ fn known() -> Known {
         models: models.map(|name| ModelId::new(name).unwrap()).into(),
         tools: tools.map(str::to_owned).into(),
         skills: archond::skills::SHIPPED.map(|(name, _)| name.to_owned()).into(),
+        servers: Vec::new(),
     }
 }
 

@@ -160,6 +160,13 @@ pub enum TurnEvent {
         /// What the call does, for people.
         shown: String,
     },
+    /// A call is under way.
+    CallProgress {
+        /// The tool's name.
+        tool: String,
+        /// How far it is, for people: one short line.
+        text: String,
+    },
     /// A call has ended.
     CallEnded {
         /// The tool's name.

@@ -82,6 +82,8 @@ pub struct CommandRule {
 pub struct ToolPolicy {
     /// By name, in the order in which the model is told of them.
     pub tools: Vec<String>,
+    /// Sources of which it has every tool, behind those, by the name of each source.
+    pub sources: Vec<String>,
     /// For each risk, in the order of [`Risk::ALL`].
     pub permissions: [Permission; 5],
     /// For single commands, before the risk's own; the first that fits counts.
@@ -146,6 +148,7 @@ impl Default for ToolPolicy {
         use Permission::{Allow, Ask};
         Self {
             tools: Vec::new(),
+            sources: Vec::new(),
             permissions: [Allow, Ask, Ask, Ask, Ask],
             commands: Vec::new(),
             approval_timeout: Duration::from_secs(300),

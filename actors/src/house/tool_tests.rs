@@ -127,6 +127,16 @@ async fn an_owner_who_says_nothing_says_no() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn how_far_a_call_is_is_seen_by_whoever_watches() {
+    let toys = ToyTools::new(&TOOLS);
+    let world = World::with_tools(&toys, policy()).await;
+    let is_told = |event: &TurnEvent| {
+        *event == TurnEvent::CallProgress { tool: "clock".into(), text: "half way".into() }
+    };
+    world.say_until("1", "call clock", is_told).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_ends_what_is_called() {
     let toys = ToyTools::new(&TOOLS);
     let world = World::with_tools(&toys, policy()).await;

@@ -224,10 +224,18 @@ impl SessionState {
             let _ = me.send_message(Envelope::fact(fact));
         });
         let Some(tool) = running.turn.kit.find(&call.name) else { return };
+        let (observers, key, name) =
+            (self.args.observers.clone(), running.entry.message_key(), call.name.clone());
+        let progress: Sink<String> = Arc::new(move |text| {
+            observers.publish(&key, TurnEvent::CallProgress { tool: name.clone(), text });
+        });
         let (archon, session) = (self.args.spec.id.clone(), self.args.key.clone());
         let order = ToolOrder { archon, session, call, time_max };
-        let call =
-            OpenCall { _running: Some(tool.source.call(order, &done)), timer: None, began: Instant::now() };
+        let call = OpenCall {
+            _running: Some(tool.source.call_telling(order, &done, progress)),
+            timer: None,
+            began: Instant::now(),
+        };
         running.calls.insert(id, call);
         self.tick();
     }

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use crate::domain::{
     AnswerPart, ArchonSpec, ChatRole, Chosen, Outcome, Prompt, Risk, Tool, ToolCall, ToolOrder, ToolSpec,
 };
-use crate::ports::{ToolShed, ToolSource};
+use crate::ports::{Sink, ToolShed, ToolSource};
 
 /// The name of a tool that does not end before it is let go.
 const HANGING: &str = "hang";
@@ -112,6 +112,11 @@ impl ToolSource for ToyTools {
 
     fn shown(&self, call: &ToolCall) -> String {
         format!("{} {}", call.name, call.arguments)
+    }
+
+    async fn call_telling(&self, order: ToolOrder, progress: Sink<String>) -> Outcome {
+        progress("half way".to_owned());
+        self.call(order).await
     }
 
     async fn call(&self, order: ToolOrder) -> Outcome {

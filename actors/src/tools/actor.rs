@@ -21,11 +21,13 @@ const GRACE: Duration = Duration::from_secs(5);
 
 pub(super) enum ToolsMsg {
     /// Make a call, and tell what became of it.
-    Call { id: u64, order: ToolOrder, done: Sink<Outcome> },
+    Call { id: u64, order: ToolOrder, done: Sink<Outcome>, progress: Sink<String> },
     /// Give a call up. One that has ended is not known any more.
     Cancel { id: u64 },
     /// Fact from a call's task.
     CallEnded { id: u64 },
+    /// Fact from the source: it attends to nothing any more.
+    Unattended,
 }
 
 impl Message for ToolsMsg {
@@ -34,13 +36,14 @@ impl Message for ToolsMsg {
             Self::Call { .. } => "call",
             Self::Cancel { .. } => "cancel",
             Self::CallEnded { .. } => "call-ended",
+            Self::Unattended => "unattended",
         }
     }
 
     fn about(&self) -> Option<String> {
         match self {
             Self::Call { order, .. } => Some(format!("{} for {}", order.call.name, order.session)),
-            Self::Cancel { .. } | Self::CallEnded { .. } => None,
+            Self::Cancel { .. } | Self::CallEnded { .. } | Self::Unattended => None,
         }
     }
 }
@@ -75,6 +78,16 @@ impl Drop for Answer {
     }
 }
 
+/// Tells the actor that its source attends no more, also after a panic. This very one: the link may lead to its successor by then.
+struct AttendingEnd(ActorRef<Envelope<ToolsMsg>>);
+
+impl Drop for AttendingEnd {
+    fn drop(&mut self) {
+        // Where the actor has ended, this is why.
+        let _ended = self.0.send_message(Envelope::fact(ToolsMsg::Unattended));
+    }
+}
+
 impl Actor for ToolsActor {
     type Msg = Envelope<ToolsMsg>;
     type State = ToolsState;
@@ -85,8 +98,14 @@ impl Actor for ToolsActor {
         me: ActorRef<Self::Msg>,
         (source, link): Self::Arguments,
     ) -> Result<ToolsState, ActorProcessingErr> {
-        link.attach(me);
-        Ok(ToolsState { source, link, tasks: JoinSet::new(), running: HashMap::new(), made: 0 })
+        link.attach(me.clone());
+        let mut tasks = JoinSet::new();
+        let (attended, end) = (source.clone(), AttendingEnd(me));
+        tasks.spawn(async move {
+            let _told_when_it_ends = end;
+            attended.attend().await;
+        });
+        Ok(ToolsState { source, link, tasks, running: HashMap::new(), made: 0 })
     }
 
     async fn handle(
@@ -100,9 +119,12 @@ impl Actor for ToolsActor {
         let (msg, work) = opened.take_up(&vitals).await;
         work.run(async {
             match msg {
-                ToolsMsg::Call { id, order, done } => state.on_call(id, order, Answer(Some(done))),
+                ToolsMsg::Call { id, order, done, progress } => {
+                    state.on_call(id, order, Answer(Some(done)), progress);
+                }
                 ToolsMsg::Cancel { id } => state.on_cancel(id),
                 ToolsMsg::CallEnded { id } => drop(state.running.remove(&id)),
+                ToolsMsg::Unattended => return Err("the source attends to nothing any more".into()),
             }
             Ok(())
         })
@@ -111,7 +133,7 @@ impl Actor for ToolsActor {
 }
 
 impl ToolsState {
-    fn on_call(&mut self, id: u64, order: ToolOrder, answer: Answer) {
+    fn on_call(&mut self, id: u64, order: ToolOrder, answer: Answer, progress: Sink<String>) {
         // Ended tasks are let go; a panic among them has been told by its answer.
         while self.tasks.try_join_next().is_some() {}
         if self.running.len() >= CALLS_MAX {
@@ -122,7 +144,7 @@ impl ToolsState {
         let (source, link) = (self.source.clone(), self.link.clone());
         let task = self.tasks.spawn(async move {
             let limit = order.time_max.saturating_add(GRACE);
-            match tokio::time::timeout(limit, source.call(order)).await {
+            match tokio::time::timeout(limit, source.call_telling(order, progress)).await {
                 Ok(outcome) => answer.give(outcome),
                 Err(_) => drop(answer),
             }

@@ -67,8 +67,21 @@ impl ToolsHandle {
     /// Begins a call. `done` is told once what became of it, whatever happens to the actor: [`Outcome::Unknown`] where nobody can tell.
     #[must_use = "a call ends when what stands for it is dropped"]
     pub fn call(&self, order: ToolOrder, done: &Sink<Outcome>) -> RunningCall {
+        let unheard: Sink<String> = Arc::new(|_| {});
+        self.call_telling(order, done, unheard)
+    }
+
+    /// As [`ToolsHandle::call`]; `progress` is told on the way how far it is.
+    #[must_use = "a call ends when what stands for it is dropped"]
+    pub fn call_telling(
+        &self,
+        order: ToolOrder,
+        done: &Sink<Outcome>,
+        progress: Sink<String>,
+    ) -> RunningCall {
         let id = self.calls.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = self.link.cast(ToolsMsg::Call { id, order, done: done.clone() }) {
+        let call = ToolsMsg::Call { id, order, done: done.clone(), progress };
+        if let Err(error) = self.link.cast(call) {
             done(Outcome::Failed { text: format!("it was not begun: {error}") });
         }
         RunningCall { link: self.link.clone(), id }

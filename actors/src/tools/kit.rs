@@ -24,7 +24,8 @@ pub struct ToolKit {
 }
 
 impl ToolKit {
-    /// Those tools of these sources that the policy names, in its order. Of two of one name the first source's counts.
+    /// Those tools of these sources that the policy names, in its order, then those of sources that it names as a whole. Of two of one
+    /// name the first source's counts.
     ///
     /// The model is told of all, unless that takes more room than the policy gives: then of the core, and of how to find the others.
     /// That depends on the tools and nothing else, so that prompts begin alike as long as the tools stay.
@@ -37,6 +38,13 @@ impl ToolKit {
             .collect();
         let find = |name: &str| all.iter().find(|tool| tool.spec.tool.name == name);
         let mut tools: Vec<KitTool> = policy.tools.iter().filter_map(|name| find(name)).cloned().collect();
+        for tool in &all {
+            let is_wanted = policy.sources.iter().any(|source| source == tool.source.name());
+            let is_first = !tools.iter().any(|other| other.spec.tool.name == tool.spec.tool.name);
+            if is_wanted && is_first {
+                tools.push(tool.clone());
+            }
+        }
         let size: usize = tools.iter().map(|tool| search::tokens(&tool.spec.tool)).sum();
         let declare = |tools: &[KitTool]| tools.iter().map(|tool| tool.spec.tool.clone()).collect();
         let is_core = |tool: &KitTool| tool.source.is_core();

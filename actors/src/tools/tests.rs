@@ -20,7 +20,11 @@ fn order(name: &str) -> ToolOrder {
 }
 
 async fn started(toys: &ToyTools) -> ToolsHandle {
-    let handle = ToolsHandle::new(Arc::new(toys.clone()));
+    start_source(Arc::new(toys.clone())).await
+}
+
+async fn start_source(source: Arc<dyn crate::ports::ToolSource>) -> ToolsHandle {
+    let handle = ToolsHandle::new(source);
     let child = handle.clone();
     let start = start_fn(move |supervisor| {
         let child = child.clone();
@@ -95,4 +99,76 @@ async fn a_source_that_does_not_run_begins_nothing_and_says_so() {
         matches!(&outcomes.lock().unwrap()[..], [Outcome::Failed { text }] if text.starts_with("it was not begun"))
     );
     assert!(toys.calls().is_empty());
+}
+
+/// A source that attends until it is told to break off.
+struct Attending {
+    begun: Mutex<u32>,
+    breaks: tokio::sync::Notify,
+}
+
+#[async_trait::async_trait]
+impl crate::ports::ToolSource for Attending {
+    fn name(&self) -> &str {
+        "attending"
+    }
+
+    fn tools(&self) -> Vec<crate::domain::ToolSpec> {
+        vec![]
+    }
+
+    async fn call(&self, _: ToolOrder) -> Outcome {
+        Outcome::Done { text: "answered".into() }
+    }
+
+    async fn call_telling(&self, order: ToolOrder, progress: Sink<String>) -> Outcome {
+        progress("half way".into());
+        self.call(order).await
+    }
+
+    async fn attend(&self) {
+        *self.begun.lock().unwrap() += 1;
+        self.breaks.notified().await;
+        panic!("as it was told to");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_source_attends_to_is_begun_with_its_actor_and_again_after_a_panic() {
+    let source = Arc::new(Attending { begun: Mutex::new(0), breaks: tokio::sync::Notify::new() });
+    let tools = start_source(source.clone()).await;
+    until(|| *source.begun.lock().unwrap() == 1).await;
+    source.breaks.notify_one();
+    for _ in 0..100 {
+        // The end is told before the delay of the restart begins.
+        tokio::task::yield_now().await;
+        tokio::time::advance(Duration::from_millis(100)).await;
+    }
+    until(|| *source.begun.lock().unwrap() == 2).await;
+    let ((done, outcomes), progress) = (told(), Arc::new(Mutex::new(Vec::new())));
+    let heard = progress.clone();
+    let _call =
+        tools.call_telling(order("any"), &done, Arc::new(move |text| heard.lock().unwrap().push(text)));
+    until(|| outcomes.lock().unwrap().len() == 1).await;
+    assert_eq!(*outcomes.lock().unwrap(), [Outcome::Done { text: "answered".into() }]);
+    assert_eq!(*progress.lock().unwrap(), ["half way"]);
+}
+
+#[tokio::test]
+async fn a_source_is_had_as_a_whole_behind_the_tools_that_are_named() {
+    let toys = |tools| ToolsHandle::new(Arc::new(ToyTools::new(tools)));
+    let sources = [toys(&[("b", Risk::Read), ("a", Risk::Read), ("c", Risk::Read)])];
+    let names = |tools: &[&str], wanted: &[&str]| {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let policy = crate::domain::ToolPolicy {
+            tools: owned(tools),
+            sources: owned(wanted),
+            ..crate::domain::ToolPolicy::default()
+        };
+        let kit = ToolKit::new(&sources, Arc::new(policy));
+        kit.tools().iter().map(|tool| tool.spec.tool.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["c"], &[]), ["c"]);
+    assert_eq!(names(&["c"], &["toys"]), ["c", "b", "a"]);
+    assert_eq!(names(&[], &["others"]), [""; 0]);
 }

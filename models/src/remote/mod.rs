@@ -13,6 +13,7 @@ mod begun;
 mod client;
 mod endpoint;
 mod link;
+mod own_url;
 mod sse;
 
 pub use address::Reach;
@@ -20,6 +21,7 @@ pub use begun::Begun;
 pub use client::Served;
 pub use endpoint::{Egress, Endpoint, EndpointFault};
 pub use link::RemoteWorker;
+pub use own_url::OwnUrl;
 
 use crate::download::Token;
 

@@ -65,6 +65,7 @@ impl AnswerOnScreen {
             TurnView::Compacting => console.progress("summarising the conversation"),
             TurnView::Text { text } => self.on_text(console, text),
             TurnView::CallBegun { tool, shown } => self.on_call(console, tool, shown),
+            TurnView::CallProgress { tool, text } => console.progress(&format!("{tool}: {text}")),
             TurnView::CallEnded { tool, failed: true } => self.beside(console, &format!("  {tool}: failed")),
             TurnView::CallEnded { failed: false, .. } => console.progress("waiting for the next word"),
             TurnView::ApprovalWanted { shown, why, timeout_s, .. } => {

@@ -187,6 +187,11 @@ pub(super) fn forbidden() -> impl Iterator<Item = i64> {
     groups.into_iter().flatten().copied()
 }
 
+/// Among these, those that make connections.
+pub(super) fn connections() -> impl Iterator<Item = i64> {
+    CONNECTIONS.iter().copied()
+}
+
 /// Calls that every tool is told that the kernel lacks.
 pub(super) fn absent() -> impl Iterator<Item = i64> {
     ABSENT.iter().copied()

@@ -42,6 +42,9 @@ pub(in crate::tools) const SETTINGS: &[&str] = &[
     "/etc/ssl/certs",
     "/etc/ssl/openssl.cnf",
 ];
+/// Where names of other machines are looked up, for those who may talk to them.
+pub(in crate::tools) const NETWORK: &[&str] =
+    &["/etc/gai.conf", "/etc/host.conf", "/etc/hosts", "/etc/resolv.conf", "/etc/services"];
 /// Of the kernel's own only what is about the machine, not about a process.
 pub(in crate::tools) const MACHINE: &[&str] =
     &["/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/loadavg", "/proc/uptime", "/proc/version"];
@@ -96,6 +99,7 @@ pub(super) fn close(order: &Order, role: Role) -> Result<Locks, ConfineError> {
     }
     filter::close(Needs {
         programs: role.runs_programs(),
+        network: order.has_network(),
         bounds_modes: role == Role::Shell && !order.is_wrapped(),
         // Whoever keeps the shell has to be able to end what came of it.
         bounds_signals: role != Role::Keeps && !locks.bounds_signals && !order.is_wrapped(),
@@ -148,7 +152,10 @@ fn bound_use(order: &Order, role: Role) -> Result<(), ConfineError> {
     bound(Resource::Data, limits.memory_bytes_max)?;
     bound(Resource::Fsize, limits.file_bytes_max)?;
     bound(Resource::Nofile, limits.open_files_max.into())?;
-    bound(Resource::Cpu, order.time_max.as_secs().saturating_add(2))?;
+    // A server works as long as it is wanted.
+    if order.server.is_none() {
+        bound(Resource::Cpu, order.time_max.as_secs().saturating_add(2))?;
+    }
     bound(Resource::Msgqueue, 0)?;
     // The kernel counts all processes of the user, and root's not at all: whoever keeps the shell counts, too.
     let others = rustix::system::sysinfo().procs;
@@ -156,18 +163,19 @@ fn bound_use(order: &Order, role: Role) -> Result<(), ConfineError> {
 }
 
 fn rules(order: &Order, role: Role) -> Result<RulesetCreated, ConfineError> {
-    let mut rules = Ruleset::default()
-        .handle_access(AccessFs::from_all(LANDLOCK_ABI))?
-        .handle_access(AccessNet::from_all(LANDLOCK_ABI))?
-        .scope(Scope::from_all(LANDLOCK_ABI))?
-        .create()?;
+    let rules = Ruleset::default().handle_access(AccessFs::from_all(LANDLOCK_ABI))?;
+    let rules =
+        if order.has_network() { rules } else { rules.handle_access(AccessNet::from_all(LANDLOCK_ABI))? };
+    let mut rules = rules.scope(Scope::from_all(LANDLOCK_ABI))?.create()?;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let no_devices = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSock | AccessFs::IoctlDev;
     let change = AccessFs::from_all(LANDLOCK_ABI) & !(no_devices | AccessFs::Execute);
     let in_workspace = if role == Role::Looks { read } else { change };
     rules = allow(rules, &order.workspace, in_workspace)?;
+    // What a server's runtime may read, it may run: an interpreter would do so in any case.
+    let in_readable = if order.server.is_some() { read | AccessFs::Execute } else { read };
     for folder in &order.readable {
-        rules = allow(rules, folder, read)?;
+        rules = allow(rules, folder, in_readable)?;
     }
     if !role.runs_programs() {
         return Ok(rules);
@@ -175,7 +183,11 @@ fn rules(order: &Order, role: Role) -> Result<RulesetCreated, ConfineError> {
     rules = allow(rules, &order.temporary, change)?;
     let machine: &[&str] = if order.is_wrapped() { &["/proc"] } else { MACHINE };
     let (used, run) = (AccessFs::ReadFile | AccessFs::WriteFile, read | AccessFs::Execute);
-    let groups = [(PROGRAMS, run), (SETTINGS, read), (machine, read), (DEVICES, used)];
+    for folder in order.server.iter().flat_map(|server| &server.writes) {
+        rules = allow(rules, folder, change)?;
+    }
+    let names: &[&str] = if order.has_network() { NETWORK } else { &[] };
+    let groups = [(PROGRAMS, run), (SETTINGS, read), (names, read), (machine, read), (DEVICES, used)];
     for (path, access) in groups.iter().flat_map(|(paths, access)| paths.iter().map(|path| (path, *access))) {
         if Path::new(path).exists() {
             rules = allow(rules, Path::new(path), access)?;

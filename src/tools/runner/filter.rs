@@ -23,6 +23,9 @@ const TERMINAL_ORDERS: [u64; 2] = [0x5412, 0x541C];
 /// Whose priority `setpriority` means: that of all processes of a user.
 const PRIORITY_OF_USER: u64 = 2;
 
+/// Families of sockets that lead to other machines, and the one by which a library asks for this machine's addresses.
+const OUTSIDE: [u64; 3] = [libc::AF_INET as u64, libc::AF_INET6 as u64, libc::AF_NETLINK as u64];
+
 /// New views of the system, among the flags of `clone`.
 const NEW_VIEWS: [i32; 7] = [
     libc::CLONE_NEWUSER,
@@ -48,6 +51,8 @@ pub(super) enum FilterError {
 pub(super) struct Needs {
     /// It starts programs.
     pub(super) programs: bool,
+    /// It may talk to other machines.
+    pub(super) network: bool,
     /// Nobody else keeps it from the rights and times of files outside.
     pub(super) bounds_modes: bool,
     /// Nobody else keeps it from sending signals to others.
@@ -110,6 +115,15 @@ fn modes() -> Result<Rules, BackendError> {
 
 fn refused(needs: Needs) -> Result<Rules, BackendError> {
     let mut rules: Rules = calls::forbidden().map(always).collect();
+    if needs.network {
+        for call in calls::connections() {
+            rules.remove(&call);
+        }
+        // To other machines, and to nobody on this one by a path: sockets of services, the daemon's own among them, are no files to
+        // Landlock.
+        let others = OUTSIDE.map(|family| arg(0, Cmp::Ne, family));
+        rules.insert(libc::SYS_socket, vec![all(others)?]);
+    }
     let clone = if needs.programs {
         let views = NEW_VIEWS.map(|flag| u64::from(flag.unsigned_abs()));
         views.into_iter().map(|flag| all([arg(0, Cmp::MaskedEq(flag), flag)])).collect::<Result<_, _>>()?

@@ -21,12 +21,17 @@ mod glob;
 mod grep;
 mod program;
 mod roots;
+mod server;
 mod shell;
 
 /// The subcommand, as the daemon starts it.
 pub const VERB: &str = "tool-runner";
 /// With this word behind it, the process becomes the shell.
 const BECOME_SHELL: &str = "--shell";
+/// With this word behind it, the process keeps a server.
+pub(super) const KEEP_SERVER: &str = "--server";
+/// With this word behind it, the process becomes the server.
+const BECOME_SERVER: &str = "--become-server";
 /// Exit code for a wrong command line (EX_USAGE).
 const USAGE: u8 = 64;
 
@@ -57,6 +62,8 @@ pub fn run_tool() -> ExitCode {
             let _unheard = io::stderr().write_all(format!("it cannot be started: {failure}\n").as_bytes());
             ExitCode::FAILURE
         }
+        [word] if word == KEEP_SERVER => server::keep(),
+        [word] if word == BECOME_SERVER => server::become_server(),
         _ => {
             let text = b"`tool-runner` is started by archond; by hand, `archond tool call` makes sense\n";
             let _unheard = io::stderr().write_all(text);

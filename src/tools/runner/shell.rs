@@ -14,7 +14,7 @@ use super::captured::Captured;
 use super::confine::{self, Role};
 use super::{BECOME_SHELL, RunnerFailure, VERB, descendants, end_with_parent, own_id, program, read_order};
 use crate::tools::arguments::{self, Bash};
-use crate::tools::order::{Answer, BASH, Order};
+use crate::tools::order::{Answer, BASH, Locks, Order};
 
 /// Between two looks at the shell and at what it started: a fork bomb does some hundred in this time.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
@@ -25,9 +25,9 @@ const RESERVE: Duration = Duration::from_millis(500);
 /// Read at once.
 const CHUNK_BYTES: usize = 64 << 10;
 /// Says to the kernel, when memory runs out: take these processes, not the daemon. Of 1000.
-const OOM_SCORE: &str = "900";
+pub(super) const OOM_SCORE: &str = "900";
 /// Lets the house go first when both want the processor.
-const NICE: i32 = 5;
+pub(super) const NICE: i32 = 5;
 
 /// How the shell ended, or was ended.
 enum End {
@@ -59,11 +59,7 @@ pub(super) fn keep(order: &Order) -> Result<Answer, RunnerFailure> {
     let mut keeper =
         Keeper { output: Stream::of(Some(output)), errors: Stream::of(errors), shell, others, order };
     let end = keeper.watch(deadline).map_err(system("to watch the shell"))?;
-    // Before everybody who can be reached is killed, make sure that the daemon cannot be. Behind bubblewrap it is not there.
-    let parent = getppid();
-    let is_apart = parent.is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::PERM));
-    let is_alone = order.is_wrapped() && parent == Some(Pid::INIT);
-    let ended = descendants::end(is_alone || (locks.bounds_signals && is_apart));
+    let ended = descendants::end(reaches_its_own_alone(order, locks));
     keeper.drain().map_err(system("to read what the shell said"))?;
     let (output, errors) = (keeper.output.captured.text(), keeper.errors.captured.text());
     let answer = match &end {
@@ -77,6 +73,15 @@ pub(super) fn keep(order: &Order) -> Result<Answer, RunnerFailure> {
     } else {
         Answer::Failed("a process of this command cannot be ended; look at the machine".to_owned())
     })
+}
+
+/// Whether a signal to everybody reaches nobody but what was started here. Before everybody who can be reached is killed, it must be sure
+/// that the daemon cannot be. Behind bubblewrap it is not there.
+pub(super) fn reaches_its_own_alone(order: &Order, locks: Locks) -> bool {
+    let parent = getppid();
+    let is_apart = parent.is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::PERM));
+    let is_alone = order.is_wrapped() && parent == Some(Pid::INIT);
+    is_alone || (locks.bounds_signals && is_apart)
 }
 
 /// What is to be run; of a program its input, which has been checked.
