@@ -16,4 +16,5 @@ pub mod settings;
 pub mod shelves;
 pub mod store;
 pub mod tools;
+pub mod web;
 pub mod worker_fit;

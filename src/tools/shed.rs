@@ -5,20 +5,22 @@ use std::sync::Arc;
 use archond_actors::domain::ArchonSpec;
 use archond_actors::ports::{ToolShed, ToolSource};
 
-use super::{BuiltIn, Directory, DirectoryTools, Grounds, ProcessLimits, built_in_names};
-use crate::settings::Paths;
+use super::{BuiltIn, Directory, DirectoryTools, Grounds, ProcessLimits, WebAccess, built_in_names};
+use crate::settings::{Paths, WebSettings};
 
 /// The house's own: each Archon has a workspace below the state directory, and all share the directory of the user's own tools.
 #[derive(Debug, Clone)]
 pub struct HouseTools {
     state: PathBuf,
     directory: Arc<Directory>,
+    web: WebSettings,
 }
 
 impl HouseTools {
-    /// Of the house with these folders.
-    pub fn new(paths: &Paths) -> Self {
-        Self { state: paths.state.clone(), directory: Arc::new(Directory::new(paths.tools_dir())) }
+    /// Of the house with these folders, and this reach into the web.
+    pub fn new(paths: &Paths, web: &WebSettings) -> Self {
+        let directory = Arc::new(Directory::new(paths.tools_dir()));
+        Self { state: paths.state.clone(), directory, web: web.clone() }
     }
 }
 
@@ -30,7 +32,9 @@ impl ToolShed for HouseTools {
         }
         let built_in = BuiltIn::new(Grounds::of_archon(&self.state, &archon.id), ProcessLimits::default());
         let built_in = match built_in {
-            Ok(built_in) => built_in,
+            Ok(built_in) => {
+                built_in.with_web(WebAccess::new(&self.web, archon.tools.limits.output_chars_max))
+            }
             Err(error) => {
                 tracing::error!(archon = %archon.id, %error, "the Archon has no tools");
                 return Vec::new();

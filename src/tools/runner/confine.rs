@@ -49,6 +49,9 @@ pub(in crate::tools) const MACHINE: &[&str] =
 pub(in crate::tools) const DEVICES: &[&str] =
     &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
+/// Memory of a process that reads pages: many times the largest one as a tree.
+const FETCHED_MEMORY_MAX: u64 = 1 << 30;
+
 /// What a process has to do, and with that, what it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -56,6 +59,8 @@ pub(super) enum Role {
     Looks,
     /// Change files, too.
     Changes,
+    /// Read what comes over connections that it is given. No file at all.
+    Fetches,
     /// Start the shell, and end all that comes of it.
     Keeps,
     /// Be the shell.
@@ -96,6 +101,7 @@ pub(super) fn close(order: &Order, role: Role) -> Result<Locks, ConfineError> {
     }
     filter::close(Needs {
         programs: role.runs_programs(),
+        files: role != Role::Fetches,
         bounds_modes: role == Role::Shell && !order.is_wrapped(),
         // Whoever keeps the shell has to be able to end what came of it.
         bounds_signals: role != Role::Keeps && !locks.bounds_signals && !order.is_wrapped(),
@@ -145,7 +151,8 @@ fn bound_use(order: &Order, role: Role) -> Result<(), ConfineError> {
         return Ok(());
     }
     let limits = &order.limits;
-    bound(Resource::Data, limits.memory_bytes_max)?;
+    let memory = if role == Role::Fetches { FETCHED_MEMORY_MAX } else { u64::MAX };
+    bound(Resource::Data, limits.memory_bytes_max.min(memory))?;
     bound(Resource::Fsize, limits.file_bytes_max)?;
     bound(Resource::Nofile, limits.open_files_max.into())?;
     bound(Resource::Cpu, order.time_max.as_secs().saturating_add(2))?;
@@ -161,6 +168,9 @@ fn rules(order: &Order, role: Role) -> Result<RulesetCreated, ConfineError> {
         .handle_access(AccessNet::from_all(LANDLOCK_ABI))?
         .scope(Scope::from_all(LANDLOCK_ABI))?
         .create()?;
+    if role == Role::Fetches {
+        return Ok(rules);
+    }
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let no_devices = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSock | AccessFs::IoctlDev;
     let change = AccessFs::from_all(LANDLOCK_ABI) & !(no_devices | AccessFs::Execute);

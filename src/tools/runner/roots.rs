@@ -229,6 +229,7 @@ mod tests {
             temporary: home.to_owned(),
             limits: crate::tools::ProcessLimits::default(),
             time_max: std::time::Duration::ZERO,
+            web: None,
             parent: None,
         };
         for folder in ["workspace/d", "library"] {
