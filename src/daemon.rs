@@ -268,7 +268,7 @@ async fn start_house(
     House::start(HouseArgs {
         store: Arc::new(store),
         engine: Arc::new(HouseEngine::new(engine, &settings.house.remotes).await?),
-        tools: Arc::new(HouseTools::new(&settings.paths)),
+        tools: Arc::new(HouseTools::new(&settings.paths, &settings.house.web)),
         clock,
         calls: Arc::new(RuntimeThreads),
         memory: MemorySettings::default(),

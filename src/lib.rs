@@ -19,4 +19,5 @@ pub mod shelves;
 pub mod skills;
 pub mod store;
 pub mod tools;
+pub mod web;
 pub mod worker_fit;

@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial, run};
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 /// The product's files look for these at the top of their crate.
-use fuzz::{chat, engine, media, settings};
+use fuzz::{chat, engine, media, settings, web};
 
 /// Changes of each input: together a few seconds of work.
 const ROUNDS: u32 = 2000;

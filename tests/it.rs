@@ -94,5 +94,11 @@ mod tools_kit;
 mod tools_locks;
 #[path = "it/tracer.rs"]
 mod tracer;
+#[path = "it/web.rs"]
+mod web;
+#[path = "it/web_forgery.rs"]
+mod web_forgery;
+#[path = "it/web_kit.rs"]
+mod web_kit;
 #[path = "it/worker_death.rs"]
 mod worker_death;

@@ -16,6 +16,9 @@ mod json_schema;
 #[path = "../../src/settings/mod.rs"]
 pub(crate) mod settings;
 mod settings_text;
+#[path = "../../src/web/mod.rs"]
+pub(crate) mod web;
+mod web_address;
 mod worker;
 
 pub use admin::admin_lines;
@@ -25,17 +28,19 @@ pub use chat_format::chat_format;
 pub use gguf_head::gguf_head;
 pub use json_schema::json_schema;
 pub use settings_text::settings_text;
+pub use web_address::web_address;
 pub use worker::worker_frames;
 
 /// A target by its name.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, with the name of its folder in `fuzz/corpus`.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("admin_lines", admin_lines),
     ("chat_format", chat_format),
     ("gguf_head", gguf_head),
     ("json_schema", json_schema),
     ("settings_text", settings_text),
+    ("web_address", web_address),
     ("worker_frames", worker_frames),
 ];

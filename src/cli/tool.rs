@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, Outcome, PeerId, Permission, Risk, SessionKey, Skills, ThreadId, ToolCall,
+    ArchonId, ChannelId, Outcome, PeerId, Permission, Risk, SessionKey, Skills, ThreadId, ToolCall, ToolLimits,
     ToolOrder, ToolPolicy, ToolSpec,
 };
 use archond_actors::ports::ToolSource;
@@ -18,8 +18,12 @@ use super::runtime;
 use super::settings_view::{SettingsCommandError, write_table};
 use crate::models_on_disk;
 use crate::settings::fault::nearest;
-use crate::settings::{Fault, SettingsFaults, Sources, find_profiles, private_dir, profile};
-use crate::tools::{self, BuiltIn, Directory, DirectoryTools, Listing, ProcessLimits, Reach, Row};
+use crate::settings::{
+    Fault, SettingsFaults, Sources, WebSettings, find_profiles, load_house, private_dir, profile,
+};
+use crate::tools::{
+    self, BuiltIn, Directory, DirectoryTools, Listing, ProcessLimits, Reach, Row, WebAccess,
+};
 
 /// Time of a call that is made by hand, in seconds, when nothing else is said.
 const CALL_SECONDS: u64 = 120;
@@ -78,7 +82,7 @@ pub(super) fn run(console: &mut Console, command: ToolCommand) -> Result<ExitCod
             let archon = archon.map(|name| known(&sources, &name)).transpose()?;
             let policy = archon.map(|archon| policy_of(&sources, &archon)).transpose()?;
             let own = Directory::new(sources.paths.tools_dir()).read();
-            list(console, &own, policy.as_deref(), json)
+            list(console, &own, &WebAccess::new(&web_of(&sources)?, 0), policy.as_deref(), json)
         }
         ToolCommand::Call { name, arguments, archon, timeout } => {
             let archon = known(&sources, &archon)?;
@@ -159,11 +163,13 @@ fn policy_of(sources: &Sources, archon: &ArchonId) -> Result<Arc<ToolPolicy>, Cl
 fn list(
     console: &mut Console,
     own: &Listing,
+    web: &WebAccess,
     policy: Option<&ToolPolicy>,
     json: bool,
 ) -> Result<ExitCode, CliError> {
     let built_in = tools::built_in();
-    let built_in = built_in.iter().map(|spec| (spec, tools::SOURCE));
+    let built_in =
+        built_in.iter().filter(|spec| web.offers(&spec.tool.name)).map(|spec| (spec, tools::SOURCE));
     let all: Vec<(&ToolSpec, &str)> =
         built_in.chain(own.tools.iter().map(|spec| (spec, tools::DIRECTORY))).collect();
     if json {
@@ -224,7 +230,18 @@ pub(super) fn tools_of(sources: &Sources, archon: &ArchonId) -> Result<BuiltIn, 
     private_dir(&sources.paths.state)?;
     // A profile that is wrong gives no skills; its workspace is there all the same.
     let skills = policy_of(sources, archon).map_or(Skills::Named(Vec::new()), |policy| policy.skills.clone());
-    Ok(BuiltIn::new(tools::grounds(&sources.paths, archon, &skills), ProcessLimits::default())?)
+    let web = WebAccess::new(&web_of(sources)?, ToolLimits::default().output_chars_max);
+    let grounds = tools::grounds(&sources.paths, archon, &skills);
+    Ok(BuiltIn::new(grounds, ProcessLimits::default())?.with_web(web))
+}
+
+/// Where the settings of the house let tools go.
+fn web_of(sources: &Sources) -> Result<WebSettings, CliError> {
+    let (found, _) = find_profiles(&sources.paths);
+    let archons: Vec<ArchonId> = found.into_keys().collect();
+    let house =
+        load_house(sources, &archons).map_err(|faults| SettingsCommandError::from(SettingsFaults(faults)))?;
+    Ok(house.web)
 }
 
 fn order(archon: ArchonId, name: String, arguments: String, seconds: u64) -> Result<ToolOrder, CliError> {

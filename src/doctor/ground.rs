@@ -13,7 +13,7 @@ use crate::mcp;
 use crate::models_on_disk::ModelsOnDisk;
 use crate::settings::{
     ALL_LAYERS, Amount, Environment, GatewaySettings, HouseSettings, Known, LogLevel, Origin, Paths,
-    PathsError, Settings, Sources, WorkerSettings, find_profiles, load_house,
+    PathsError, Settings, Sources, WebSettings, WorkerSettings, find_profiles, load_house,
 };
 use crate::skills;
 use crate::tools::known_names;
@@ -100,6 +100,7 @@ fn defaults(paths: &Paths) -> HouseSettings {
         },
         queue_len_max: 0,
         gateway: GatewaySettings::default(),
+        web: WebSettings::default(),
         remotes: Vec::new(),
         autostart: Vec::new(),
         effective: Vec::new(),

@@ -12,6 +12,7 @@ use super::paths::{Paths, SOCKET_PATH_BYTES_MAX};
 use super::reader::{Effective, Group, Sheet, any, within};
 use super::remotes::{self, RemoteSettings};
 use super::values::{Amount, Bytes, LogLevel};
+use super::web::{self, WebSettings};
 
 /// Most sequences in one worker: each costs context memory, and a batch gains nothing beyond this on a home machine.
 const SLOTS_MAX: u32 = 64;
@@ -48,6 +49,8 @@ pub struct HouseSettings {
     pub queue_len_max: u32,
     /// The HTTP gateway.
     pub gateway: GatewaySettings,
+    /// Where tools may go in the web.
+    pub web: WebSettings,
     /// Models on other machines of the user's.
     pub remotes: Vec<RemoteSettings>,
     /// Archons that start with the daemon.
@@ -105,6 +108,7 @@ fn read_group(sheet: &Sheet<'_>, mut top: Group<'_>, paths: &Paths, archons: &[A
     let worker = read_worker(top.group("worker"));
     let queue_len_max = top.value("queue_len_max", 256, within(1..=100_000, " generations"));
     let gateway = gateway::read(top.group("gateway"));
+    let web = web::read(top.group("web"));
     let remotes = remotes::read(&mut top);
     let autostart = top.list::<String>("autostart", &[], |name| is_archon(name, archons));
     let mut named: Vec<ArchonId> = Vec::new();
@@ -121,6 +125,7 @@ fn read_group(sheet: &Sheet<'_>, mut top: Group<'_>, paths: &Paths, archons: &[A
         worker,
         queue_len_max,
         gateway,
+        web,
         remotes,
         autostart: named,
         effective: Vec::new(),

@@ -25,6 +25,7 @@ pub mod secret;
 mod tests;
 mod tool_file;
 pub mod values;
+pub mod web;
 
 pub use environment::Environment;
 pub use fault::{EXIT_BAD_SETTINGS, Fault, Place, SettingsFaults};
@@ -39,6 +40,7 @@ pub use remotes::RemoteSettings;
 pub use secret::{KeyReference, SecretError};
 pub use tool_file::{ToolFile, read_tool_file};
 pub use values::{Amount, Bytes, HumanDuration, LogLevel};
+pub use web::WebSettings;
 
 /// The profiles that come with archond, by name.
 pub const SHIPPED: [(&str, &str); 4] = [

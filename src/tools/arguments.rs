@@ -93,6 +93,21 @@ pub(super) struct Bash {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct WebFetch {
+    pub(super) url: String,
+    /// Characters to leave out.
+    #[serde(default, deserialize_with = "number")]
+    pub(super) offset: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WebSearch {
+    pub(super) query: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Clock {}
 
 #[derive(Debug, Deserialize)]

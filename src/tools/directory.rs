@@ -5,8 +5,8 @@ use archond_actors::domain::{Outcome, ToolCall, ToolOrder, ToolSpec};
 use archond_actors::ports::ToolSource;
 use async_trait::async_trait;
 
-use super::BuiltIn;
 use super::directory_files::Directory;
+use super::{BuiltIn, Luggage};
 
 /// The name of this source.
 pub const DIRECTORY: &str = "directory";
@@ -48,7 +48,7 @@ impl ToolSource for DirectoryTools {
         match ready {
             Ok(Ok((program, line))) => {
                 order.call.arguments = line;
-                self.sandbox.in_process(order, Some(program)).await
+                self.sandbox.in_process(order, Luggage { program: Some(program), web: None }).await
             }
             Ok(Err(why)) => Outcome::Failed { text: why.to_string() },
             Err(error) => Outcome::Failed { text: format!("the call broke off: {error}") },

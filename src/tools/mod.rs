@@ -1,10 +1,12 @@
-//! The tools that every Archon can have: files, search, a shell, the time, a list of tasks.
+//! The tools that every Archon can have: files, search, a shell, the web, the time, a list of tasks.
 //!
 //! What looks at files or runs programs does it in a process of its own per call (`process`), which closes itself in before it reads what
 //! the model wrote (`runner`). Nothing here decides whether a call may be made: that is the policy's affair.
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ mod search;
 mod serving;
 mod shed;
 mod shown;
+mod web;
 
 pub use directory::{DIRECTORY, DirectoryTools};
 pub use directory_files::{Directory, Listing};
@@ -40,10 +43,13 @@ pub use reach::{Reach, Row};
 pub use search::SearchTools;
 pub(crate) use serving::{Lines, Server, Serving};
 pub use shed::{HouseTools, grounds};
+pub use web::{Network, SystemNetwork, WebAccess};
 
 use directory_files::UserProgram;
 use order::{Answer, Order, PROBE, PROGRAM};
 use process::{ProcessError, Start};
+use web::WebOrder;
+use web::gate::Gate;
 
 /// The name of this source.
 pub const SOURCE: &str = "built-in";
@@ -106,6 +112,16 @@ pub struct Mechanisms {
 pub struct BuiltIn {
     ground: Arc<Ground>,
     calls: Arc<Semaphore>,
+    web: Arc<WebAccess>,
+}
+
+/// What a call takes with it beside its order.
+#[derive(Debug, Default)]
+struct Luggage {
+    /// A program of the user's own, which reads the arguments as they are.
+    program: Option<UserProgram>,
+    /// The line to the gate, for a tool that reaches the web.
+    web: Option<(WebOrder, OwnedFd)>,
 }
 
 #[derive(Debug)]
@@ -143,7 +159,18 @@ impl BuiltIn {
             own: resolve(grounds.own)?,
         };
         let ground = Ground { grounds, limits, program, bubblewrap, mechanisms: OnceLock::new() };
-        Ok(Self { ground: Arc::new(ground), calls: Arc::new(Semaphore::new(CALLS_MAX)) })
+        Ok(Self { ground: Arc::new(ground), calls: Arc::new(Semaphore::new(CALLS_MAX)), web: Arc::default() })
+    }
+
+    /// The same, with another reach into the web than everybody's.
+    #[must_use]
+    pub fn with_web(self, web: WebAccess) -> Self {
+        Self { web: Arc::new(web), ..self }
+    }
+
+    /// Where tools that reach the web may go.
+    pub fn web(&self) -> &WebAccess {
+        &self.web
     }
 
     /// Where they work, as the system has it: without symbolic links.
@@ -166,8 +193,26 @@ impl BuiltIn {
         })
     }
 
-    /// Makes a call in a process; of a program of the user's own, which reads the arguments as they are.
-    async fn in_process(&self, order: ToolOrder, program: Option<UserProgram>) -> Outcome {
+    /// Makes a call in a process that has no network, and serves it connections as it asks for them.
+    async fn in_web(&self, order: ToolOrder) -> Outcome {
+        let (line, theirs) = match web::line::pair() {
+            Ok(pair) => pair,
+            Err(error) => return Outcome::Failed { text: format!("the system gives no socket: {error}") },
+        };
+        let gate = Gate::new(&self.web, &order.call.name);
+        let order = ToolOrder { time_max: order.time_max.min(self.web.time_max()), ..order };
+        let luggage = Luggage { program: None, web: Some((self.web.order(), theirs)) };
+        let mut call = pin!(self.in_process(order, luggage));
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut call => outcome,
+            () = gate.keep(line) => call.await,
+        };
+        web::told::told(outcome, self.web.output_chars())
+    }
+
+    /// Makes a call in a process.
+    async fn in_process(&self, order: ToolOrder, luggage: Luggage) -> Outcome {
         let failed = |error: &dyn std::fmt::Display| Outcome::Failed { text: error.to_string() };
         let Ok(Ok(permit)) =
             tokio::time::timeout(order.time_max, Arc::clone(&self.calls).acquire_owned()).await
@@ -182,7 +227,7 @@ impl BuiltIn {
         let ground = Arc::clone(&self.ground);
         let call = move || {
             let _counted_until_its_end = permit;
-            ground.call(&order, program.as_ref(), &cancel)
+            ground.call(&order, luggage, &cancel)
         };
         match tokio::task::spawn_blocking(call).await {
             Ok(Ok(Answer::Done(text))) => Outcome::Done { text },
@@ -228,7 +273,7 @@ impl ToolSource for BuiltIn {
     }
 
     fn tools(&self) -> Vec<ToolSpec> {
-        declared::all()
+        declared::all().into_iter().filter(|spec| self.web.offers(&spec.tool.name)).collect()
     }
 
     fn is_core(&self) -> bool {
@@ -243,8 +288,9 @@ impl ToolSource for BuiltIn {
         match order.call.name.as_str() {
             "clock" => outcome(inside::clock(&order.call.arguments)),
             "todo" => self.todo(order.session, order.call.arguments).await,
+            name if web::is_web(name) => self.in_web(order).await,
             name if declared::all().iter().any(|spec| spec.tool.name == name) => {
-                self.in_process(order, None).await
+                self.in_process(order, Luggage::default()).await
             }
             name => Outcome::Failed { text: format!("there is no tool `{name}` here") },
         }
@@ -256,15 +302,18 @@ impl Ground {
     fn call(
         &self,
         order: &ToolOrder,
-        program: Option<&UserProgram>,
+        luggage: Luggage,
         cancel: &io::PipeReader,
     ) -> Result<Answer, ProcessError> {
         let mechanisms = self.mechanisms();
+        let Luggage { program, web } = luggage;
+        let (web, line) = web.unzip();
         let tool = if program.is_some() { PROGRAM } else { &order.call.name };
-        let call = self.order(tool, &order.call.arguments, order.time_max, program);
+        let call = self.order(tool, &order.call.arguments, order.time_max, program.as_ref());
+        let call = Order { web, ..call };
         let wraps = call.keeps() || mechanisms.locks.is_err();
         let bubblewrap = mechanisms.bubblewrap.as_ref().ok().filter(|_| wraps);
-        self.run(call, bubblewrap.map(PathBuf::as_path), cancel)
+        self.run(call, bubblewrap.map(PathBuf::as_path), line.as_ref(), cancel)
     }
 
     /// What is to be done; where its temporary files go is known when it is begun.
@@ -281,6 +330,7 @@ impl Ground {
             limits: self.limits,
             time_max,
             server: None,
+            web: None,
             parent: None,
         }
     }
@@ -289,6 +339,7 @@ impl Ground {
         &self,
         order: Order,
         bubblewrap: Option<&Path>,
+        line: Option<&OwnedFd>,
         cancel: &io::PipeReader,
     ) -> Result<Answer, ProcessError> {
         let failed = |source| ProcessError::Start { program: self.program.clone(), source };
@@ -303,7 +354,7 @@ impl Ground {
             Some(_) => self.program.canonicalize().map_err(failed)?,
             None => self.program.clone(),
         };
-        process::run(&Start { program: &program, bubblewrap }, &order, cancel)
+        process::run(&Start { program: &program, bubblewrap, line }, &order, cancel)
     }
 
     /// A folder for temporary files. Removed when the call has ended, with all that was left in it.
@@ -324,7 +375,7 @@ impl Ground {
 
     fn probe(&self, bubblewrap: Option<&Path>) -> Result<Locks, String> {
         let (cancel, _wanted) = io::pipe().map_err(|error| error.to_string())?;
-        match self.run(self.order(PROBE, "", PROBE_TIMEOUT, None), bubblewrap, &cancel) {
+        match self.run(self.order(PROBE, "", PROBE_TIMEOUT, None), bubblewrap, None, &cancel) {
             Ok(Answer::Done(text)) => serde_json::from_str(&text).map_err(|error| error.to_string()),
             Ok(Answer::Failed(text)) => Err(text),
             Err(error) => Err(error.to_string()),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::web::WebOrder;
+
 /// The name under which a process is asked what confines it, and nothing else.
 pub(super) const PROBE: &str = "probe";
 /// The tool that starts programs.
@@ -58,6 +60,8 @@ pub(super) struct Order {
     pub(super) time_max: Duration,
     /// What [`SERVER`] runs.
     pub(super) server: Option<ServerOrder>,
+    /// Of a tool that reaches the web.
+    pub(super) web: Option<WebOrder>,
     /// The daemon's process; none behind bubblewrap, where it cannot be seen.
     pub(super) parent: Option<u32>,
 }

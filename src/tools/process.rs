@@ -4,7 +4,7 @@
 //! it ends. The order's pipe stays open as long as somebody wants the answer; when it closes, the process ends what it started, and itself.
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -61,6 +61,8 @@ pub(super) struct Start<'s> {
     pub(super) program: &'s Path,
     /// Stands around the process.
     pub(super) bubblewrap: Option<&'s Path>,
+    /// Is given to it as its error output, which nobody reads otherwise.
+    pub(super) line: Option<&'s OwnedFd>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "a thread of its own, without tokio, which watches a process")]
@@ -85,12 +87,12 @@ pub(super) fn run(start: &Start<'_>, order: &Order, cancel: &PipeReader) -> Resu
 /// A machine that has no process to spare has one again when another ends: that is waited for, for a while.
 fn spawn(start: &Start<'_>, order: &Order) -> io::Result<Child> {
     for _ in 0..START_TRIES {
-        match prepare(start, order).spawn() {
+        match prepare(start, order)?.spawn() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(START_PERIOD),
             started => return started,
         }
     }
-    prepare(start, order).spawn()
+    prepare(start, order)?.spawn()
 }
 
 /// A process that is ended when this is dropped.
@@ -228,7 +230,7 @@ pub(super) fn wait_for(watched: &mut [PollFd<'_>], time_max: Duration) -> io::Re
 }
 
 /// A process that acts on orders, with nothing of the daemon's own environment.
-pub(super) fn prepare(start: &Start<'_>, order: &Order) -> Command {
+pub(super) fn prepare(start: &Start<'_>, order: &Order) -> io::Result<Command> {
     let program = OsString::from(start.program);
     let mut command = match start.bubblewrap {
         None => Command::new(&program),
@@ -238,6 +240,7 @@ pub(super) fn prepare(start: &Start<'_>, order: &Order) -> Command {
             command
         }
     };
+    let errors = start.line.map_or_else(|| Ok(Stdio::null()), |line| line.try_clone().map(Stdio::from))?;
     command
         .arg(VERB)
         .env_clear()
@@ -249,8 +252,8 @@ pub(super) fn prepare(start: &Start<'_>, order: &Order) -> Command {
         .current_dir(&order.workspace)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(errors)
         // Ctrl-C in the daemon's terminal is for the daemon.
         .process_group(0);
-    command
+    Ok(command)
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use archond_actors::domain::{ArchonId, ArchonSpec, Skills};
 use archond_actors::ports::{ToolShed, ToolSource};
 
-use super::{BuiltIn, Directory, DirectoryTools, Grounds, ProcessLimits, SearchTools, built_in_names};
+use super::{
+    BuiltIn, Directory, DirectoryTools, Grounds, ProcessLimits, SearchTools, WebAccess, built_in_names,
+};
 use crate::mcp::{McpDirectory, McpSource};
-use crate::settings::McpServer;
-use crate::settings::{Paths, SKILL};
+use crate::settings::{McpServer, Paths, SKILL, WebSettings};
 use crate::skills::{SkillFolder, SkillTools};
 
 /// The house's own: each Archon has a workspace below the state directory, and all share the directories of the user's own tools and
@@ -18,13 +19,15 @@ pub struct HouseTools {
     paths: Paths,
     directory: Arc<Directory>,
     skills: Arc<SkillFolder>,
+    web: WebSettings,
 }
 
 impl HouseTools {
-    /// Of the house with these folders.
-    pub fn new(paths: &Paths) -> Self {
+    /// Of the house with these folders, and this reach into the web.
+    pub fn new(paths: &Paths, web: &WebSettings) -> Self {
         let directory = Arc::new(Directory::new(paths.tools_dir()));
-        Self { paths: paths.clone(), directory, skills: Arc::new(SkillFolder::new(paths.skills_dir())) }
+        let skills = Arc::new(SkillFolder::new(paths.skills_dir()));
+        Self { paths: paths.clone(), directory, skills, web: web.clone() }
     }
 }
 
@@ -65,7 +68,7 @@ impl ToolShed for HouseTools {
         }
         let grounds = grounds(&self.paths, &archon.id, &policy.skills);
         let built_in = match BuiltIn::new(grounds, ProcessLimits::default()) {
-            Ok(built_in) => built_in,
+            Ok(built_in) => built_in.with_web(WebAccess::new(&self.web, policy.limits.output_chars_max)),
             Err(error) => {
                 tracing::error!(archon = %archon.id, %error, "the Archon has no tools");
                 return Vec::new();

@@ -3,6 +3,8 @@ use archond_actors::domain::ToolCall;
 use serde_json::Value;
 
 use super::order::BASH;
+use super::web::FETCH;
+use crate::web::Place;
 
 /// Longest text of an argument that is shown, in characters. What is run is shown whole: nobody says yes to half a command.
 const ARGUMENT_CHARS_MAX: usize = 1_000;
@@ -20,6 +22,14 @@ pub(super) fn shown(call: &ToolCall) -> String {
         // Both names that the shell takes it by: what is judged must be what is run.
         let command = arguments.get("command").or_else(|| arguments.get("cmd")).map(text);
         return command.unwrap_or_else(|| call.arguments.clone());
+    }
+    if call.name == FETCH
+        && let Some(place) =
+            arguments.get("url").and_then(Value::as_str).and_then(|url| Place::parse(url).ok())
+    {
+        // Whole, and as it is asked for: what stands behind `?` is what leaves the house.
+        let offset = arguments.get("offset").map(|offset| format!(" offset: {}", cut(&text(offset))));
+        return format!("{FETCH} {place}{}", offset.unwrap_or_default());
     }
     let parts = arguments.iter().map(|(name, value)| match (arguments.len(), text(value)) {
         (1, value) => cut(&value),
@@ -64,6 +74,22 @@ mod tests {
         check("write_file", r#"{"content":"a\nb","path":"x"}"#, "write_file\ncontent: a\nb\npath: x");
         check("clock", "{}", "clock");
         check("clock", "nonsense", "clock nonsense");
+    }
+
+    #[test]
+    fn an_address_is_shown_as_it_is_asked_for() {
+        check("web_fetch", r#"{"url":"https://example.com/a?b=c#d"}"#, "web_fetch https://example.com/a?b=c");
+        check(
+            "web_fetch",
+            r#"{"offset":10,"url":"https://example.com"}"#,
+            "web_fetch https://example.com/ offset: 10",
+        );
+        check("web_fetch", r#"{"url":"https://раypal.com/"}"#, "web_fetch https://xn--ypal-43d9g.com/");
+        check("web_fetch", r#"{"url":"http://a.com/\u202emoc"}"#, "web_fetch http://a.com/%E2%80%AEmoc");
+        check("web_fetch", r#"{"url":"http://a.com@b.com/"}"#, "web_fetch http://a.com@b.com/");
+        let long = format!("https://example.com/?secret={}", "s".repeat(1_900));
+        check("web_fetch", &format!(r#"{{"url":"{long}"}}"#), &format!("web_fetch {long}"));
+        check("web_search", r#"{"query":"leek soup"}"#, "web_search leek soup");
     }
 
     #[test]

@@ -212,7 +212,7 @@ fn an_archon_has_the_source_if_its_profile_names_skills() {
     let own = Own::new();
     let paths = Paths::below(own.home.path());
     std::fs::create_dir_all(&paths.state).unwrap();
-    let house = HouseTools::new(&paths);
+    let house = HouseTools::new(&paths, &archond::settings::WebSettings::default());
     let sources = |tools: &[&str], skills: Skills| {
         let tools = tools.iter().map(|name| (*name).to_owned()).collect();
         let policy = ToolPolicy { tools, skills, ..ToolPolicy::default() };

@@ -29,6 +29,51 @@ impl Reach {
             IpAddr::V6(address) => of_v6(address),
         }
     }
+
+    /// Whether it is the address of one machine in everybody's network and of nothing else; otherwise, what it is. Stricter than
+    /// [`Reach::World`]: for those who go where a stranger's text leads.
+    pub fn is_public(address: IpAddr) -> Result<(), &'static str> {
+        match address {
+            IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => {
+                return Err("it hides an address of version 4");
+            }
+            _ => {}
+        }
+        match Self::of(address) {
+            Self::Own => Err("it belongs to a private network"),
+            Self::Never(reason) => Err(reason),
+            Self::World => match address {
+                IpAddr::V4(address) => special_v4(address),
+                IpAddr::V6(address) => special_v6(address),
+            },
+        }
+    }
+}
+
+fn special_v4(address: Ipv4Addr) -> Result<(), &'static str> {
+    match address.octets() {
+        [192, 0, 0, _] => Err("it is kept for protocols"),
+        [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => Err("it is kept for examples"),
+        [192, 88, 99, _] => Err("it leads through a translator (6to4)"),
+        [198, 18 | 19, ..] => Err("it is kept for measurements"),
+        _ => Ok(()),
+    }
+}
+
+fn special_v6(address: Ipv6Addr) -> Result<(), &'static str> {
+    let segments = address.segments();
+    match (segments[0], segments[1]) {
+        // All that was ever given to networks begins so.
+        (first, _) if first & 0xe000 != 0x2000 => Err("it is no address of everybody's network"),
+        (0x2001, 0) => Err("it hides an address of version 4 (Teredo)"),
+        (0x2001, second) if second < 0x0200 => Err("it is kept for protocols"),
+        (0x2001, 0x0db8) => Err("it is kept for examples"),
+        (0x3fff, second) if second < 0x1000 => Err("it is kept for examples"),
+        _ if segments[4] & 0xfdff == 0 && segments[5] == 0x5efe => {
+            Err("it hides an address of version 4 (ISATAP)")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn of_v4(address: Ipv4Addr) -> Reach {
@@ -145,7 +190,63 @@ mod tests {
         check(&never, |reach| matches!(reach, Reach::Never(_)));
     }
 
+    #[test]
+    fn public_is_what_has_no_other_meaning() {
+        let public = ["8.8.8.8", "1.1.1.1", "223.255.255.255", "2606:4700::1111", "2001:200::1", "2a00::1"];
+        for address in public {
+            assert_eq!(Reach::is_public(address.parse().unwrap()), Ok(()), "{address}");
+        }
+        let special = [
+            "192.0.0.0",
+            "192.0.0.255",
+            "192.0.2.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "192.88.99.1",
+            "198.18.0.0",
+            "198.19.255.255",
+            "::ffff:8.8.8.8",
+            "::8.8.8.8",
+            "64:ff9b::808:808",
+            "64:ff9b:1::808:808",
+            "100::1",
+            "2001::1",
+            "2001:0:808:808::1",
+            "2001:2::1",
+            "2001:10::1",
+            "2001:1ff::1",
+            "2001:db8::1",
+            "2002:808:808::1",
+            "3fff::1",
+            "5f00::1",
+            "2a00::5efe:808:808",
+            "2a00::200:5efe:808:808",
+            "fec0::1",
+            "fe80::5efe:808:808",
+            "fd00::1",
+            "ff0e::1",
+            "127.0.0.1",
+            "10.0.0.1",
+            "100.64.0.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "255.255.255.255",
+        ];
+        for address in special {
+            assert!(Reach::is_public(address.parse().unwrap()).is_err(), "{address}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_public_is_the_worlds(high: u128, low: u32) {
+            for address in [IpAddr::V6(Ipv6Addr::from_bits(high)), IpAddr::V4(Ipv4Addr::from_bits(low))] {
+                if Reach::is_public(address).is_ok() {
+                    prop_assert_eq!(Reach::of(address), Reach::World);
+                }
+            }
+        }
+
         #[test]
         fn an_address_of_version_4_is_the_same_in_either_form(address: u32) {
             let address = Ipv4Addr::from_bits(address);

@@ -153,6 +153,16 @@ const PROGRAMS: &[i64] = &[
     libc::SYS_vfork,
 ];
 
+/// Ways to a file, for a tool that needs none: a second lock before what Landlock refuses.
+const OPENING: &[i64] = &[
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_creat,
+];
+
 /// Rights and times of files, which Landlock does not see. `utimensat` and its like for a file at hand are judged in `filter`.
 const MODES: &[i64] = &[
     libc::SYS_fchmod,
@@ -205,6 +215,11 @@ pub(super) fn attributes() -> impl Iterator<Item = i64> {
 /// Calls that are refused to tools that start nothing.
 pub(super) fn programs() -> impl Iterator<Item = i64> {
     PROGRAMS.iter().copied()
+}
+
+/// Calls that are refused to tools that open no file.
+pub(super) fn opening() -> impl Iterator<Item = i64> {
+    OPENING.iter().copied()
 }
 
 /// Calls that change a file's rights and times.

@@ -52,6 +52,9 @@ pub(in crate::tools) const MACHINE: &[&str] =
 pub(in crate::tools) const DEVICES: &[&str] =
     &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
+/// Memory of a process that reads pages: many times the largest one as a tree.
+const FETCHED_MEMORY_MAX: u64 = 1 << 30;
+
 /// What a process has to do, and with that, what it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -59,6 +62,8 @@ pub(super) enum Role {
     Looks,
     /// Change files, too.
     Changes,
+    /// Read what comes over connections that it is given. No file at all.
+    Fetches,
     /// Start the shell, and end all that comes of it.
     Keeps,
     /// Be the shell.
@@ -100,6 +105,7 @@ pub(super) fn close(order: &Order, role: Role) -> Result<Locks, ConfineError> {
     filter::close(Needs {
         programs: role.runs_programs(),
         network: order.has_network(),
+        files: role != Role::Fetches,
         bounds_modes: role == Role::Shell && !order.is_wrapped(),
         // Whoever keeps the shell has to be able to end what came of it.
         bounds_signals: role != Role::Keeps && !locks.bounds_signals && !order.is_wrapped(),
@@ -149,7 +155,8 @@ fn bound_use(order: &Order, role: Role) -> Result<(), ConfineError> {
         return Ok(());
     }
     let limits = &order.limits;
-    bound(Resource::Data, limits.memory_bytes_max)?;
+    let memory = if role == Role::Fetches { FETCHED_MEMORY_MAX } else { u64::MAX };
+    bound(Resource::Data, limits.memory_bytes_max.min(memory))?;
     bound(Resource::Fsize, limits.file_bytes_max)?;
     bound(Resource::Nofile, limits.open_files_max.into())?;
     // A server works as long as it is wanted.
@@ -167,6 +174,9 @@ fn rules(order: &Order, role: Role) -> Result<RulesetCreated, ConfineError> {
     let rules =
         if order.has_network() { rules } else { rules.handle_access(AccessNet::from_all(LANDLOCK_ABI))? };
     let mut rules = rules.scope(Scope::from_all(LANDLOCK_ABI))?.create()?;
+    if role == Role::Fetches {
+        return Ok(rules);
+    }
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let no_devices = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSock | AccessFs::IoctlDev;
     let change = AccessFs::from_all(LANDLOCK_ABI) & !(no_devices | AccessFs::Execute);

@@ -53,6 +53,8 @@ pub(super) struct Needs {
     pub(super) programs: bool,
     /// It may talk to other machines.
     pub(super) network: bool,
+    /// It opens files.
+    pub(super) files: bool,
     /// Nobody else keeps it from the rights and times of files outside.
     pub(super) bounds_modes: bool,
     /// Nobody else keeps it from sending signals to others.
@@ -138,6 +140,9 @@ fn refused(needs: Needs) -> Result<Rules, BackendError> {
             vec![all([arg(0, Cmp::Ne, u64::from(libc::AF_UNIX.unsigned_abs()))])?],
         );
     }
+    if !needs.files {
+        rules.extend(calls::opening().map(always));
+    }
     rules.extend(of_others()?);
     let ways = [libc::F_SETOWN, F_SETSIG, F_SETOWN_EX, libc::F_NOTIFY];
     let ways = ways.map(|way| all([arg(1, Cmp::Eq, way.unsigned_abs().into())]));
@@ -149,7 +154,7 @@ fn refused(needs: Needs) -> Result<Rules, BackendError> {
         rules.insert(libc::SYS_kill, vec![all([arg(0, Cmp::Ne, 0)])?]);
         rules.extend([libc::SYS_tkill, libc::SYS_tgkill].map(always));
     }
-    if needs.bounds_truncation {
+    if needs.bounds_truncation && needs.files {
         rules.extend([libc::SYS_truncate, libc::SYS_openat2].map(always));
         let bits = u64::from((libc::O_ACCMODE | libc::O_TRUNC).unsigned_abs());
         let cut = u64::from(libc::O_TRUNC.unsigned_abs());

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
 use super::order::{Answer, ORDER_BYTES_MAX, Order, PROBE};
+use super::web::is_web;
 use confine::{ConfineError, Role};
 
 mod calls;
@@ -23,6 +24,7 @@ mod program;
 mod roots;
 mod server;
 mod shell;
+mod web;
 
 /// The subcommand, as the daemon starts it.
 pub const VERB: &str = "tool-runner";
@@ -92,6 +94,7 @@ fn act(order: &Order) -> Result<Answer, RunnerFailure> {
             let locks = confine::close(order, Role::Shell)?;
             Answer::Done(serde_json::to_string(&locks)?)
         }
+        tool if is_web(tool) => web::call(order)?,
         tool => {
             let role = if files::changes(tool) { Role::Changes } else { Role::Looks };
             confine::close(order, role)?;

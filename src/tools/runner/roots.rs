@@ -230,6 +230,7 @@ mod tests {
             limits: crate::tools::ProcessLimits::default(),
             time_max: std::time::Duration::ZERO,
             server: None,
+            web: None,
             parent: None,
         };
         for folder in ["workspace/d", "library"] {
