@@ -46,6 +46,10 @@ mod ledger;
 mod log_lines;
 #[path = "it/media.rs"]
 mod media;
+#[path = "it/memory.rs"]
+mod memory;
+#[path = "it/memory_turns.rs"]
+mod memory_turns;
 #[path = "it/power_cut.rs"]
 mod power_cut;
 #[path = "it/power_scenarios.rs"]
@@ -66,6 +70,8 @@ mod store_file;
 mod store_journal;
 #[path = "it/store_model.rs"]
 mod store_model;
+#[path = "it/store_notes.rs"]
+mod store_notes;
 #[path = "it/strangers.rs"]
 mod strangers;
 #[path = "it/tools.rs"]

@@ -21,6 +21,8 @@ pub enum Command {
     Deny,
     /// List the Archon's tools.
     Tools,
+    /// List the Archon's notes of whoever asks, or forget one.
+    Memory,
 }
 
 /// How a message is to be taken.
@@ -47,6 +49,7 @@ pub const COMMANDS: &[(Command, &[&str], &str)] = &[
     ),
     (Command::Deny, &["/deny", "/no"], "forbid what I asked about"),
     (Command::Tools, &["/tools"], "what I can do, and for what I ask you first"),
+    (Command::Memory, &["/memory"], "my notes of you; `/memory forget NUMBER` forgets one"),
     (Command::WhoAmI, &["/whoami", "/id"], "who you are to the house"),
 ];
 

@@ -6,9 +6,10 @@ use tokio::task::JoinHandle;
 
 use crate::domain::{
     Accepted, ArchonId, ArchonSpec, ChannelId, Chosen, Finding, FinishReason, GenerationId,
-    GenerationRequest, InboundMessage, InboxEntry, InboxId, JournalEntry, ModelId, OutboxEntry, OutboxId,
-    Outcome, PeerId, Refusal, SessionHead, SessionKey, SessionSnapshot, Summary, Token, ToolCall, ToolOrder,
-    ToolSpec, TurnEnd, TurnRecord, Usage,
+    GenerationRequest, InboundMessage, InboxEntry, InboxId, JournalEntry, Kept, ModelId, NewNote, Note,
+    NoteId, NotePlace, NotesOf, OutboxEntry, OutboxId, Outcome, PeerId, PeerKey, Recalled, Refusal,
+    SessionHead, SessionKey, SessionSnapshot, Summary, Token, ToolCall, ToolOrder, ToolSpec, TurnEnd,
+    TurnRecord, Usage,
 };
 
 /// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.
@@ -105,10 +106,20 @@ pub enum Write {
         /// The summary.
         summary: Summary,
     },
-    /// Forget a session with its turns, its delivered messages, and the journals of those that wait. Answers [`Written::Done`].
+    /// Forget a session with its turns, its delivered messages, and the journals of those that wait. Its turns are recalled no more;
+    /// the peer's notes stay. Answers [`Written::Done`].
     RemoveSession {
         /// The session.
         session: SessionKey,
+    },
+    /// Keep a note. Doing it again changes nothing. Answers [`Written::Kept`].
+    KeepNote(NewNote),
+    /// Forget a note of this peer. Answers [`Written::Done`].
+    ForgetNote {
+        /// Whose.
+        owner: PeerKey,
+        /// Which.
+        note: NoteId,
     },
 }
 
@@ -121,6 +132,8 @@ pub enum Written {
     Attempt(u32),
     /// The answer as it is kept.
     Ended(OutboxEntry),
+    /// What became of the note.
+    Kept(Kept),
     /// Done.
     Done,
 }
@@ -169,6 +182,10 @@ pub trait Store: Send + Sync + 'static {
         channel: &ChannelId,
         peer: &PeerId,
     ) -> Result<crate::domain::ThreadId, StoreError>;
+    /// Notes after a place, in the order of their owners and then of their numbers.
+    fn notes(&self, of: &NotesOf, after: Option<&NotePlace>, limit: usize) -> Result<Vec<Note>, StoreError>;
+    /// The notes and turns of one peer of one Archon that answer a question best, the best first; never those of another.
+    fn recall(&self, owner: &PeerKey, question: &str, limit: usize) -> Result<Vec<Recalled>, StoreError>;
 }
 
 /// Why a worker could not be started or has ended.

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::console::Console;
 use super::error::CliError;
 use super::exit::ExitCode;
+use super::memory;
 use super::runtime;
 use super::settings_view::{SettingsCommandError, write_table};
 use crate::models_on_disk;
@@ -82,6 +83,9 @@ pub(super) fn run(console: &mut Console, command: ToolCommand) -> Result<ExitCod
         }
         ToolCommand::Call { name, arguments, archon, timeout } => {
             let archon = known(&sources, &archon)?;
+            if tools::is_memory_tool(&name) {
+                return memory::call(console, archon.to_string(), name, arguments);
+            }
             let built_in = tools_of(&sources, &archon)?;
             let is_built_in = tools::built_in_names().contains(&name);
             let order = order(archon, name, arguments, timeout)?;
@@ -163,7 +167,10 @@ fn list(
     json: bool,
 ) -> Result<ExitCode, CliError> {
     let built_in = tools::built_in();
-    let built_in = built_in.iter().map(|spec| (spec, tools::SOURCE));
+    let built_in = built_in.iter().map(|spec| {
+        let remembers = tools::is_memory_tool(&spec.tool.name);
+        (spec, if remembers { tools::MEMORY } else { tools::SOURCE })
+    });
     let all: Vec<(&ToolSpec, &str)> =
         built_in.chain(own.tools.iter().map(|spec| (spec, tools::DIRECTORY))).collect();
     if json {

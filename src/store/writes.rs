@@ -8,13 +8,15 @@ use archond_actors::domain::{
     SessionKey, Summary, ThreadId, TurnEnd, TurnRecord,
 };
 use archond_actors::ports::{Write, Written};
+use archond_actors::recall::turn_terms;
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::Retention;
 use super::fault::Fault;
 use super::reads::{outbox_entry, thread_of};
 use super::records::{self, RecordError, cols};
-use super::tables::{self, SessionCols, SessionNumberCols};
+use super::remembered;
+use super::tables::{self, NoteCols, SessionCols, SessionNumberCols};
 use super::tool_records;
 
 /// Old keys that one new message may push out: two, so that a backlog shrinks, and no message pays for all of it.
@@ -28,6 +30,7 @@ struct NextTurn {
     number: u64,
     head: Vec<u8>,
     turn: Vec<u8>,
+    terms: Vec<u8>,
 }
 
 /// The tables of one write transaction.
@@ -44,12 +47,15 @@ pub(super) struct Writer<'txn> {
     undelivered_to: Table<'txn, (Text, Text, Text, u64), ()>,
     answer: Table<'txn, u64, u64>,
     sessions: Table<'txn, SessionCols<'static>, Bytes>,
-    turns: Table<'txn, SessionNumberCols<'static>, Bytes>,
+    pub(super) turns: Table<'txn, SessionNumberCols<'static>, Bytes>,
     messages: Table<'txn, SessionNumberCols<'static>, ()>,
     threads: Table<'txn, (Text, Text, Text), Text>,
+    pub(super) notes: Table<'txn, NoteCols<'static>, Bytes>,
+    pub(super) terms: Table<'txn, SessionNumberCols<'static>, Bytes>,
     last_inbox: u64,
     last_outbox: u64,
-    changed: bool,
+    pub(super) last_note: u64,
+    pub(super) changed: bool,
     retention: Retention,
 }
 
@@ -59,6 +65,7 @@ impl<'txn> Writer<'txn> {
         let meta = txn.open_table(tables::META)?;
         let last = |name| Ok::<_, Fault>(meta.get(name)?.map_or(0, |last| last.value()));
         let (last_inbox, last_outbox) = (last(tables::META_INBOX)?, last(tables::META_OUTBOX)?);
+        let last_note = last(tables::META_NOTE)?;
         Ok(Self {
             meta,
             inbox: txn.open_table(tables::INBOX)?,
@@ -75,8 +82,11 @@ impl<'txn> Writer<'txn> {
             turns: txn.open_table(tables::TURNS)?,
             messages: txn.open_table(tables::MESSAGES)?,
             threads: txn.open_table(tables::THREADS)?,
+            notes: txn.open_table(tables::NOTES)?,
+            terms: txn.open_table(tables::TERMS)?,
             last_inbox,
             last_outbox,
+            last_note,
             changed: false,
             retention,
         })
@@ -85,6 +95,7 @@ impl<'txn> Writer<'txn> {
     /// Makes this a store of the present layout: an empty file, or a store of an older layout, whose missing tables are made by [`Writer::open`].
     pub(super) fn set_layout(&mut self) -> Result<(), Fault> {
         self.changed = true;
+        self.find_all_terms()?;
         self.meta.insert(tables::META_SCHEMA, tables::SCHEMA)?;
         Ok(())
     }
@@ -101,6 +112,8 @@ impl<'txn> Writer<'txn> {
                 self.set_summary(session, summary).map(|()| Written::Done)
             }
             Write::RemoveSession { session } => self.remove_session(session).map(|()| Written::Done),
+            Write::KeepNote(note) => self.keep_note(note).map(Written::Kept),
+            Write::ForgetNote { owner, note } => self.forget_note(owner, *note).map(|()| Written::Done),
         }
     }
 
@@ -109,6 +122,7 @@ impl<'txn> Writer<'txn> {
         if self.changed {
             self.meta.insert(tables::META_INBOX, self.last_inbox)?;
             self.meta.insert(tables::META_OUTBOX, self.last_outbox)?;
+            self.meta.insert(tables::META_NOTE, self.last_note)?;
         }
         Ok(self.changed)
     }
@@ -233,9 +247,10 @@ impl<'txn> Writer<'txn> {
 
         self.changed = true;
         self.last_outbox = entry.id.0;
-        if let Some(NextTurn { number, head, turn }) = turn {
+        if let Some(NextTurn { number, head, turn, terms }) = turn {
             self.sessions.insert(cols(&entry.session), head.as_slice())?;
             self.turns.insert(numbered(&entry.session, number), turn.as_slice())?;
+            self.terms.insert(numbered(&entry.session, number), terms.as_slice())?;
         }
         if self.pending.remove((archon.as_str(), end.inbox.0))?.is_some() {
             self.pending_len.insert(archon.as_str(), waiting.saturating_sub(1))?;
@@ -277,6 +292,7 @@ impl<'txn> Writer<'txn> {
             number: turn.number,
             head: records::write_head(&head).map_err(unwritable)?,
             turn: records::write_turn(&turn).map_err(unwritable)?,
+            terms: remembered::write_terms(&turn_terms(&turn.user, &turn.answer)).map_err(unwritable)?,
         }))
     }
 
@@ -320,7 +336,9 @@ impl<'txn> Writer<'txn> {
 
         self.changed = true;
         self.sessions.remove(cols(session))?;
-        self.turns.retain_in(numbered(session, 0)..=numbered(session, u64::MAX), |_, _| false)?;
+        let all = numbered(session, 0)..=numbered(session, u64::MAX);
+        self.turns.retain_in(all.clone(), |_, _| false)?;
+        self.terms.retain_in(all, |_, _| false)?;
         for inbox in messages {
             let Some(outbox) = self.answer.get(inbox)?.map(|id| id.value()) else {
                 self.journal.retain_in(journal_of(inbox), |_, _| false)?;

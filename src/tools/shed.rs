@@ -5,20 +5,24 @@ use std::sync::Arc;
 use archond_actors::domain::ArchonSpec;
 use archond_actors::ports::{ToolShed, ToolSource};
 
-use super::{BuiltIn, Directory, DirectoryTools, Grounds, ProcessLimits, built_in_names};
+use super::{
+    BuiltIn, Directory, DirectoryTools, Grounds, MemoryTools, ProcessLimits, built_in_names, is_memory_tool,
+};
 use crate::settings::Paths;
 
 /// The house's own: each Archon has a workspace below the state directory, and all share the directory of the user's own tools.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HouseTools {
     state: PathBuf,
+    memory: MemoryTools,
     directory: Arc<Directory>,
 }
 
 impl HouseTools {
-    /// Of the house with these folders.
-    pub fn new(paths: &Paths) -> Self {
-        Self { state: paths.state.clone(), directory: Arc::new(Directory::new(paths.tools_dir())) }
+    /// Of the house with these folders and this memory.
+    pub fn new(paths: &Paths, memory: MemoryTools) -> Self {
+        let directory = Arc::new(Directory::new(paths.tools_dir()));
+        Self { state: paths.state.clone(), memory, directory }
     }
 }
 
@@ -41,6 +45,8 @@ impl ToolShed for HouseTools {
             let own = DirectoryTools::new(built_in.clone(), Arc::clone(&self.directory));
             Arc::new(own) as Arc<dyn ToolSource>
         });
-        std::iter::once(Arc::new(built_in) as Arc<dyn ToolSource>).chain(own).collect()
+        let remembers = archon.tools.tools.iter().any(|name| is_memory_tool(name));
+        let memory = remembers.then(|| Arc::new(self.memory.clone()) as Arc<dyn ToolSource>);
+        std::iter::once(Arc::new(built_in) as Arc<dyn ToolSource>).chain(memory).chain(own).collect()
     }
 }

@@ -125,6 +125,7 @@ fn help_lists_commands_and_exit_codes() {
       stop         Stop Archons; their messages are kept
       shutdown     End the daemon and every Archon
       session      Look at sessions
+      memory       Look at what Archons remember
       repl         Look into the running house: every actor, session, queue and crash; kill, stop,
                    restart, suspend
       top          Watch the running house: actors, models, tokens per second, queue

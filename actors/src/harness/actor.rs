@@ -8,6 +8,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::handle::{HarnessArgs, HarnessError};
+use super::memory;
 use super::notice::{self, StatusInput};
 use crate::command::{Command, Intent};
 use crate::domain::{
@@ -343,6 +344,7 @@ impl HarnessState {
                 self.decide(entry, decision).await
             }
             Intent::Command(Command::Deny) => self.decide(entry, Decision::Denied).await,
+            Intent::Command(Command::Memory) => memory::answer(&self.args.memory, entry).await,
             Intent::Command(Command::Tools) => {
                 notice::tools_text(&ToolKit::new(&self.args.tools, self.args.spec.tools.clone()))
             }

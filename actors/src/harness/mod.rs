@@ -1,6 +1,7 @@
 //! The harness of one Archon: owns its sessions, and answers the commands that concern them.
 mod actor;
 mod handle;
+mod memory;
 mod notice;
 
 pub use handle::{HarnessArgs, HarnessError, HarnessHandle};

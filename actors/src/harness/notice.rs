@@ -27,7 +27,12 @@ pub(super) fn for_intent(intent: &Intent, session: &SessionKey) -> Option<String
         }
         Intent::UnknownCommand(name) => Some(format!("I do not know {name}; /help lists what I know.")),
         Intent::Command(
-            Command::Stop | Command::Status | Command::Approve | Command::Deny | Command::Tools,
+            Command::Stop
+            | Command::Status
+            | Command::Approve
+            | Command::Deny
+            | Command::Tools
+            | Command::Memory,
         )
         | Intent::Message => None,
     }

@@ -57,6 +57,8 @@ impl Message for MemoryMsg {
             Write::MarkSent { outbox } => format!("mark-sent {outbox}"),
             Write::SetSummary { session, .. } => format!("set-summary {session}"),
             Write::RemoveSession { session } => format!("remove-session {session}"),
+            Write::KeepNote(note) => format!("keep-note of {}", note.owner),
+            Write::ForgetNote { note, .. } => format!("forget-note {note}"),
         })
     }
 }
