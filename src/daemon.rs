@@ -7,7 +7,7 @@ use std::time::Duration;
 use archond_actors::domain::{ArchonId, ArchonSpec};
 use archond_actors::house::{House, HouseArgs, HouseError};
 use archond_actors::insight::note_panic;
-use archond_actors::memory::MemorySettings;
+use archond_actors::memory::{MemoryHandle, MemorySettings};
 use archond_actors::pool::PoolSettings;
 use archond_actors::ports::{Clock, RuntimeThreads};
 use archond_actors::supervision::{ExitReason, SupervisionFact};
@@ -24,7 +24,7 @@ use crate::models_on_disk::{self, ModelsError, ModelsOnDisk};
 use crate::settings::{self, Amount, PathsError, Settings, SettingsFaults, Sources};
 use crate::shelves::Shelves;
 use crate::store::{OpenError, RedbStore};
-use crate::tools::HouseTools;
+use crate::tools::{HouseTools, MemoryTools};
 
 /// Threads of the runtime: the daemon waits most of the time; computing is the workers' affair.
 const RUNTIME_THREADS: usize = 2;
@@ -265,18 +265,20 @@ async fn start_house(
         memory_bytes_max: worker_limits(settings).memory_bytes_max,
         ..PoolSettings::default()
     };
-    House::start(HouseArgs {
+    // The tools of memory and the house have one way to the store.
+    let memory = MemoryHandle::new();
+    let remembering = MemoryTools::new(memory.clone(), clock.clone());
+    let args = HouseArgs {
         store: Arc::new(store),
         engine: Arc::new(HouseEngine::new(engine, &settings.house.remotes).await?),
-        tools: Arc::new(HouseTools::new(&settings.paths, &settings.house.web)),
+        tools: Arc::new(HouseTools::new(&settings.paths, remembering, &settings.house.web)),
         clock,
         calls: Arc::new(RuntimeThreads),
         memory: MemorySettings::default(),
         pool,
         report: Arc::new(|(subtree, fact)| log_fact(&subtree, &fact)),
-    })
-    .await
-    .map_err(|error| DaemonError::Start(error.to_string()))
+    };
+    House::start_with(args, memory).await.map_err(|error| DaemonError::Start(error.to_string()))
 }
 
 /// Opens the store, and waits a little for one that is in use: a daemon that was killed while it forked a worker leaves

@@ -56,6 +56,10 @@ mod mcp_kit;
 mod mcp_servers;
 #[path = "it/media.rs"]
 mod media;
+#[path = "it/memory.rs"]
+mod memory;
+#[path = "it/memory_turns.rs"]
+mod memory_turns;
 #[path = "it/power_cut.rs"]
 mod power_cut;
 #[path = "it/power_scenarios.rs"]
@@ -78,6 +82,8 @@ mod store_file;
 mod store_journal;
 #[path = "it/store_model.rs"]
 mod store_model;
+#[path = "it/store_notes.rs"]
+mod store_notes;
 #[path = "it/strangers.rs"]
 mod strangers;
 #[path = "it/tool_search.rs"]

@@ -45,6 +45,8 @@ pub enum Command {
     Model,
     /// List what was allowed for good, or take it back.
     Approvals,
+    /// List the Archon's notes of whoever asks, or forget one.
+    Memory,
 }
 
 /// What a message has to do with the thread that its sender is in.
@@ -127,6 +129,7 @@ pub const COMMANDS: &[(Command, &[&str], &str)] = &[
     (Command::Resume, &["/resume"], "go on in one of them, like `/resume s12`"),
     (Command::Branch, &["/branch", "/fork"], "go on in a copy of this session"),
     (Command::Export, &["/export", "/save"], "the whole conversation as text"),
+    (Command::Memory, &["/memory"], "my notes of you; `/memory forget NUMBER` forgets one"),
     (Command::WhoAmI, &["/whoami", "/id"], "who you are to the house"),
 ];
 

@@ -7,6 +7,7 @@
 //! - [`insight`]: what can be seen of every actor from outside.
 //! - [`observer`]: how a channel watches a turn.
 //! - [`memory`]: the way to the store; the smallest complete actor, and the one to copy.
+//! - [`recall`]: finding again what was said and noted, by its words.
 //! - [`supervision`]: how actors are kept alive.
 //! - [`pool`]: the one pool into which all inference funnels.
 //! - [`command`], [`routing`], [`complexity`], [`compaction`], [`permission`]: small pure decisions.
@@ -30,6 +31,7 @@ pub mod observer;
 pub mod permission;
 pub mod pool;
 pub mod ports;
+pub mod recall;
 pub mod routing;
 pub mod session;
 pub mod supervision;

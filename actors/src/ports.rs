@@ -5,10 +5,11 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use crate::domain::{
-    Accepted, ArchonId, ArchonSpec, ChannelId, Chosen, Correspondent, Finding, FinishReason, GenerationId,
-    GenerationRequest, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry, ModelId, OutboxEntry,
-    OutboxId, Outcome, PeerId, Refusal, SessionHead, SessionKey, SessionOptions, SessionSnapshot, Summary,
-    Token, ToolCall, ToolOrder, ToolSpec, TurnEnd, TurnRecord, Usage,
+    Accepted, ArchonId, ArchonSpec, ChannelId, Chosen, Finding, FinishReason, GenerationId,
+    GenerationRequest, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry, Kept, ModelId, NewNote,
+    Note, NoteId, NotePlace, NotesOf, OutboxEntry, OutboxId, Outcome, PeerId, PeerKey, Recalled, Refusal,
+    SessionHead, SessionKey, SessionOptions, SessionSnapshot, Summary, Token, ToolCall, ToolOrder, ToolSpec,
+    TurnEnd, TurnRecord, Usage,
 };
 
 /// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.
@@ -125,21 +126,31 @@ pub enum Write {
     /// Keep a lasting yes. One that is there already changes nothing. Answers [`Written::Done`].
     AddGrant {
         /// Whose calls it covers.
-        with: Correspondent,
+        with: PeerKey,
         /// What is allowed.
         grant: Grant,
     },
     /// Take a lasting yes back. Refused when there is none. Answers [`Written::Done`].
     RemoveGrant {
         /// Whose calls it covered.
-        with: Correspondent,
+        with: PeerKey,
         /// What was allowed.
         grant: Grant,
     },
-    /// Forget a session with its turns, its delivered messages, and the journals of those that wait. Answers [`Written::Done`].
+    /// Forget a session with its turns, its delivered messages, and the journals of those that wait. Its turns are recalled no more;
+    /// the peer's notes stay. Answers [`Written::Done`].
     RemoveSession {
         /// The session.
         session: SessionKey,
+    },
+    /// Keep a note. Doing it again changes nothing. Answers [`Written::Kept`].
+    KeepNote(NewNote),
+    /// Forget a note of this peer. Answers [`Written::Done`].
+    ForgetNote {
+        /// Whose.
+        owner: PeerKey,
+        /// Which.
+        note: NoteId,
     },
 }
 
@@ -152,6 +163,8 @@ pub enum Written {
     Attempt(u32),
     /// The answer as it is kept.
     Ended(OutboxEntry),
+    /// What became of the note.
+    Kept(Kept),
     /// Done.
     Done,
 }
@@ -182,9 +195,9 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<SessionHead>, StoreError>;
     /// All sessions of one correspondent, in the order of their threads.
-    fn sessions_with(&self, with: &Correspondent) -> Result<Vec<SessionHead>, StoreError>;
+    fn sessions_with(&self, with: &PeerKey) -> Result<Vec<SessionHead>, StoreError>;
     /// Every lasting yes of one correspondent, in order.
-    fn grants(&self, with: &Correspondent) -> Result<Vec<Grant>, StoreError>;
+    fn grants(&self, with: &PeerKey) -> Result<Vec<Grant>, StoreError>;
     /// Answers that a channel has not delivered, oldest first; of one Archon and peer, or of all.
     fn undelivered(
         &self,
@@ -204,6 +217,10 @@ pub trait Store: Send + Sync + 'static {
         channel: &ChannelId,
         peer: &PeerId,
     ) -> Result<crate::domain::ThreadId, StoreError>;
+    /// Notes after a place, in the order of their owners and then of their numbers.
+    fn notes(&self, of: &NotesOf, after: Option<&NotePlace>, limit: usize) -> Result<Vec<Note>, StoreError>;
+    /// The notes and turns of one peer of one Archon that answer a question best, the best first; never those of another.
+    fn recall(&self, owner: &PeerKey, question: &str, limit: usize) -> Result<Vec<Recalled>, StoreError>;
 }
 
 /// Why a worker could not be started or has ended.

@@ -8,6 +8,8 @@ use tokio::io::BufReader;
 mod inside;
 #[path = "../../src/admin/line.rs"]
 mod line;
+#[path = "../../src/admin/memory.rs"]
+mod memory;
 #[path = "../../src/admin/protocol.rs"]
 mod protocol;
 #[path = "../../src/admin/trail.rs"]

@@ -1,14 +1,16 @@
 //! The Unix socket by which clients of this machine talk with the daemon.
 //!
 //! [`protocol`] is what is said, [`listener`] who is let in, [`connection`] one client, [`operations`] what is done for him;
-//! [`operator`], [`inside`] and [`trail`] are for those who look into the house.
+//! [`operator`], [`inside`] and [`trail`] are for those who look into the house, [`memory`] and [`remembering`] for those who ask what is remembered.
 mod connection;
 pub mod inside;
 mod line;
 mod listener;
+pub mod memory;
 mod operations;
 pub mod operator;
 pub mod protocol;
+mod remembering;
 pub mod trail;
 mod views;
 

@@ -15,12 +15,12 @@ use archond_actors::ports::{Clock, StoreError};
 use tokio::sync::{Notify, mpsc};
 
 use super::protocol::{ErrorCode, Op, Reply, Request, Response, TurnView};
-use super::{operator, views};
+use super::{operator, remembering, views};
 use crate::gateway::Gateway;
 use crate::logging::LogLevels;
 
 /// The channel of terminals.
-const CLI_CHANNEL: &str = "cli";
+pub(super) const CLI_CHANNEL: &str = "cli";
 /// How long a watcher waits for the next event before it looks into the outbox itself.
 const LOOK_PERIOD: Duration = Duration::from_secs(10);
 /// How often it is looked whether an Archon is ready: short beside what a person notices.
@@ -90,7 +90,7 @@ impl Caller {
     }
 
     /// The peer, as the kernel says: a client cannot choose it.
-    fn peer(&self) -> Result<PeerId, Refusal> {
+    pub(super) fn peer(&self) -> Result<PeerId, Refusal> {
         Ok(PeerId::new(&format!("uid{}", self.uid))?)
     }
 
@@ -244,6 +244,7 @@ async fn simple(op: Op, caller: &Caller, context: &AdminContext) -> Result<Reply
             context.house.stop_archon(&ArchonId::new(&archon)?).await?;
             Ok(Reply::Done)
         }
+        Op::Memory(op) => remembering::perform(op, caller, context).await,
         Op::Shutdown => Ok(Reply::Done),
         Op::Chat { .. } | Op::Inside(_) => {
             Err(Refusal { code: ErrorCode::BadRequest, message: "this is a stream".into() })

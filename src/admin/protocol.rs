@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::inside::{InsideOp, InsideReply};
+use super::memory::{MemoryOp, MemoryReply};
 
 /// Longest line, in bytes: a message of the greatest permitted size, every character escaped.
 pub const LINE_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -84,6 +85,8 @@ pub enum Op {
         /// Which.
         archon: String,
     },
+    /// Look what is remembered, or forget some of it.
+    Memory(MemoryOp),
     /// Look inside, or act on an actor.
     Inside(InsideOp),
     /// End the daemon. Answered by [`Reply::Done`] at once; the connection ends when everything has ended.
@@ -122,6 +125,8 @@ pub enum Reply {
     Sessions(Vec<SessionView>),
     /// Turns of a session, with its summary.
     Turns(TurnsView),
+    /// What is remembered.
+    Memory(MemoryReply),
     /// What was seen inside.
     Inside(InsideReply),
 }

@@ -11,6 +11,7 @@ mod bench;
 mod chat;
 mod client;
 pub mod config;
+mod consent;
 mod console;
 mod doctor;
 mod error;
@@ -19,6 +20,7 @@ mod lifecycle;
 mod line_editor;
 mod logs;
 mod mcp;
+mod memory;
 pub mod model;
 pub(crate) mod moment;
 mod places;
@@ -75,6 +77,12 @@ enum Command {
     Session {
         #[command(subcommand)]
         command: session::SessionCommand,
+    },
+    /// Look at what Archons remember
+    #[command(alias = "memories")]
+    Memory {
+        #[command(subcommand)]
+        command: memory::MemoryCommand,
     },
     Repl(repl::ReplArgs),
     /// Watch the running house: actors, models, tokens per second, queue
@@ -190,6 +198,7 @@ fn perform(console: &mut Console, command: Command) -> Result<ExitCode, CliError
         Command::Stop { names } => lifecycle::stop(console, &each_once(&names)),
         Command::Shutdown => lifecycle::shutdown(console),
         Command::Session { command } => session::run(console, command),
+        Command::Memory { command } => memory::run(console, command),
         Command::Repl(args) => repl::run(console, &args),
         Command::Top(args) => top::run(console, &args),
         Command::Logs(args) => logs::run(console, &args),

@@ -12,7 +12,7 @@ use super::error::CliError;
 use super::exit::ExitCode;
 use super::moment::{ago, now_unix_ms, utc};
 use super::places::Places;
-use super::{each_once, ps, runtime};
+use super::{consent, each_once, ps, runtime};
 use crate::admin::protocol::{CallEnd, CallView, Op, RecordedTurnView, Reply, SessionView, TurnsView};
 
 /// Turns that `show` shows when nothing else is asked for: a screen or two.
@@ -254,20 +254,9 @@ async fn remove(
     sessions: &[String],
     yes: bool,
 ) -> Result<(), CliError> {
-    if !yes {
-        if !console.terminals().input {
-            return Err(CliError::Usage {
-                message: "this forgets sessions for ever; add --yes if you mean it".to_owned(),
-            });
-        }
-        let what = if let [one] = sessions { one.clone() } else { format!("{} sessions", sessions.len()) };
-        console.ask(&format!("forget {what} for ever? [y/N] "))?;
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer).map_err(|source| CliError::Input { source })?;
-        if !matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
-            console.note("nothing is changed")?;
-            return Ok(());
-        }
+    let what = if let [one] = sessions { one.clone() } else { format!("{} sessions", sessions.len()) };
+    if !consent::is_given(console, yes, &format!("forget {what}"))? {
+        return Ok(());
     }
     for session in sessions {
         client.done(Op::RemoveSession { session: session.clone() }).await?;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, Outcome, PeerId, Permission, Risk, SessionKey, Skills, ThreadId, ToolCall, ToolLimits,
-    ToolOrder, ToolPolicy, ToolSpec,
+    ArchonId, ChannelId, Outcome, PeerId, Permission, Risk, SessionKey, Skills, ThreadId, ToolCall,
+    ToolLimits, ToolOrder, ToolPolicy, ToolSpec,
 };
 use archond_actors::ports::ToolSource;
 use clap::Subcommand;
@@ -14,6 +14,7 @@ use serde_json::json;
 use super::console::Console;
 use super::error::CliError;
 use super::exit::ExitCode;
+use super::memory;
 use super::runtime;
 use super::settings_view::{SettingsCommandError, write_table};
 use crate::models_on_disk;
@@ -21,9 +22,7 @@ use crate::settings::fault::nearest;
 use crate::settings::{
     Fault, SettingsFaults, Sources, WebSettings, find_profiles, load_house, private_dir, profile,
 };
-use crate::tools::{
-    self, BuiltIn, Directory, DirectoryTools, Listing, ProcessLimits, Reach, Row, WebAccess,
-};
+use crate::tools::{self, BuiltIn, Directory, DirectoryTools, Listing, ProcessLimits, Reach, Row, WebAccess};
 
 /// Time of a call that is made by hand, in seconds, when nothing else is said.
 const CALL_SECONDS: u64 = 120;
@@ -86,6 +85,9 @@ pub(super) fn run(console: &mut Console, command: ToolCommand) -> Result<ExitCod
         }
         ToolCommand::Call { name, arguments, archon, timeout } => {
             let archon = known(&sources, &archon)?;
+            if tools::is_memory_tool(&name) {
+                return memory::call(console, archon.to_string(), name, arguments);
+            }
             let built_in = tools_of(&sources, &archon)?;
             let is_built_in = tools::built_in_names().contains(&name);
             let order = order(archon, name, arguments, timeout)?;
@@ -168,8 +170,10 @@ fn list(
     json: bool,
 ) -> Result<ExitCode, CliError> {
     let built_in = tools::built_in();
-    let built_in =
-        built_in.iter().filter(|spec| web.offers(&spec.tool.name)).map(|spec| (spec, tools::SOURCE));
+    let built_in = built_in.iter().filter(|spec| web.offers(&spec.tool.name)).map(|spec| {
+        let remembers = tools::is_memory_tool(&spec.tool.name);
+        (spec, if remembers { tools::MEMORY } else { tools::SOURCE })
+    });
     let all: Vec<(&ToolSpec, &str)> =
         built_in.chain(own.tools.iter().map(|spec| (spec, tools::DIRECTORY))).collect();
     if json {

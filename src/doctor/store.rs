@@ -46,7 +46,7 @@ pub(super) enum StoreFact {
     /// It was written by a newer archond, or by another program.
     Foreign { why: String },
     /// Every page was read. Messages with a journal were interrupted between a call of a tool and their answer.
-    Sound { size: u64, sessions: usize, newest_unix_ms: Option<u64>, journals: u64, closed: bool },
+    Sound { size: u64, sessions: usize, newest_unix_ms: Option<u64>, journals: u64, notes: u64, closed: bool },
 }
 
 /// Looks at the store.
@@ -100,8 +100,8 @@ fn read_whole(path: &Path, size: u64) -> StoreFact {
     // redb refuses this to a file that was not closed, and may panic at one that was not verified before.
     let was_closed = Builder::new().open_read_only_with_backend(untouched).is_ok();
     match content(path, &overlay) {
-        Ok(Content { sessions, newest_unix_ms, journals }) => {
-            StoreFact::Sound { size, sessions, newest_unix_ms, journals, closed: was_closed }
+        Ok(Content { sessions, newest_unix_ms, journals, notes }) => {
+            StoreFact::Sound { size, sessions, newest_unix_ms, journals, notes, closed: was_closed }
         }
         Err(_) if overlay.is_late() => StoreFact::TooLarge { size },
         Err(fact) => fact,
@@ -134,6 +134,7 @@ struct Content {
     sessions: usize,
     newest_unix_ms: Option<u64>,
     journals: u64,
+    notes: u64,
 }
 
 /// Counts what is there. An older layout becomes the present one on the way, in memory alone.
@@ -143,6 +144,7 @@ fn content(path: &Path, overlay: &Overlay) -> Result<Content, StoreFact> {
     let store = RedbStore::open_on(path, move || overlay.clone())
         .map_err(|error| StoreFact::Foreign { why: error.to_string() })?;
     let journals = store.journals_len().map_err(damaged)?;
+    let notes = store.check_remembered().map_err(damaged)?;
     let (mut sessions, mut newest_unix_ms, mut after) = (0, None, None);
     loop {
         let page = store.sessions(None, after.as_ref(), SESSIONS_LEN).map_err(damaged)?;
@@ -150,7 +152,7 @@ fn content(path: &Path, overlay: &Overlay) -> Result<Content, StoreFact> {
         newest_unix_ms = newest_unix_ms.max(page.iter().map(|head| head.updated_unix_ms).max());
         match page.into_iter().last() {
             Some(last) => after = Some(last.key),
-            None => return Ok(Content { sessions, newest_unix_ms, journals }),
+            None => return Ok(Content { sessions, newest_unix_ms, journals, notes }),
         }
     }
 }
@@ -162,6 +164,11 @@ pub(super) fn judge(path: &Path, fact: &StoreFact) -> Finding {
     let content = |size: &u64, sessions: &usize| match sessions {
         1 => format!("{}, 1 session", bytes(*size)),
         count => format!("{}, {count} sessions", bytes(*size)),
+    };
+    let noted = |notes: &u64| match notes {
+        0 => String::new(),
+        1 => ", 1 note".to_owned(),
+        count => format!(", {count} notes"),
     };
     let interrupted = |journals: &u64| match journals {
         0 => String::new(),
@@ -201,14 +208,12 @@ pub(super) fn judge(path: &Path, fact: &StoreFact) -> Finding {
             format!("{path} cannot be used: {why}"),
             format!("use the archond that wrote it, or move {path} away to begin a new store"),
         ),
-        StoreFact::Sound { size, sessions, journals, closed: true, .. } => {
-            Finding::ok(format!("{}{}; every page is sound", content(size, sessions), interrupted(journals)))
+        StoreFact::Sound { size, sessions, journals, notes, closed, .. } => {
+            let content = format!("{}{}{}", content(size, sessions), noted(notes), interrupted(journals));
+            let killed =
+                if *closed { "" } else { "; the last daemon was killed, the next one tidies up by itself" };
+            Finding::ok(format!("{content}; every page is sound{killed}"))
         }
-        StoreFact::Sound { size, sessions, journals, closed: false, .. } => Finding::ok(format!(
-            "{}{}; every page is sound; the last daemon was killed, the next one tidies up by itself",
-            content(size, sessions),
-            interrupted(journals)
-        )),
     }
 }
 
@@ -239,7 +244,7 @@ pub(super) fn clock(now_unix_ms: u64, store: &StoreFact) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use archond_actors::domain::{InboundMessage, InboxId, JournalEntry};
+    use archond_actors::domain::{InboundMessage, InboxId, JournalEntry, NewNote};
     use archond_actors::ports::Write;
 
     use super::super::finding::State;
@@ -264,8 +269,8 @@ mod tests {
 
         let before = std::fs::read(&path).unwrap();
         let size = before.len() as u64;
-        let sound =
-            |closed| StoreFact::Sound { size, sessions: 0, newest_unix_ms: None, journals: 0, closed };
+        let (sessions, newest_unix_ms, journals, notes) = (0, None, 0, 0);
+        let sound = |closed| StoreFact::Sound { size, sessions, newest_unix_ms, journals, notes, closed };
         assert_eq!(whole(&path), sound(true));
         assert_eq!(std::fs::read(&path).unwrap(), before);
         let before = std::fs::read(&killed).unwrap();
@@ -303,6 +308,28 @@ mod tests {
     }
 
     #[test]
+    fn notes_are_counted_and_turns_without_terms_are_told() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("house.redb");
+        let note = |text: &str| NewNote::new("ezra/cli/uid0".parse().unwrap(), None, text, 0).unwrap();
+        for (text, words) in [("one", ", 1 note; every page"), ("two", ", 2 notes; every page")] {
+            RedbStore::open(&path).unwrap().commit(&[Write::KeepNote(note(text))]).unwrap();
+            let told = judge(&path, &whole(&path));
+            assert!(told.finding.contains(words), "{told:?}");
+        }
+        let database = redb::Database::open(&path).unwrap();
+        let txn = database.begin_write().unwrap();
+        let terms: redb::TableDefinition<(&str, &str, &str, &str, u64), &[u8]> =
+            redb::TableDefinition::new("terms");
+        txn.open_table(terms).unwrap().insert(("ezra", "cli", "uid0", "main", 7), &[1, 0, 0][..]).unwrap();
+        txn.commit().unwrap();
+        drop(database);
+        let told = judge(&path, &whole(&path));
+        assert_eq!(told.state, State::Problem);
+        assert!(told.finding.contains("terms of turn 7 names what is not there"), "{told:?}");
+    }
+
+    #[test]
     fn what_is_no_sound_store_is_told_and_left_alone() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("house.redb");
@@ -335,6 +362,7 @@ mod tests {
             sessions: 1,
             newest_unix_ms: newest,
             journals: 0,
+            notes: 0,
             closed: true,
         };
         let table = [

@@ -1,6 +1,7 @@
 //! The store on disk: redb, one file per house, one owner, every commit durable before it is answered.
 //!
-//! Files: `open` (the file comes to be), `tables`, `records` and `tool_records` (what lies in it), `writes` and `session_writes`, `reads`, `fault`.
+//! Files: `open` (the file comes to be), `tables`, `records` and `tool_records` (what lies in it), `writes` and `session_writes`, `reads`, `remembered` (notes, and
+//! what turns are found by), `fault`.
 //!
 //! After an I/O error redb refuses everything until it is opened anew. We close it then and open it at the next call:
 //! the house lives on, and works again once there is space. A commit whose fsync failed may turn out to be there after
@@ -10,6 +11,7 @@ mod fault;
 mod open;
 mod reads;
 mod records;
+mod remembered;
 mod session_writes;
 mod tables;
 mod tool_records;
@@ -19,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, Correspondent, Grant, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId,
-    PeerId, SessionHead, SessionKey, SessionSnapshot, ThreadId, TurnRecord,
+    ArchonId, ChannelId, Grant, InboxEntry, InboxId, JournalEntry, Note, NotePlace, NotesOf, OutboxEntry,
+    OutboxId, PeerId, PeerKey, Recalled, SessionHead, SessionKey, SessionSnapshot, ThreadId, TurnRecord,
 };
 use archond_actors::ports::{Store, StoreError, Write, Written};
 use redb::{Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, StorageBackend};
@@ -108,6 +110,11 @@ impl RedbStore {
     /// How many turns have a journal: they run, or were interrupted between a call of a tool and their end.
     pub fn journals_len(&self) -> Result<u64, StoreError> {
         self.read(reads::journals_len)
+    }
+
+    /// How many notes there are. Reads every note and all that turns are found by, and finds what does not belong together.
+    pub fn check_remembered(&self) -> Result<u64, StoreError> {
+        self.read(remembered::check)
     }
 
     /// Uses the database, and closes it if it breaks.
@@ -206,11 +213,11 @@ impl Store for RedbStore {
         self.read(|txn| reads::sessions(txn, archon, after, limit))
     }
 
-    fn sessions_with(&self, with: &Correspondent) -> Result<Vec<SessionHead>, StoreError> {
+    fn sessions_with(&self, with: &PeerKey) -> Result<Vec<SessionHead>, StoreError> {
         self.read(|txn| reads::sessions_with(txn, with))
     }
 
-    fn grants(&self, with: &Correspondent) -> Result<Vec<Grant>, StoreError> {
+    fn grants(&self, with: &PeerKey) -> Result<Vec<Grant>, StoreError> {
         self.read(|txn| reads::grants(txn, with))
     }
 
@@ -239,5 +246,13 @@ impl Store for RedbStore {
         peer: &PeerId,
     ) -> Result<ThreadId, StoreError> {
         self.read(|txn| reads::current_thread(txn, archon, channel, peer))
+    }
+
+    fn notes(&self, of: &NotesOf, after: Option<&NotePlace>, limit: usize) -> Result<Vec<Note>, StoreError> {
+        self.read(|txn| remembered::notes(txn, of, after, limit))
+    }
+
+    fn recall(&self, owner: &PeerKey, question: &str, limit: usize) -> Result<Vec<Recalled>, StoreError> {
+        self.read(|txn| remembered::recall(txn, owner, question, limit))
     }
 }

@@ -2,8 +2,8 @@
 use std::ops::Bound;
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, Correspondent, Grant, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId,
-    PeerId, SessionHead, SessionKey, SessionSnapshot, ThreadId, TurnRecord,
+    ArchonId, ChannelId, Grant, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId, PeerId, PeerKey,
+    SessionHead, SessionKey, SessionSnapshot, ThreadId, TurnRecord,
 };
 use redb::{ReadTransaction, ReadableTable};
 
@@ -92,14 +92,14 @@ pub(super) fn sessions(
     Ok(heads)
 }
 
-pub(super) fn sessions_with(txn: &ReadTransaction, with: &Correspondent) -> Result<Vec<SessionHead>, Fault> {
+pub(super) fn sessions_with(txn: &ReadTransaction, with: &PeerKey) -> Result<Vec<SessionHead>, Fault> {
     let (archon, channel, peer) = (with.archon.as_str(), with.channel.as_str(), with.peer.as_str());
     let mut heads = Vec::new();
     for row in txn.open_table(tables::SESSIONS)?.range((archon, channel, peer, "")..)? {
         let (at, record) = row?;
         let key =
             session_key(at.value()).map_err(|e| Fault::record("session", format!("{:?}", at.value()), &e))?;
-        if Correspondent::of(&key) != *with {
+        if key.peer_key() != *with {
             break;
         }
         let head = records::read_head(key.clone(), record.value());
@@ -108,7 +108,7 @@ pub(super) fn sessions_with(txn: &ReadTransaction, with: &Correspondent) -> Resu
     Ok(heads)
 }
 
-pub(super) fn grants(txn: &ReadTransaction, with: &Correspondent) -> Result<Vec<Grant>, Fault> {
+pub(super) fn grants(txn: &ReadTransaction, with: &PeerKey) -> Result<Vec<Grant>, Fault> {
     let (archon, channel, peer) = (with.archon.as_str(), with.channel.as_str(), with.peer.as_str());
     let mut grants = Vec::new();
     for row in txn.open_table(tables::GRANTS)?.range((archon, channel, peer, &[][..])..)? {

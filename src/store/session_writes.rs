@@ -1,34 +1,45 @@
 //! The part of the writer that changes conversations: where a message belongs, turns, summaries, choices, what was allowed for good.
 use archond_actors::command::Course;
 use archond_actors::domain::{
-    Correspondent, Grant, InboundMessage, InboxId, SessionHead, SessionKey, SessionOptions, Summary,
-    ThreadId, TurnEnd, TurnRecord,
+    Grant, InboundMessage, InboxId, PeerKey, SessionHead, SessionKey, SessionOptions, Summary, ThreadId,
+    TurnEnd, TurnRecord,
 };
-use redb::ReadableTable;
+use archond_actors::recall::turn_terms;
+use redb::{ReadableTable, Table};
 
 use super::fault::Fault;
 use super::reads::thread_of;
 use super::records::{self, RecordError, cols};
-use super::writes::{Writer, journal_of, numbered};
+use super::remembered;
+use super::tables::SessionNumberCols;
+use super::writes::{Bytes, Writer, journal_of, numbered};
 
 /// A turn that a session keeps, as it will lie in the file.
 pub(super) struct NextTurn {
     pub(super) number: u64,
     pub(super) head: Vec<u8>,
     pub(super) turn: Vec<u8>,
+    pub(super) terms: Vec<u8>,
 }
 
 /// Where a message belongs.
 pub(super) struct Place {
     pub(super) session: SessionKey,
-    /// What that begins with, where it is a copy: a head, and turns with their numbers.
-    copied: Option<(Vec<u8>, Vec<(u64, Vec<u8>)>)>,
+    /// What that begins with, where it is a copy.
+    copied: Option<Copied>,
+}
+
+/// The records of a conversation: none of them says to which session it belongs.
+struct Copied {
+    head: Vec<u8>,
+    turns: Vec<(u64, Vec<u8>)>,
+    terms: Vec<(u64, Vec<u8>)>,
 }
 
 impl Writer<'_> {
     /// Where a message belongs: in the thread that it names, or the peer's current one, unless it chooses another.
     pub(super) fn place(&self, message: &InboundMessage, id: InboxId) -> Result<Place, Fault> {
-        let with = Correspondent {
+        let with = PeerKey {
             archon: message.archon.clone(),
             channel: message.channel.clone(),
             peer: message.peer.clone(),
@@ -52,26 +63,30 @@ impl Writer<'_> {
         Ok(Place { session: with.session(thread), copied })
     }
 
-    /// The records of a conversation: neither a head nor a turn says to which session it belongs.
-    #[expect(clippy::type_complexity, reason = "a head, and turns with their numbers")]
-    fn copy_of(&self, session: &SessionKey) -> Result<Option<(Vec<u8>, Vec<(u64, Vec<u8>)>)>, Fault> {
+    fn copy_of(&self, session: &SessionKey) -> Result<Option<Copied>, Fault> {
         let Some(head) = self.sessions.get(cols(session))?.map(|head| head.value().to_vec()) else {
             return Ok(None);
         };
-        let mut turns = Vec::new();
-        for row in self.turns.range(numbered(session, 0)..=numbered(session, u64::MAX))? {
-            let (at, turn) = row?;
-            turns.push((at.value().4, turn.value().to_vec()));
-        }
-        Ok(Some((head, turns)))
+        let copy = |table: &Table<'_, SessionNumberCols<'static>, Bytes>| -> Result<_, Fault> {
+            let mut rows = Vec::new();
+            for row in table.range(numbered(session, 0)..=numbered(session, u64::MAX))? {
+                let (at, record) = row?;
+                rows.push((at.value().4, record.value().to_vec()));
+            }
+            Ok(rows)
+        };
+        Ok(Some(Copied { head, turns: copy(&self.turns)?, terms: copy(&self.terms)? }))
     }
 
     /// Fills a session that begins as a copy.
     pub(super) fn begin_branch(&mut self, place: Place) -> Result<(), Fault> {
-        let Place { session, copied: Some((head, turns)) } = place else { return Ok(()) };
+        let Place { session, copied: Some(Copied { head, turns, terms }) } = place else { return Ok(()) };
         self.sessions.insert(cols(&session), head.as_slice())?;
         for (number, turn) in turns {
             self.turns.insert(numbered(&session, number), turn.as_slice())?;
+        }
+        for (number, terms) in terms {
+            self.terms.insert(numbered(&session, number), terms.as_slice())?;
         }
         Ok(())
     }
@@ -101,6 +116,7 @@ impl Writer<'_> {
             number: turn.number,
             head: records::write_head(&head).map_err(unwritable)?,
             turn: records::write_turn(&turn).map_err(unwritable)?,
+            terms: remembered::write_terms(&turn_terms(&turn.user, &turn.answer)).map_err(unwritable)?,
         }))
     }
 
@@ -124,7 +140,9 @@ impl Writer<'_> {
         }
         head.turns = turns;
         self.keep_head(&head)?;
-        self.turns.retain_in(numbered(session, turns)..=numbered(session, u64::MAX), |_, _| false)?;
+        let gone = numbered(session, turns)..=numbered(session, u64::MAX);
+        self.turns.retain_in(gone.clone(), |_, _| false)?;
+        self.terms.retain_in(gone, |_, _| false)?;
         Ok(())
     }
 
@@ -143,7 +161,7 @@ impl Writer<'_> {
     }
 
     /// Keeps a lasting yes.
-    pub(super) fn add_grant(&mut self, with: &Correspondent, grant: &Grant) -> Result<(), Fault> {
+    pub(super) fn add_grant(&mut self, with: &PeerKey, grant: &Grant) -> Result<(), Fault> {
         let record = records::write_grant(grant).map_err(|e| Fault::record("grant", &grant.tool, &e))?;
         let (archon, channel, peer) = (with.archon.as_str(), with.channel.as_str(), with.peer.as_str());
         if self.grants.get((archon, channel, peer, record.as_slice()))?.is_none() {
@@ -154,7 +172,7 @@ impl Writer<'_> {
     }
 
     /// Takes a lasting yes back.
-    pub(super) fn remove_grant(&mut self, with: &Correspondent, grant: &Grant) -> Result<(), Fault> {
+    pub(super) fn remove_grant(&mut self, with: &PeerKey, grant: &Grant) -> Result<(), Fault> {
         let record = records::write_grant(grant).map_err(|e| Fault::record("grant", &grant.tool, &e))?;
         let (archon, channel, peer) = (with.archon.as_str(), with.channel.as_str(), with.peer.as_str());
         if self.grants.get((archon, channel, peer, record.as_slice()))?.is_none() {
@@ -177,7 +195,9 @@ impl Writer<'_> {
 
         self.changed = true;
         self.sessions.remove(cols(session))?;
-        self.turns.retain_in(numbered(session, 0)..=numbered(session, u64::MAX), |_, _| false)?;
+        let all = numbered(session, 0)..=numbered(session, u64::MAX);
+        self.turns.retain_in(all.clone(), |_, _| false)?;
+        self.terms.retain_in(all, |_, _| false)?;
         for inbox in messages {
             let Some(outbox) = self.answer.get(inbox)?.map(|id| id.value()) else {
                 self.journal.retain_in(journal_of(inbox), |_, _| false)?;

@@ -7,8 +7,9 @@ use redb::TableDefinition;
 /// The layout that this program writes. A store with a greater number was written by a newer archond; one with a smaller
 /// number is brought to this layout when it is opened.
 ///
-/// 1: without [`JOURNAL`]. 2: with it; and turns may be of version 2, which archonds of layout 1 cannot read.
-/// 3: with [`GRANTS`]; and sessions may be of version 2.
+/// 1: without [`JOURNAL`]. 2: with it; and turns may be of version 2, which archonds of layout 1 cannot read. 3: with [`GRANTS`], [`NOTES`] and
+/// [`TERMS`], which an archond of layout 2 would not keep in step with the turns; and sessions may be of version 2. When `archond_actors::recall` takes texts apart in
+/// another way, that is a new layout too: [`TERMS`] are made anew from the turns of every older one.
 pub(super) const SCHEMA: u64 = 3;
 
 /// Archon, channel, peer, thread.
@@ -16,7 +17,10 @@ pub(super) type SessionCols<'a> = (&'a str, &'a str, &'a str, &'a str);
 /// Archon, channel, peer, thread, number.
 pub(super) type SessionNumberCols<'a> = (&'a str, &'a str, &'a str, &'a str, u64);
 
-/// [`META_SCHEMA`], [`META_INBOX`], [`META_OUTBOX`].
+/// Archon, channel, peer, number.
+pub(super) type NoteCols<'a> = (&'a str, &'a str, &'a str, u64);
+
+/// [`META_SCHEMA`], [`META_INBOX`], [`META_OUTBOX`], [`META_NOTE`].
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// The layout of the other tables.
 pub(super) const META_SCHEMA: &str = "schema";
@@ -24,6 +28,8 @@ pub(super) const META_SCHEMA: &str = "schema";
 pub(super) const META_INBOX: &str = "last inbox";
 /// The last outbox number that was given away.
 pub(super) const META_OUTBOX: &str = "last outbox";
+/// The last note's number that was given away; never given again.
+pub(super) const META_NOTE: &str = "last note";
 
 /// Inbox number: the message.
 pub(super) const INBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("inbox");
@@ -56,3 +62,7 @@ pub(super) const MESSAGES: TableDefinition<SessionNumberCols<'static>, ()> = Tab
 pub(super) const GRANTS: TableDefinition<(&str, &str, &str, &[u8]), ()> = TableDefinition::new("grants");
 /// Archon, channel, peer: the thread that is current.
 pub(super) const THREADS: TableDefinition<(&str, &str, &str), &str> = TableDefinition::new("threads");
+/// Archon, channel, peer and note's number: the note.
+pub(super) const NOTES: TableDefinition<NoteCols<'static>, &[u8]> = TableDefinition::new("notes");
+/// Session and turn number: what the turn is found by. Each row of [`TURNS`] has one, and nothing else has.
+pub(super) const TERMS: TableDefinition<SessionNumberCols<'static>, &[u8]> = TableDefinition::new("terms");

@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::reads::outbox_entry;
 use super::records::{self, RecordError, cols};
 use super::session_writes::NextTurn;
-use super::tables::{self, SessionCols, SessionNumberCols};
+use super::tables::{self, NoteCols, SessionCols, SessionNumberCols};
 use super::tool_records;
 
 /// Old keys that one new message may push out: two, so that a backlog shrinks, and no message pays for all of it.
@@ -40,6 +40,9 @@ pub(super) struct Writer<'txn> {
     pub(super) messages: Table<'txn, SessionNumberCols<'static>, ()>,
     pub(super) threads: Table<'txn, (Text, Text, Text), Text>,
     pub(super) grants: Table<'txn, (Text, Text, Text, Bytes), ()>,
+    pub(super) notes: Table<'txn, NoteCols<'static>, Bytes>,
+    pub(super) terms: Table<'txn, SessionNumberCols<'static>, Bytes>,
+    pub(super) last_note: u64,
     pub(super) last_inbox: u64,
     pub(super) last_outbox: u64,
     pub(super) changed: bool,
@@ -52,6 +55,7 @@ impl<'txn> Writer<'txn> {
         let meta = txn.open_table(tables::META)?;
         let last = |name| Ok::<_, Fault>(meta.get(name)?.map_or(0, |last| last.value()));
         let (last_inbox, last_outbox) = (last(tables::META_INBOX)?, last(tables::META_OUTBOX)?);
+        let last_note = last(tables::META_NOTE)?;
         Ok(Self {
             meta,
             inbox: txn.open_table(tables::INBOX)?,
@@ -69,8 +73,11 @@ impl<'txn> Writer<'txn> {
             messages: txn.open_table(tables::MESSAGES)?,
             threads: txn.open_table(tables::THREADS)?,
             grants: txn.open_table(tables::GRANTS)?,
+            notes: txn.open_table(tables::NOTES)?,
+            terms: txn.open_table(tables::TERMS)?,
             last_inbox,
             last_outbox,
+            last_note,
             changed: false,
             retention,
         })
@@ -79,6 +86,7 @@ impl<'txn> Writer<'txn> {
     /// Makes this a store of the present layout: an empty file, or a store of an older layout, whose missing tables are made by [`Writer::open`].
     pub(super) fn set_layout(&mut self) -> Result<(), Fault> {
         self.changed = true;
+        self.find_all_terms()?;
         self.meta.insert(tables::META_SCHEMA, tables::SCHEMA)?;
         Ok(())
     }
@@ -101,6 +109,8 @@ impl<'txn> Writer<'txn> {
             Write::AddGrant { with, grant } => self.add_grant(with, grant).map(|()| Written::Done),
             Write::RemoveGrant { with, grant } => self.remove_grant(with, grant).map(|()| Written::Done),
             Write::RemoveSession { session } => self.remove_session(session).map(|()| Written::Done),
+            Write::KeepNote(note) => self.keep_note(note).map(Written::Kept),
+            Write::ForgetNote { owner, note } => self.forget_note(owner, *note).map(|()| Written::Done),
         }
     }
 
@@ -109,6 +119,7 @@ impl<'txn> Writer<'txn> {
         if self.changed {
             self.meta.insert(tables::META_INBOX, self.last_inbox)?;
             self.meta.insert(tables::META_OUTBOX, self.last_outbox)?;
+            self.meta.insert(tables::META_NOTE, self.last_note)?;
         }
         Ok(self.changed)
     }
@@ -216,9 +227,10 @@ impl<'txn> Writer<'txn> {
 
         self.changed = true;
         self.last_outbox = entry.id.0;
-        if let Some(NextTurn { number, head, turn }) = turn {
+        if let Some(NextTurn { number, head, turn, terms }) = turn {
             self.sessions.insert(cols(&entry.session), head.as_slice())?;
             self.turns.insert(numbered(&entry.session, number), turn.as_slice())?;
+            self.terms.insert(numbered(&entry.session, number), terms.as_slice())?;
         }
         if self.pending.remove((archon.as_str(), end.inbox.0))?.is_some() {
             self.pending_len.insert(archon.as_str(), waiting.saturating_sub(1))?;

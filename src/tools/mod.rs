@@ -24,6 +24,7 @@ mod declared;
 mod directory;
 mod directory_files;
 mod inside;
+mod memory;
 mod order;
 mod process;
 mod reach;
@@ -37,6 +38,8 @@ mod web;
 pub use directory::{DIRECTORY, DirectoryTools};
 pub use directory_files::{Directory, Listing};
 pub(crate) use directory_files::{Mark, can_be_called, is_ours, now};
+pub(crate) use memory::is_memory_tool;
+pub use memory::{MEMORY, MemoryTools};
 pub(crate) use order::TEXT_BYTES_MAX;
 pub use order::{Locks, ProcessLimits};
 pub use reach::{Reach, Row};
@@ -383,12 +386,12 @@ impl Ground {
     }
 }
 
-/// What the model and the policy are told of the built-in tools, always in the same order.
+/// What the model and the policy are told of the built-in tools, those of memory among them, always in the same order.
 pub fn built_in() -> Vec<ToolSpec> {
-    declared::all()
+    declared::all().into_iter().chain(memory::declared()).collect()
 }
 
-/// The names of the built-in tools.
+/// The names of the built-in tools, those of memory among them.
 pub fn built_in_names() -> Vec<String> {
     built_in().into_iter().map(|spec| spec.tool.name).collect()
 }

@@ -122,7 +122,8 @@ impl Ground {
             Some(_) => self.program.canonicalize().map_err(failed)?,
             None => self.program.clone(),
         };
-        let mut command = prepare(&Start { program: &own, bubblewrap, line: None }, &order).map_err(failed)?;
+        let mut command =
+            prepare(&Start { program: &own, bubblewrap, line: None }, &order).map_err(failed)?;
         command.arg(KEEP_SERVER).stderr(Stdio::piped());
         Running::of(&mut command, &order).map_err(failed)
     }

@@ -6,7 +6,8 @@ use archond_actors::domain::{ArchonId, ArchonSpec, Skills};
 use archond_actors::ports::{ToolShed, ToolSource};
 
 use super::{
-    BuiltIn, Directory, DirectoryTools, Grounds, ProcessLimits, SearchTools, WebAccess, built_in_names,
+    BuiltIn, Directory, DirectoryTools, Grounds, MemoryTools, ProcessLimits, SearchTools, WebAccess,
+    built_in_names, is_memory_tool,
 };
 use crate::mcp::{McpDirectory, McpSource};
 use crate::settings::{McpServer, Paths, SKILL, WebSettings};
@@ -14,20 +15,21 @@ use crate::skills::{SkillFolder, SkillTools};
 
 /// The house's own: each Archon has a workspace below the state directory, and all share the directories of the user's own tools and
 /// skills.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HouseTools {
     paths: Paths,
+    memory: MemoryTools,
     directory: Arc<Directory>,
     skills: Arc<SkillFolder>,
     web: WebSettings,
 }
 
 impl HouseTools {
-    /// Of the house with these folders, and this reach into the web.
-    pub fn new(paths: &Paths, web: &WebSettings) -> Self {
+    /// Of the house with these folders, this memory and this reach into the web.
+    pub fn new(paths: &Paths, memory: MemoryTools, web: &WebSettings) -> Self {
         let directory = Arc::new(Directory::new(paths.tools_dir()));
         let skills = Arc::new(SkillFolder::new(paths.skills_dir()));
-        Self { paths: paths.clone(), directory, skills, web: web.clone() }
+        Self { paths: paths.clone(), memory, directory, skills, web: web.clone() }
     }
 }
 
@@ -80,13 +82,16 @@ impl ToolShed for HouseTools {
             let own = DirectoryTools::new(built_in.clone(), Arc::clone(&self.directory));
             Arc::new(own) as Arc<dyn ToolSource>
         });
+        let remembers = archon.tools.tools.iter().any(|name| is_memory_tool(name));
+        let memory = remembers.then(|| Arc::new(self.memory.clone()) as Arc<dyn ToolSource>);
         let skills = (!policy.skills.is_none()).then(|| {
             let skills = SkillTools::new(Arc::clone(&self.skills), policy.skills.clone());
             Arc::new(skills) as Arc<dyn ToolSource>
         });
         let servers = self.servers(archon, &built_in);
         let built_in: Arc<dyn ToolSource> = Arc::new(built_in);
-        let mut sources: Vec<_> = std::iter::once(built_in).chain(skills).chain(own).chain(servers).collect();
+        let mut sources: Vec<_> =
+            std::iter::once(built_in).chain(memory).chain(skills).chain(own).chain(servers).collect();
         if sources.iter().any(|source| !source.is_core()) {
             sources.push(Arc::new(SearchTools::new(sources.clone(), Arc::clone(policy))));
         }

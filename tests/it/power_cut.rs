@@ -8,7 +8,8 @@ use std::fmt;
 
 use archond::store::{OpenError, RedbStore, Retention};
 use archond_actors::domain::{
-    Accepted, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId, SessionSnapshot, ThreadId, TurnRecord,
+    Accepted, InboxEntry, InboxId, JournalEntry, Note, NotesOf, OutboxEntry, OutboxId, PeerKey, Recalled,
+    SessionSnapshot, ThreadId, TurnRecord,
 };
 use archond_actors::ports::{Store, StoreError, Write, Written};
 use archond_actors::testkit::MemStore;
@@ -42,6 +43,8 @@ struct Contents {
     answers: Vec<Option<OutboxEntry>>,
     journals: Vec<Vec<JournalEntry>>,
     threads: Vec<ThreadId>,
+    notes: Vec<Note>,
+    recalled: Vec<Vec<Recalled>>,
 }
 
 impl Contents {
@@ -56,7 +59,7 @@ impl Contents {
             assert_eq!(snapshot.head, head);
             (snapshot, store.turns(&head.key, 0, usize::MAX).unwrap())
         });
-        let (mut undelivered, mut threads) = (Vec::new(), Vec::new());
+        let (mut undelivered, mut threads, mut recalled) = (Vec::new(), Vec::new(), Vec::new());
         for channel in CHANNELS.map(|channel| channel.parse().unwrap()) {
             undelivered.push(store.undelivered(&channel, None, None, usize::MAX).unwrap());
             for archon in &archons {
@@ -64,6 +67,9 @@ impl Contents {
                     let to = Some((archon, &peer));
                     undelivered.push(store.undelivered(&channel, to, None, usize::MAX).unwrap());
                     threads.push(store.current_thread(archon, &channel, &peer).unwrap());
+                    let (archon, channel) = (archon.clone(), channel.clone());
+                    let owner = PeerKey { archon, channel, peer };
+                    recalled.push(store.recall(&owner, "yes, the word hello", usize::MAX).unwrap());
                 }
             }
         }
@@ -74,6 +80,8 @@ impl Contents {
             answers: (1..=messages).map(|inbox| store.answer_to(InboxId(inbox)).unwrap()).collect(),
             journals: (1..=messages).map(|inbox| store.journal(InboxId(inbox)).unwrap()).collect(),
             threads,
+            notes: store.notes(&NotesOf::House, None, usize::MAX).unwrap(),
+            recalled,
         }
     }
 }

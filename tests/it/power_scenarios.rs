@@ -1,8 +1,8 @@
 //! What a store lives through while the power is cut: named courses of changes, as plain data.
 use archond::store::Retention;
 use archond_actors::domain::{
-    AnswerKind, InboundMessage, InboxId, JournalEntry, NewAnswer, OutboxId, Outcome, SessionKey, Summary,
-    TurnEnd,
+    AnswerKind, InboundMessage, InboxId, JournalEntry, NewAnswer, NewNote, NoteId, OutboxId, Outcome,
+    PeerKey, SessionKey, Summary, TurnEnd,
 };
 use archond_actors::ports::Write;
 
@@ -110,7 +110,7 @@ fn round(number: u64) -> [Step; 4] {
 
 /// Every course there is.
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    [messages(), journals(), sessions(), restarts()].into_iter().flatten().collect()
+    [messages(), journals(), sessions(), notes(), restarts()].into_iter().flatten().collect()
 }
 
 fn messages() -> Vec<Scenario> {
@@ -250,6 +250,35 @@ fn sessions() -> Vec<Scenario> {
                 all([sent(3), remove("ezra/cli/uid0/main")]),
             ]),
         ),
+    ]
+}
+
+fn notes() -> Vec<Scenario> {
+    let owner = |peer: &str| format!("ezra/cli/{peer}").parse::<PeerKey>().unwrap();
+    let keep = |peer: &str, text: &str| {
+        Write::KeepNote(NewNote::new(owner(peer), Some("of words"), text, 7).unwrap())
+    };
+    let forget = |peer: &str, note| Write::ForgetNote { owner: owner(peer), note: NoteId(note) };
+    vec![
+        of(
+            "notes kept and forgotten",
+            [
+                one(keep("uid0", "the word is hello")),
+                all([keep("uid0", "the word is hello"), keep("uid1", "the word is hello"), accept(1)]),
+                all([forget("uid1", 1), forget("uid0", 1), keep("uid0", "another word")]),
+                Step::Close,
+                all([keep("uid0", "the word is hello"), forget("uid1", 2), end(1, "yes")]),
+            ],
+        ),
+        of(
+            "notes outlive a forgotten session",
+            round(1).into_iter().chain([
+                all([keep("uid0", "a word that stays"), accept(2), end(2, "a word")]),
+                one(remove("ezra/cli/uid0/main")),
+                all([accept(3), end(3, "the last word")]),
+            ]),
+        ),
+        of("long notes", (0..12).map(|n| one(keep("uid2", &format!("{n} {}", "word ".repeat(190)))))),
     ]
 }
 

@@ -253,7 +253,7 @@ fn config_show_tells_where_each_value_comes_from() {
     assert!(line("queue_len_max").ends_with("default"), "{said}");
     let (_, said) = house.config(&ConfigCommand::Show, true);
     let shown: serde_json::Value = serde_json::from_str(&said).unwrap();
-    assert_eq!(shown["settings"].as_array().unwrap().len(), 23);
+    assert_eq!(shown["settings"].as_array().unwrap().len(), 28);
     let (_, said) = house.config(&ConfigCommand::Path, false);
     assert_eq!(Path::new(said.trim()), house.sources.paths.house_file());
     house.config(&ConfigCommand::Check, false).0.unwrap();

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::process::Command;
 
 use archond::store::{OpenError, RedbStore, Retention};
-use archond_actors::domain::{Accepted, InboundMessage, InboxId};
+use archond_actors::domain::{Accepted, InboundMessage, InboxId, Kept, NewNote, Recalled};
 use archond_actors::ports::{Store, StoreError, Write, Written};
 use redb::{ReadableDatabase, ReadableTable};
 
@@ -101,8 +101,9 @@ fn a_store_of_a_newer_archond_is_not_touched() {
     );
 }
 
-/// The bytes of a store as archond left it before there were journals: fewer tables, and turns and sessions of version 1.
-fn store_of_layout_1(path: &Path) {
+/// The bytes of a store as archond left it before there were notes: without these, without what turns are found by and
+/// what was allowed for good, and with sessions of version 1.
+fn store_of_layout_2(path: &Path) {
     let store = RedbStore::open(path).unwrap();
     let entry = accept(&store, message("answered"));
     end(&store, turn_end(entry.id, "hi"));
@@ -110,11 +111,8 @@ fn store_of_layout_1(path: &Path) {
     drop(store);
     let database = redb::Database::open(path).unwrap();
     let txn = database.begin_write().unwrap();
-    assert!(txn.delete_table(redb::TableDefinition::<(u64, u64), &[u8]>::new("journal")).unwrap());
     let grants = redb::TableDefinition::<(&str, &str, &str, &[u8]), ()>::new("grants");
     assert!(txn.delete_table(grants).unwrap());
-    let meta = redb::TableDefinition::<&str, u64>::new("meta");
-    txn.open_table(meta).unwrap().insert("schema", 1).unwrap();
     let heads = redb::TableDefinition::<(&str, &str, &str, &str), &[u8]>::new("sessions");
     let mut heads = txn.open_table(heads).unwrap();
     let head = heads.get(("ezra", "cli", "uid0", "main")).unwrap().unwrap().value().to_vec();
@@ -125,6 +123,26 @@ fn store_of_layout_1(path: &Path) {
     let first = [&[1], &first[..first.len() - 3]].concat();
     heads.insert(("ezra", "cli", "uid0", "main"), first.as_slice()).unwrap();
     drop(heads);
+    type NoteCols = (&'static str, &'static str, &'static str, u64);
+    assert!(txn.delete_table(redb::TableDefinition::<NoteCols, &[u8]>::new("notes")).unwrap());
+    assert!(txn.delete_table(redb::TableDefinition::<TurnCols, &[u8]>::new("terms")).unwrap());
+    let meta = redb::TableDefinition::<&str, u64>::new("meta");
+    {
+        let mut meta = txn.open_table(meta).unwrap();
+        meta.insert("schema", 2).unwrap();
+        meta.remove("last note").unwrap();
+    }
+    txn.commit().unwrap();
+}
+
+/// As it was left before there were journals: one table less still, and turns of version 1.
+fn store_of_layout_1(path: &Path) {
+    store_of_layout_2(path);
+    let database = redb::Database::open(path).unwrap();
+    let txn = database.begin_write().unwrap();
+    assert!(txn.delete_table(redb::TableDefinition::<(u64, u64), &[u8]>::new("journal")).unwrap());
+    let meta = redb::TableDefinition::<&str, u64>::new("meta");
+    txn.open_table(meta).unwrap().insert("schema", 1).unwrap();
     let mut turns = txn.open_table(redb::TableDefinition::<TurnCols, &[u8]>::new("turns")).unwrap();
     let at = ("ezra", "cli", "uid0", "main", 0);
     let turn = turns.get(at).unwrap().unwrap().value().to_vec();
@@ -149,6 +167,16 @@ fn check_taken_over(store: &RedbStore, case: &str) {
     assert_eq!(store.journal(InboxId(2)).unwrap(), [begun("1")], "{case}");
     let head = store.session(&key).unwrap().unwrap().head;
     assert_eq!((head.turns, head.options), (1, Default::default()), "{case}");
+    let owner = key.peer_key();
+    let found = store.recall(&owner, "hi", 9).unwrap();
+    assert!(
+        matches!(&found[..], [Recalled::Turn { session, number: 0, .. }] if *session == key),
+        "{case}: {found:?}"
+    );
+    assert_eq!(store.check_remembered().unwrap(), 0, "{case}");
+    let note = NewNote::new(owner, None, "a note", 1).unwrap();
+    let kept = one(store, Write::KeepNote(note));
+    assert!(matches!(kept, Ok(Written::Kept(Kept::Fresh(_)))), "{case}: {kept:?}");
 }
 
 #[test]
@@ -168,10 +196,27 @@ fn a_store_of_an_older_archond_is_taken_over_once() {
 }
 
 #[test]
-fn power_loss_while_an_older_store_is_taken_over_leaves_the_old_one_or_the_new_one() {
+fn a_store_without_notes_is_taken_over_with_all_that_was_said() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.redb");
-    store_of_layout_1(&path);
+    store_of_layout_2(&path);
+    check_taken_over(&RedbStore::open(&path).unwrap(), "taken over");
+    let store = RedbStore::open(&path).unwrap();
+    let found = store.recall(&"ezra/cli/uid0".parse().unwrap(), "hi note", 9).unwrap();
+    assert_eq!(found.len(), 2, "{found:?}");
+}
+
+#[test]
+fn power_loss_while_an_older_store_is_taken_over_leaves_the_old_one_or_the_new_one() {
+    for older in [store_of_layout_1, store_of_layout_2] {
+        power_loss_while_taken_over(older);
+    }
+}
+
+fn power_loss_while_taken_over(older: impl Fn(&Path)) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    older(&path);
     let old = std::fs::read(&path).unwrap();
     let open = |disk: &Disk| {
         let disk = disk.clone();

@@ -305,9 +305,9 @@ fn the_command_line_lists_and_calls_them_and_profiles_may_name_them() {
     assert!(list.contains("calculator") && list.contains("directory"), "{list}");
     assert!(list.contains("left out: ") && list.contains("`description` needs a text in quotes"), "{list}");
     let listed: Value = serde_json::from_str(&said(&["tool", "list", "--json"], 0)).unwrap();
-    assert_eq!(listed[8]["name"], "calculator");
-    assert_eq!(listed[8]["source"], "directory");
-    assert_eq!(listed[9]["name"], "bad");
+    assert_eq!(listed[9]["name"], "calculator");
+    assert_eq!(listed[9]["source"], "directory");
+    assert_eq!(listed[10]["name"], "bad");
     let profile = |tools: &str| {
         let text = format!(
             r#"(description: "x", persona: "x", route: (default: "smollm2-135m-instruct"), tools: {tools})"#

@@ -183,6 +183,10 @@ number_id!(
     OutboxId
 );
 number_id!(
+    /// A note. Later notes have greater numbers.
+    NoteId
+);
+number_id!(
     /// One answer being generated. Unique while the daemon runs.
     GenerationId
 );

@@ -60,31 +60,6 @@ impl InboxEntry {
     }
 }
 
-/// With whom an Archon talks, in whichever of his sessions.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Correspondent {
-    /// The Archon.
-    pub archon: ArchonId,
-    /// By which road.
-    pub channel: ChannelId,
-    /// Who.
-    pub peer: PeerId,
-}
-
-impl Correspondent {
-    /// Whose session this is.
-    pub fn of(session: &SessionKey) -> Self {
-        let SessionKey { archon, channel, peer, .. } = session.clone();
-        Self { archon, channel, peer }
-    }
-
-    /// One of his sessions.
-    pub fn session(&self, thread: ThreadId) -> SessionKey {
-        let Self { archon, channel, peer } = self.clone();
-        SessionKey { archon, channel, peer, thread }
-    }
-}
-
 /// What the store says to a message that a channel hands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {

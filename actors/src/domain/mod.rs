@@ -1,8 +1,9 @@
 //! The words of the house as plain types: no I/O, no wire format, no actor.
 //!
-//! Reading order: [`ids`], [`message`], [`session`], [`generation`], [`tool`], [`spec`], [`status`].
+//! Reading order: [`ids`], [`message`], [`session`], [`memory`], [`generation`], [`tool`], [`spec`], [`status`].
 pub mod generation;
 pub mod ids;
+pub mod memory;
 pub mod message;
 pub mod session;
 pub mod spec;
@@ -15,11 +16,14 @@ pub use generation::{
     TokenLogprob, Tool, ToolCall, Usage,
 };
 pub use ids::{
-    ArchonId, ChannelId, GenerationId, IdError, InboxId, ModelId, OutboxId, PeerId, SessionKey, ThreadId,
+    ArchonId, ChannelId, GenerationId, IdError, InboxId, ModelId, NoteId, OutboxId, PeerId, SessionKey,
+    ThreadId,
 };
-pub use message::{
-    Accepted, AnswerKind, Correspondent, InboundMessage, InboxEntry, MessageKey, OutboxEntry, TurnEvent,
+pub use memory::{
+    Kept, NOTE_CHARS_MAX, NOTES_MAX, NewNote, Note, NoteError, NotePlace, NotesOf, PeerKey, Recalled,
+    TOPIC_CHARS_MAX,
 };
+pub use message::{Accepted, AnswerKind, InboundMessage, InboxEntry, MessageKey, OutboxEntry, TurnEvent};
 pub use session::{
     Footer, NewAnswer, NewTurn, SessionHead, SessionOptions, SessionSnapshot, Summary, TurnEnd, TurnRecord,
 };

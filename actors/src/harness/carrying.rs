@@ -1,11 +1,11 @@
 //! Answers the commands: no queue, no model. What is about one session is asked of its actor, what is kept of the store.
 use super::actor::HarnessState;
 use super::listing;
+use super::memory;
 use super::notice::{self, StatusInput};
 use crate::command::{Command, Intent, argument};
 use crate::domain::{
-    AnswerKind, Correspondent, InboxEntry, ModelId, NewAnswer, SessionHead, SessionOptions, TurnEnd,
-    TurnEvent,
+    AnswerKind, InboxEntry, ModelId, NewAnswer, SessionHead, SessionOptions, TurnEnd, TurnEvent,
 };
 use crate::memory::MemoryError;
 use crate::routing::{self, RouteInput};
@@ -61,6 +61,7 @@ impl HarnessState {
             }
             (Command::Deny, _) => self.decide(entry, Decision::Denied).await,
             (Command::Approvals, words) => kept(self.approvals(entry, words).await),
+            (Command::Memory, _) => memory::answer(&self.args.memory, entry).await,
             (Command::Tools, _) => {
                 notice::tools_text(&ToolKit::new(&self.args.tools, self.args.spec.tools.clone()))
             }
@@ -124,7 +125,7 @@ impl HarnessState {
     }
 
     async fn approvals(&self, entry: &InboxEntry, words: &[&str]) -> Result<String, MemoryError> {
-        let with = Correspondent::of(&entry.session);
+        let with = entry.session.peer_key();
         let grants = self.args.memory.grants(&with).await?;
         match words {
             ["forget", number] => {
@@ -140,7 +141,7 @@ impl HarnessState {
     }
 
     async fn sessions_text(&self, entry: &InboxEntry) -> Result<String, MemoryError> {
-        let mut heads = self.args.memory.sessions_with(&Correspondent::of(&entry.session)).await?;
+        let mut heads = self.args.memory.sessions_with(&entry.session.peer_key()).await?;
         heads.sort_by_key(|head| std::cmp::Reverse(head.updated_unix_ms));
         let left_out = heads.len().saturating_sub(SESSIONS_LISTED_MAX);
         heads.truncate(SESSIONS_LISTED_MAX);

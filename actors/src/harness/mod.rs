@@ -3,6 +3,7 @@ mod actor;
 mod carrying;
 mod handle;
 mod listing;
+mod memory;
 mod notice;
 
 pub use handle::{HarnessArgs, HarnessError, HarnessHandle};

@@ -121,8 +121,13 @@ pub struct House {
 impl House {
     /// Starts memory and the pool; Archons are started one by one.
     pub async fn start(args: HouseArgs) -> Result<Self, SpawnErr> {
+        Self::start_with(args, MemoryHandle::new()).await
+    }
+
+    /// The same, with a way to memory that others hold already: tools that remember. It leads somewhere from now on.
+    pub async fn start_with(args: HouseArgs, memory: MemoryHandle) -> Result<Self, SpawnErr> {
         let shared = Shared {
-            memory: MemoryHandle::new(),
+            memory,
             pool: PoolHandle::new(),
             tools: args.tools.clone(),
             observers: TurnObservers::default(),

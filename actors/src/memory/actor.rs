@@ -61,6 +61,8 @@ impl Message for MemoryMsg {
             Write::AddGrant { with, grant } => format!("add-grant {} to {}", grant.tool, with.archon),
             Write::RemoveGrant { with, grant } => format!("remove-grant {} of {}", grant.tool, with.archon),
             Write::RemoveSession { session } => format!("remove-session {session}"),
+            Write::KeepNote(note) => format!("keep-note of {}", note.owner),
+            Write::ForgetNote { note, .. } => format!("forget-note {note}"),
         })
     }
 }

@@ -12,9 +12,9 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell, SpawnErr};
 
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, Correspondent, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry,
-    OutboxEntry, OutboxId, PeerId, SessionHead, SessionKey, SessionOptions, SessionSnapshot, Summary,
-    ThreadId, TurnEnd, TurnRecord,
+    Accepted, ArchonId, ChannelId, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry, Kept, NewNote,
+    Note, NoteId, NotePlace, NotesOf, OutboxEntry, OutboxId, PeerId, PeerKey, Recalled, SessionHead,
+    SessionKey, SessionOptions, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
 };
 use crate::insight::Vitals;
 use crate::link::{Link, LinkError, answer};
@@ -170,23 +170,23 @@ impl MemoryHandle {
     }
 
     /// Keeps a lasting yes. Safe to repeat.
-    pub async fn add_grant(&self, with: Correspondent, grant: Grant) -> Result<(), MemoryError> {
+    pub async fn add_grant(&self, with: PeerKey, grant: Grant) -> Result<(), MemoryError> {
         self.write(Write::AddGrant { with, grant }).await.map(drop)
     }
 
     /// Takes a lasting yes back.
-    pub async fn remove_grant(&self, with: Correspondent, grant: Grant) -> Result<(), MemoryError> {
+    pub async fn remove_grant(&self, with: PeerKey, grant: Grant) -> Result<(), MemoryError> {
         self.write(Write::RemoveGrant { with, grant }).await.map(drop)
     }
 
     /// See [`Store::sessions_with`].
-    pub async fn sessions_with(&self, with: &Correspondent) -> Result<Vec<SessionHead>, MemoryError> {
+    pub async fn sessions_with(&self, with: &PeerKey) -> Result<Vec<SessionHead>, MemoryError> {
         let with = with.clone();
         self.read(move |store| store.sessions_with(&with)).await
     }
 
     /// See [`Store::grants`].
-    pub async fn grants(&self, with: &Correspondent) -> Result<Vec<Grant>, MemoryError> {
+    pub async fn grants(&self, with: &PeerKey) -> Result<Vec<Grant>, MemoryError> {
         let with = with.clone();
         self.read(move |store| store.grants(&with)).await
     }
@@ -194,6 +194,41 @@ impl MemoryHandle {
     /// Forgets a session with its turns, its delivered messages, and the journals of those that wait.
     pub async fn remove_session(&self, session: SessionKey) -> Result<(), MemoryError> {
         self.write(Write::RemoveSession { session }).await.map(drop)
+    }
+
+    /// Keeps a note. Safe to repeat: the same words are one note.
+    pub async fn keep_note(&self, note: NewNote) -> Result<Kept, MemoryError> {
+        match self.write(Write::KeepNote(note)).await? {
+            Written::Kept(kept) => Ok(kept),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    /// Forgets a note of this peer.
+    pub async fn forget_note(&self, owner: PeerKey, note: NoteId) -> Result<(), MemoryError> {
+        self.write(Write::ForgetNote { owner, note }).await.map(drop)
+    }
+
+    /// See [`Store::notes`].
+    pub async fn notes(
+        &self,
+        of: &NotesOf,
+        after: Option<NotePlace>,
+        limit: usize,
+    ) -> Result<Vec<Note>, MemoryError> {
+        let of = of.clone();
+        self.read(move |store| store.notes(&of, after.as_ref(), limit)).await
+    }
+
+    /// See [`Store::recall`].
+    pub async fn recall(
+        &self,
+        owner: &PeerKey,
+        question: &str,
+        limit: usize,
+    ) -> Result<Vec<Recalled>, MemoryError> {
+        let (owner, question) = (owner.clone(), question.to_owned());
+        self.read(move |store| store.recall(&owner, &question, limit)).await
     }
 
     /// See [`Store::pending`].

@@ -135,6 +135,24 @@ async fn a_message_goes_its_way_through_every_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_note_is_kept_found_and_forgotten() {
+    let House { memory, .. } = House::new(Arc::new(MemStore::new()), MemorySettings::default()).await;
+    let owner: PeerKey = "ezra/cli/uid0".parse().unwrap();
+    let new = NewNote::new(owner.clone(), None, "the dog is called Rex", 5).unwrap();
+    let Ok(Kept::Fresh(note)) = memory.keep_note(new.clone()).await else { panic!("not fresh") };
+    assert_eq!(memory.keep_note(new).await, Ok(Kept::Known(note.clone())));
+    let mine = NotesOf::Peer(owner.clone());
+    assert_eq!(memory.notes(&mine, None, 9).await, Ok(vec![note.clone()]));
+    assert_eq!(memory.notes(&mine, Some(note.place()), 9).await, Ok(vec![]));
+    let found = memory.recall(&owner, "which dogs?", 9).await;
+    assert_eq!(found, Ok(vec![Recalled::Note(note.clone())]));
+    assert_eq!(memory.forget_note(owner.clone(), note.id).await, Ok(()));
+    let again = memory.forget_note(owner.clone(), note.id).await;
+    assert_eq!(again, Err(StoreError::NotFound { what: "note 1".into() }.into()));
+    assert_eq!(memory.recall(&owner, "which dogs?", 9).await, Ok(vec![]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_comes_during_a_commit_shares_the_next_ones() {
     local(async {
         let store = Arc::new(MemStore::new());
@@ -292,8 +310,8 @@ impl Store for Broken {
     }
 
     pass_on! {
-        sessions_with(&self, with: &Correspondent) -> Vec<SessionHead>;
-        grants(&self, with: &Correspondent) -> Vec<Grant>;
+        sessions_with(&self, with: &PeerKey) -> Vec<SessionHead>;
+        grants(&self, with: &PeerKey) -> Vec<Grant>;
         pending(&self, archon: &ArchonId, after: Option<InboxId>, limit: usize) -> Vec<InboxEntry>;
         session(&self, key: &SessionKey) -> Option<SessionSnapshot>;
         turns(&self, key: &SessionKey, from: u64, limit: usize) -> Vec<TurnRecord>;
@@ -302,6 +320,8 @@ impl Store for Broken {
         answer_to(&self, inbox: InboxId) -> Option<OutboxEntry>;
         journal(&self, inbox: InboxId) -> Vec<JournalEntry>;
         current_thread(&self, archon: &ArchonId, channel: &ChannelId, peer: &PeerId) -> ThreadId;
+        notes(&self, of: &NotesOf, after: Option<&NotePlace>, limit: usize) -> Vec<Note>;
+        recall(&self, owner: &PeerKey, question: &str, limit: usize) -> Vec<Recalled>;
     }
 }
 

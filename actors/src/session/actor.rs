@@ -18,8 +18,8 @@ use super::tidying::Tidying;
 use super::turn::{Beginning, Task, Turn, View};
 use crate::command::{Command, argument};
 use crate::domain::{
-    ActorState, Correspondent, Grant, InboxEntry, InboxId, JournalEntry, ModelId, Outcome, SessionHead,
-    SessionSnapshot, SessionStatus, TurnEvent, Usage,
+    ActorState, Grant, InboxEntry, InboxId, JournalEntry, ModelId, Outcome, SessionHead, SessionSnapshot,
+    SessionStatus, TurnEvent, Usage,
 };
 use crate::insight::{Inspection, Message, Station};
 use crate::link::{Envelope, Link, answer};
@@ -290,7 +290,7 @@ impl SessionState {
         self.read_memory().await?;
         let standing = match self.args.spec.tools.tools.is_empty() {
             true => Vec::new(),
-            false => self.args.memory.grants(&Correspondent::of(&self.args.key)).await?,
+            false => self.args.memory.grants(&self.args.key.peer_key()).await?,
         };
         Ok(Prepared { number, journal, standing })
     }

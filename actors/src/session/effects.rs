@@ -13,8 +13,8 @@ use super::report;
 use super::turn::Effect;
 use crate::compaction::{self, PromptParts};
 use crate::domain::{
-    AnswerForm, AnswerKind, Correspondent, Footer, Grant, InboxId, JournalEntry, MessageKey, NewAnswer,
-    NewTurn, Outcome, Priority, Prompt, Summary, ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
+    AnswerForm, AnswerKind, Footer, Grant, InboxId, JournalEntry, MessageKey, NewAnswer, NewTurn, Outcome,
+    Priority, Prompt, Summary, ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
 };
 use crate::insight::Station;
 use crate::link::Envelope;
@@ -200,7 +200,7 @@ impl SessionState {
 
     /// One that cannot be kept counts for this session all the same: the owner said yes.
     async fn keep_grant(&mut self, grant: Grant) {
-        let with = Correspondent::of(&self.args.key);
+        let with = self.args.key.peer_key();
         if let Err(error) = self.args.memory.add_grant(with, grant).await {
             tracing::warn!(session = %self.args.key, %error, "what was allowed for good could not be kept");
         }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use crate::command::Course;
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, Correspondent, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry,
-    MessageKey, OutboxEntry, OutboxId, PeerId, SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId,
-    TurnEnd, TurnRecord,
+    Accepted, ArchonId, ChannelId, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry, Kept,
+    MessageKey, NOTES_MAX, NewNote, Note, NoteId, NotePlace, NotesOf, OutboxEntry, OutboxId, PeerId, PeerKey,
+    Recalled, SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
 };
 use crate::ports::{Store, StoreError, Write, Written};
+use crate::recall::{Place, Query, Ranking, turn_terms};
 
 /// A test that fails before it lets go must end all the same: its runtime waits for each commit. In real time, which is never paused.
 const HOLD_MAX: Duration = Duration::from_secs(60);
@@ -44,7 +45,9 @@ struct Tables {
     answers: BTreeMap<InboxId, OutboxId>,
     sessions: BTreeMap<SessionKey, Session>,
     threads: HashMap<(ArchonId, ChannelId, PeerId), ThreadId>,
-    grants: BTreeSet<(Correspondent, Grant)>,
+    grants: BTreeSet<(PeerKey, Grant)>,
+    notes: BTreeMap<(PeerKey, NoteId), Note>,
+    notes_len: u64,
 }
 
 #[derive(Clone)]
@@ -160,13 +163,13 @@ impl Store for MemStore {
         Ok(wanted.take(limit).cloned().collect())
     }
 
-    fn sessions_with(&self, with: &Correspondent) -> Result<Vec<SessionHead>, StoreError> {
+    fn sessions_with(&self, with: &PeerKey) -> Result<Vec<SessionHead>, StoreError> {
         let tables = self.tables()?;
         let heads = tables.sessions.values().map(|session| &session.head);
-        Ok(heads.filter(|head| Correspondent::of(&head.key) == *with).cloned().collect())
+        Ok(heads.filter(|head| head.key.peer_key() == *with).cloned().collect())
     }
 
-    fn grants(&self, with: &Correspondent) -> Result<Vec<Grant>, StoreError> {
+    fn grants(&self, with: &PeerKey) -> Result<Vec<Grant>, StoreError> {
         let tables = self.tables()?;
         let grants = tables.grants.iter().filter(|(of, _)| of == with);
         Ok(grants.map(|(_, grant)| grant.clone()).collect())
@@ -210,6 +213,43 @@ impl Store for MemStore {
         let of = (archon.clone(), channel.clone(), peer.clone());
         Ok(self.tables()?.threads.get(&of).cloned().unwrap_or_else(ThreadId::main))
     }
+
+    fn notes(&self, of: &NotesOf, after: Option<&NotePlace>, limit: usize) -> Result<Vec<Note>, StoreError> {
+        let tables = self.tables()?;
+        let wanted = tables.notes.values().filter(|note| of.covers(&note.owner));
+        let later = wanted.filter(|note| after.is_none_or(|after| note.place() > *after));
+        Ok(later.take(limit).cloned().collect())
+    }
+
+    fn recall(&self, owner: &PeerKey, question: &str, limit: usize) -> Result<Vec<Recalled>, StoreError> {
+        let tables = self.tables()?;
+        let query = Query::of(question);
+        let mut ranking = Ranking::new(&query);
+        let mut texts = HashMap::new();
+        let mut show = |place: Place, recalled| texts.insert(place, recalled);
+        for note in tables.notes.values().filter(|note| note.owner == *owner) {
+            ranking.add_note(note);
+            show(Place::Note(note.id), Recalled::Note(note.clone()));
+        }
+        for (key, session) in tables.sessions.iter().filter(|(key, _)| owner.holds(key)) {
+            for turn in &session.turns {
+                let place = Place::Turn { thread: key.thread.clone(), number: turn.number };
+                ranking.add_terms(place.clone(), &turn_terms(&turn.user, &turn.answer));
+                show(place, recalled(key, turn));
+            }
+        }
+        Ok(ranking.best(limit).iter().filter_map(|place| texts.remove(place)).collect())
+    }
+}
+
+fn recalled(session: &SessionKey, turn: &TurnRecord) -> Recalled {
+    Recalled::Turn {
+        session: session.clone(),
+        number: turn.number,
+        user: turn.user.clone(),
+        answer: turn.answer.clone(),
+        ended_unix_ms: turn.ended_unix_ms,
+    }
 }
 
 impl Tables {
@@ -237,6 +277,8 @@ impl Tables {
                 if removed { Ok(Written::Done) } else { Err(missing(format!("yes to {}", grant.tool))) }
             }
             Write::RemoveSession { session } => self.remove_session(session),
+            Write::KeepNote(note) => Ok(Written::Kept(self.keep_note(note))),
+            Write::ForgetNote { owner, note } => self.forget_note(owner, *note),
         }
     }
 
@@ -265,7 +307,7 @@ impl Tables {
     fn resolve(&mut self, message: &InboundMessage, id: InboxId) -> Result<SessionKey, StoreError> {
         let of = (message.archon.clone(), message.channel.clone(), message.peer.clone());
         let (archon, channel, peer) = of.clone();
-        let with = Correspondent { archon, channel, peer };
+        let with = PeerKey { archon, channel, peer };
         let current = || self.threads.get(&of).cloned().unwrap_or_else(ThreadId::main);
         let here = message.thread.clone().unwrap_or_else(current);
         let fresh = ThreadId::new(&format!("s{id}"))
@@ -383,6 +425,31 @@ impl Tables {
             head.summary = Some(summary.clone());
         }
         Ok(Written::Done)
+    }
+
+    fn keep_note(&mut self, new: &NewNote) -> Kept {
+        let own = || self.notes.values().filter(|note| note.owner == new.owner);
+        if let Some(known) = own().find(|note| note.text == new.text) {
+            return Kept::Known(known.clone());
+        }
+        if own().count() >= NOTES_MAX {
+            return Kept::Full;
+        }
+        self.notes_len += 1;
+        let note = Note {
+            id: NoteId(self.notes_len),
+            owner: new.owner.clone(),
+            topic: new.topic.clone(),
+            text: new.text.clone(),
+            created_unix_ms: new.created_unix_ms,
+        };
+        self.notes.insert((new.owner.clone(), note.id), note.clone());
+        Kept::Fresh(note)
+    }
+
+    fn forget_note(&mut self, owner: &PeerKey, note: NoteId) -> Result<Written, StoreError> {
+        let removed = self.notes.remove(&(owner.clone(), note));
+        removed.map(|_| Written::Done).ok_or_else(|| missing(format!("note {note}")))
     }
 
     fn remove_session(&mut self, key: &SessionKey) -> Result<Written, StoreError> {

@@ -16,8 +16,8 @@ const HANGING: &str = "hang";
 /// Stands before the name of a tool that the double of the engine calls.
 const CALL: char = '\u{1}';
 
-/// The calls that the double of the engine is asked for: `call clock echo` calls both. It obeys a peer, and, gullible as it is, also a
-/// line of what a tool answered, once each turn.
+/// The calls that the double of the engine is asked for: `call clock echo` calls both, `call echo={"text":"x"}` with these arguments. It
+/// obeys a peer, and, gullible as it is, also a line of what a tool answered, once each turn.
 pub(super) fn calls_wanted(prompt: &Prompt) -> Option<Vec<String>> {
     let last = prompt.turns().last()?;
     let words = last.words();
@@ -31,8 +31,9 @@ pub(super) fn calls_wanted(prompt: &Prompt) -> Option<Vec<String>> {
 
 /// A token of the double of the engine: a word, or a call.
 pub(super) fn said(word: &str) -> Chosen {
-    let Some(name) = word.strip_prefix(CALL) else { return Chosen::text(word) };
-    let call = ToolCall { id: "1".to_owned(), name: name.to_owned(), arguments: "{}".to_owned() };
+    let Some(wanted) = word.strip_prefix(CALL) else { return Chosen::text(word) };
+    let (name, arguments) = wanted.split_once('=').unwrap_or((wanted, "{}"));
+    let call = ToolCall { id: "1".to_owned(), name: name.to_owned(), arguments: arguments.to_owned() };
     Chosen { parts: vec![AnswerPart::Call(call)], logprobs: None }
 }
 

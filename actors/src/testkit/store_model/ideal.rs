@@ -3,11 +3,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::question::{Question, Reply};
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, Correspondent, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry,
-    OutboxEntry, OutboxId, PeerId, SessionHead, SessionKey, SessionOptions, SessionSnapshot, Summary,
-    ThreadId, TurnEnd, TurnRecord,
+    Accepted, ArchonId, ChannelId, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry, Kept, NOTES_MAX,
+    NewNote, Note, NoteId, OutboxEntry, OutboxId, PeerId, PeerKey, Recalled, SessionHead, SessionKey,
+    SessionOptions, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
 };
 use crate::ports::{Write, Written};
+use crate::recall::{Query, Terms};
 
 /// A message that was accepted. Its number is its place in the list, from 1.
 #[derive(Debug, Clone)]
@@ -56,7 +57,9 @@ pub struct Ideal {
     said: Vec<Said>,
     given: Vec<Given>,
     talks: BTreeMap<SessionKey, Talk>,
-    grants: BTreeSet<(Correspondent, Grant)>,
+    grants: BTreeSet<(PeerKey, Grant)>,
+    /// Every note ever kept, with whether it is forgotten. Its number is its place in the list, from 1.
+    notes: Vec<(Note, bool)>,
     /// What the changes of the last step answer; `None` for one that is refused because its subject does not exist.
     pub(super) written: Vec<Option<Written>>,
 }
@@ -121,6 +124,14 @@ impl Ideal {
                 self.grants.remove(&(with.clone(), grant.clone())).then_some(Written::Done)
             }
             Write::RemoveSession { session } => self.remove_session(session).then_some(Written::Done),
+            Write::KeepNote(note) => Some(Written::Kept(self.keep_note(note))),
+            Write::ForgetNote { owner, note } => {
+                let known = |(kept, forgotten): &&mut (Note, bool)| {
+                    !*forgotten && kept.id == *note && kept.owner == *owner
+                };
+                self.notes.iter_mut().find(known)?.1 = true;
+                Some(Written::Done)
+            }
         }
     }
 
@@ -131,7 +142,7 @@ impl Ideal {
         }
         let id = InboxId(self.said_len() + 1);
         let (archon, channel, peer) = (message.archon.clone(), message.channel.clone(), message.peer.clone());
-        let with = Correspondent { archon, channel, peer };
+        let with = PeerKey { archon, channel, peer };
         let current = || self.current_thread(&with.archon, &with.channel, &with.peer);
         let here = message.thread.clone().unwrap_or_else(current);
         let fresh = format!("s{id}").parse().unwrap_or_else(|_| here.clone());
@@ -201,6 +212,21 @@ impl Ideal {
         Some(entry)
     }
 
+    fn keep_note(&mut self, new: &NewNote) -> Kept {
+        let own: Vec<&Note> = self.notes_kept().filter(|note| note.owner == new.owner).collect();
+        match own.iter().find(|note| note.text == new.text) {
+            Some(known) => Kept::Known((*known).clone()),
+            None if own.len() == NOTES_MAX => Kept::Full,
+            None => {
+                let NewNote { owner, topic, text, created_unix_ms } = new.clone();
+                let id = NoteId(self.notes.len() as u64 + 1);
+                let note = Note { id, owner, topic, text, created_unix_ms };
+                self.notes.push((note.clone(), false));
+                Kept::Fresh(note)
+            }
+        }
+    }
+
     /// What is unanswered or undelivered stays, but without its journal.
     fn remove_session(&mut self, session: &SessionKey) -> bool {
         let removed = self.talks.remove(session).is_some();
@@ -234,6 +260,15 @@ impl Ideal {
         self.given.len() as u64
     }
 
+    /// How many notes were ever kept.
+    pub(super) fn notes_len(&self) -> u64 {
+        self.notes.len() as u64
+    }
+
+    fn notes_kept(&self) -> impl Iterator<Item = &Note> {
+        self.notes.iter().filter(|(_, forgotten)| !forgotten).map(|(note, _)| note)
+    }
+
     /// Those that have turns.
     pub(super) fn sessions(&self) -> Vec<SessionKey> {
         self.talks.keys().cloned().collect()
@@ -262,7 +297,7 @@ impl Ideal {
                 Reply::Sessions(wanted.take(*limit).map(|(key, talk)| head(key, talk)).collect())
             }
             Question::SessionsWith { with } => {
-                let his = self.talks.iter().filter(|(key, _)| Correspondent::of(key) == *with);
+                let his = self.talks.iter().filter(|(key, _)| key.peer_key() == *with);
                 Reply::Sessions(his.map(|(key, talk)| head(key, talk)).collect())
             }
             Question::Grants { with } => {
@@ -291,7 +326,39 @@ impl Ideal {
             Question::CurrentThread { archon, channel, peer } => {
                 Reply::Thread(self.current_thread(archon, channel, peer))
             }
+            Question::Notes { of, after, limit } => {
+                let mut notes: Vec<Note> =
+                    self.notes_kept().filter(|note| of.covers(&note.owner)).cloned().collect();
+                notes.sort_by_key(Note::place);
+                notes.retain(|note| after.as_ref().is_none_or(|after| note.place() > *after));
+                notes.truncate(*limit);
+                Reply::Notes(notes)
+            }
+            Question::Recall { owner, question } => Reply::Recalled(self.recall(owner, question)),
         }
+    }
+
+    /// All of this peer's own that has one of the words; in which order is the ranking's affair.
+    fn recall(&self, owner: &PeerKey, question: &str) -> Vec<Recalled> {
+        let wanted = Terms::of(&[question]);
+        let fits = |texts: [&str; 2]| {
+            let terms = Terms::of(&texts);
+            !Query::of(question).is_empty()
+                && wanted.counts.keys().any(|stem| terms.counts.contains_key(stem))
+        };
+        let own = self.notes_kept().filter(|note| note.owner == *owner);
+        let notes = own.filter(|note| fits([note.topic.as_deref().unwrap_or_default(), &note.text]));
+        let turns = self.talks.iter().filter(|(key, _)| key.peer_key() == *owner).flat_map(|(key, talk)| {
+            let fitting = talk.turns.iter().filter(|turn| fits([&turn.user, &turn.answer]));
+            fitting.map(|turn| Recalled::Turn {
+                session: key.clone(),
+                number: turn.number,
+                user: turn.user.clone(),
+                answer: turn.answer.clone(),
+                ended_unix_ms: turn.ended_unix_ms,
+            })
+        });
+        notes.cloned().map(Recalled::Note).chain(turns).collect()
     }
 
     fn waiting(&self, archon: &ArchonId) -> impl Iterator<Item = &InboxEntry> {

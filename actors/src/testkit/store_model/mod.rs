@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::ProptestConfig;
 use proptest_state_machine::StateMachineTest;
 
-use crate::domain::{Accepted, InboxId, MessageKey, OutboxId};
+use crate::domain::{Accepted, InboxId, MessageKey, NotesOf, OutboxId, PeerKey};
 use crate::ports::{Store, StoreError, Write, Written};
 
 use ideal::Ideal;
@@ -120,6 +120,11 @@ impl<H: Home> Tenant<H> {
         for inbox in 0..=ideal.said_len() {
             self.ask(&Question::AnswerTo { inbox: InboxId(inbox) }, ideal);
             self.ask(&Question::Journal { inbox: InboxId(inbox) }, ideal);
+        }
+        self.ask(&Question::Notes { of: NotesOf::House, after: None, limit: usize::MAX }, ideal);
+        for peer in peers() {
+            let owner = PeerKey { archon: archons().remove(0), channel: channels().remove(0), peer };
+            self.ask(&Question::Recall { owner, question: "hello, words".to_owned() }, ideal);
         }
         let all = Question::Sessions { archon: None, after: None, limit: usize::MAX };
         let Reply::Sessions(heads) = self.ask(&all, ideal) else { return };

@@ -1,7 +1,7 @@
 //! Every question that a store can be asked, as data, and every reply.
 use crate::domain::{
-    ArchonId, ChannelId, Correspondent, Grant, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId,
-    PeerId, SessionHead, SessionKey, SessionSnapshot, ThreadId, TurnRecord,
+    ArchonId, ChannelId, Grant, InboxEntry, InboxId, JournalEntry, Note, NotePlace, NotesOf, OutboxEntry,
+    OutboxId, PeerId, PeerKey, Recalled, SessionHead, SessionKey, SessionSnapshot, ThreadId, TurnRecord,
 };
 use crate::ports::{Store, StoreError};
 
@@ -48,12 +48,12 @@ pub enum Question {
     /// [`Store::sessions_with`].
     SessionsWith {
         /// With whom.
-        with: Correspondent,
+        with: PeerKey,
     },
     /// [`Store::grants`].
     Grants {
         /// To whom.
-        with: Correspondent,
+        with: PeerKey,
     },
     /// [`Store::undelivered`].
     Undelivered {
@@ -85,6 +85,22 @@ pub enum Question {
         /// Whose.
         peer: PeerId,
     },
+    /// [`Store::notes`].
+    Notes {
+        /// Whose.
+        of: NotesOf,
+        /// After which.
+        after: Option<NotePlace>,
+        /// How many at most.
+        limit: usize,
+    },
+    /// [`Store::recall`], of everything that fits, in no order.
+    Recall {
+        /// Whose.
+        owner: PeerKey,
+        /// What is looked for.
+        question: String,
+    },
 }
 
 /// What is replied.
@@ -99,6 +115,8 @@ pub(super) enum Reply {
     Outbox(Vec<OutboxEntry>),
     Journal(Vec<JournalEntry>),
     Thread(ThreadId),
+    Notes(Vec<Note>),
+    Recalled(Vec<Recalled>),
 }
 
 impl Question {
@@ -123,6 +141,16 @@ impl Question {
             Self::Journal { inbox } => store.journal(*inbox).map(Reply::Journal),
             Self::CurrentThread { archon, channel, peer } => {
                 store.current_thread(archon, channel, peer).map(Reply::Thread)
+            }
+            Self::Notes { of, after, limit } => store.notes(of, after.as_ref(), *limit).map(Reply::Notes),
+            Self::Recall { owner, question } => {
+                let mut found = store.recall(owner, question, usize::MAX)?;
+                // Notes before turns, each in their order.
+                found.sort_by_key(|recalled| match recalled {
+                    Recalled::Note(note) => (None, note.id.0),
+                    Recalled::Turn { session, number, .. } => (Some(session.clone()), *number),
+                });
+                Ok(Reply::Recalled(found))
             }
         }
     }

@@ -5,9 +5,9 @@ use proptest_state_machine::ReferenceStateMachine;
 use super::ideal::Ideal;
 use super::question::Question;
 use crate::domain::{
-    AnswerKind, ArchonId, CallRecord, ChannelId, Correspondent, Footer, Grant, InboundMessage, InboxId,
-    JournalEntry, ModelId, NewAnswer, NewTurn, OutboxId, Outcome, PeerId, SessionKey, SessionOptions,
-    Summary, ThreadId, ToolCall, ToolStep, TurnEnd, Usage,
+    AnswerKind, ArchonId, CallRecord, ChannelId, Footer, Grant, InboundMessage, InboxId, JournalEntry,
+    ModelId, NewAnswer, NewNote, NewTurn, NoteId, NotePlace, NotesOf, OutboxId, Outcome, PeerId, PeerKey,
+    SessionKey, SessionOptions, Summary, ThreadId, ToolCall, ToolStep, TurnEnd, Usage,
 };
 use crate::ports::Write;
 
@@ -69,6 +69,10 @@ fn session() -> impl Strategy<Value = SessionKey> {
     })
 }
 
+fn owner() -> impl Strategy<Value = PeerKey> {
+    session().prop_map(|session| session.peer_key())
+}
+
 /// Mostly one that has turns.
 fn known_session(ideal: &Ideal) -> BoxedStrategy<SessionKey> {
     let known = ideal.sessions();
@@ -107,6 +111,39 @@ fn accept() -> impl Strategy<Value = Write> {
             Write::Accept(InboundMessage { archon, channel, peer, key, thread, text, received_unix_ms })
         },
     )
+}
+
+fn keep_note() -> impl Strategy<Value = Write> {
+    let text = prop::sample::select(vec!["blue stones", "hello", "a river of words"]);
+    (owner(), prop::option::of(Just("rivers")), text, 0..9_u64).prop_map(
+        |(owner, topic, text, created_unix_ms)| {
+            let (topic, text) = (topic.map(str::to_owned), text.to_owned());
+            Write::KeepNote(NewNote { owner, topic, text, created_unix_ms })
+        },
+    )
+}
+
+fn notes_of() -> impl Strategy<Value = NotesOf> {
+    prop_oneof![
+        1 => Just(NotesOf::House),
+        1 => archon().prop_map(NotesOf::Archon),
+        2 => owner().prop_map(NotesOf::Peer),
+    ]
+}
+
+fn note_question(notes: u64) -> impl Strategy<Value = Question> {
+    let place = (owner(), number(notes)).prop_map(|(owner, id)| NotePlace { owner, id: NoteId(id) });
+    // Words that are no parts of others: those the ideal store does not know.
+    let words = prop::sample::select(vec!["hello", "Stone", "the", "", "rivers, and words?", "nothing such"]);
+    prop_oneof![
+        (notes_of(), prop::option::of(place), limit()).prop_map(|(of, after, limit)| Question::Notes {
+            of,
+            after,
+            limit
+        }),
+        (owner(), words)
+            .prop_map(|(owner, question)| Question::Recall { owner, question: question.to_owned() }),
+    ]
 }
 
 fn call() -> impl Strategy<Value = ToolCall> {
@@ -165,8 +202,8 @@ fn end_turn(said: u64) -> impl Strategy<Value = Write> {
     )
 }
 
-fn with() -> impl Strategy<Value = Correspondent> {
-    (archon(), channel(), peer()).prop_map(|(archon, channel, peer)| Correspondent { archon, channel, peer })
+fn with() -> impl Strategy<Value = PeerKey> {
+    (archon(), channel(), peer()).prop_map(|(archon, channel, peer)| PeerKey { archon, channel, peer })
 }
 
 fn grant() -> impl Strategy<Value = Grant> {
@@ -208,10 +245,16 @@ fn write(ideal: &Ideal) -> impl Strategy<Value = Write> + use<> {
         4 => number(given).prop_map(|id| Write::MarkSent { outbox: OutboxId(id) }),
         4 => summary,
         1 => known_session(ideal).prop_map(|session| Write::RemoveSession { session }),
+        3 => keep_note(),
+        1 => (owner(), number(ideal.notes_len())).prop_map(|(owner, note)| Write::ForgetNote { owner, note: NoteId(note) }),
     ]
 }
 
 fn question(ideal: &Ideal) -> impl Strategy<Value = Question> + use<> {
+    prop_oneof![5 => house_question(ideal), 2 => note_question(ideal.notes_len())]
+}
+
+fn house_question(ideal: &Ideal) -> impl Strategy<Value = Question> + use<> {
     let (said, given) = (ideal.said_len(), ideal.given_len());
     let after = |last| prop::option::of(number(last));
     prop_oneof![
