@@ -159,12 +159,13 @@ mod tests {
     #[test]
     fn what_no_model_can_be_given_is_known_by_its_reason() {
         let good = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+        let lost = json!({"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}, "required": ["a"]});
         assert_eq!(offer("Reads.", &good).fault("files"), None);
         for (offer, wanted) in [
             (Offer { name: String::new(), ..offer("", &good) }, "its name"),
             (offer(&"x".repeat(DESCRIPTION_CHARS_MAX + 1), &good), "its description has more than"),
             (offer("", &json!({"type": "object", "title": "x".repeat(20_000)})), "its schema has more than"),
-            (offer("", &json!({"type": "object", "properties": 3})), "its schema cannot be used"),
+            (offer("", &lost), "its schema cannot be used"),
         ] {
             let fault = offer.fault("files").unwrap_or_default();
             assert!(fault.starts_with(wanted), "{fault}");
