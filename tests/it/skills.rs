@@ -3,10 +3,12 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use archond::settings::Paths;
+use archond::clock::SystemClock;
+use archond::settings::{Paths, WebSettings};
 use archond::skills::{Origin, SHIPPED, SkillFolder, SkillTools};
-use archond::tools::HouseTools;
+use archond::tools::{HouseTools, MemoryTools};
 use archond_actors::domain::{Outcome, Skills, ToolPolicy};
+use archond_actors::memory::MemoryHandle;
 use archond_actors::ports::{ToolShed, ToolSource};
 use archond_actors::testkit::archon_spec;
 use serde_json::{Value, json};
@@ -212,7 +214,8 @@ fn an_archon_has_the_source_if_its_profile_names_skills() {
     let own = Own::new();
     let paths = Paths::below(own.home.path());
     std::fs::create_dir_all(&paths.state).unwrap();
-    let house = HouseTools::new(&paths, &archond::settings::WebSettings::default());
+    let memory = MemoryTools::new(MemoryHandle::new(), Arc::new(SystemClock));
+    let house = HouseTools::new(&paths, memory, &WebSettings::default());
     let sources = |tools: &[&str], skills: Skills| {
         let tools = tools.iter().map(|name| (*name).to_owned()).collect();
         let policy = ToolPolicy { tools, skills, ..ToolPolicy::default() };
