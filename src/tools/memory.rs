@@ -166,7 +166,6 @@ impl ToolSource for MemoryTools {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn told(error: impl std::error::Error) -> String {
     error.to_string()
 }

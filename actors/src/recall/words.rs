@@ -85,7 +85,8 @@ fn stemmers() -> (Stemmer, Stemmer) {
 }
 
 fn beginning(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or(text)
+    let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 
 /// Folded words. Dots, lines and apostrophes inside of what Unicode calls a word divide it: `notes.txt` is found by `notes`.
@@ -154,6 +155,14 @@ mod tests {
         assert_eq!(wanted("Wie heißt mein Hund?", 9).concat(), ["heisst", "hund"]);
         assert_eq!(wanted("to be or not to be", 9).len(), 4);
         assert_eq!(wanted("one two three four", 2).len(), 2);
+    }
+
+    #[test]
+    fn of_a_very_long_text_the_beginning_counts() {
+        let long = format!("first {}last", "€".repeat(TEXT_BYTES_MAX));
+        let terms = Terms::of(&[&long]);
+        assert!(terms.counts.contains_key("first") && !terms.counts.contains_key("last"), "{}", terms.len);
+        assert!(terms.counts.keys().all(|term| term.chars().count() <= WORD_CHARS_MAX));
     }
 
     #[test]
