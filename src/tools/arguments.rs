@@ -112,6 +112,13 @@ pub(super) struct Clock {}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct AskUser {
+    pub(super) question: String,
+    pub(super) options: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Todo {
     pub(super) items: Vec<TodoItem>,
 }

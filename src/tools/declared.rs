@@ -1,5 +1,5 @@
 //! What the model and the policy are told of each built-in tool. Short: every word is read again with each prompt.
-use archond_actors::domain::{Risk, Tool, ToolSpec};
+use archond_actors::domain::{ASK_USER, Risk, Tool, ToolSpec};
 
 use super::web::{FETCH, SEARCH};
 
@@ -27,7 +27,7 @@ struct Nature {
 /// Name, nature, description, properties of the arguments, those that are needed.
 type Declaration = (&'static str, Nature, &'static str, &'static str, &'static str);
 
-const DECLARATIONS: [Declaration; 10] = [
+const DECLARATIONS: [Declaration; 11] = [
     (
         "read_file",
         LOOK,
@@ -79,6 +79,13 @@ const DECLARATIONS: [Declaration; 10] = [
     ),
     (SEARCH, WEB, "Search the web.", r#""query":{"type":"string"}"#, r#""query""#),
     ("clock", HARMLESS, "Tell the date and time.", "", ""),
+    (
+        ASK_USER,
+        HARMLESS,
+        "Ask the person a question; the answer is the next message.",
+        r#""question":{"type":"string"},"options":{"type":"array","items":{"type":"string"}}"#,
+        r#""question""#,
+    ),
     (
         "todo",
         HARMLESS,

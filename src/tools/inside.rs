@@ -2,15 +2,17 @@
 use std::io;
 use std::path::Path;
 
-use archond_actors::domain::SessionKey;
+use archond_actors::domain::{ASK_USER, SessionKey};
 use jiff::ZonedDateTime;
 
-use super::arguments::{self, ArgumentsError, Clock, Todo, TodoItem, TodoStatus};
+use super::arguments::{self, ArgumentsError, AskUser, Clock, Todo, TodoItem, TodoStatus};
 use crate::settings::{PathsError, private_dir};
 
 /// Tasks in a list, and characters in a task: more is no list that anybody keeps in mind.
 const ITEMS_MAX: usize = 100;
 const ITEM_CHARS_MAX: usize = 500;
+/// Answers to choose from.
+const OPTIONS_MAX: usize = 10;
 
 /// Why one of these tools did nothing.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +21,8 @@ pub(super) enum InsideError {
     Arguments(#[from] ArgumentsError),
     #[error("a list has at most {ITEMS_MAX} items of {ITEM_CHARS_MAX} characters; make it shorter")]
     TooLong,
+    #[error("ask one question, of at most {ITEM_CHARS_MAX} characters, with at most {OPTIONS_MAX} options")]
+    Question,
     #[error(transparent)]
     Folder(#[from] PathsError),
     #[error("the list cannot be kept: {0}")]
@@ -29,6 +33,22 @@ pub(super) enum InsideError {
 pub(super) fn clock(text: &str) -> Result<String, InsideError> {
     let _none: Clock = arguments::read("clock", text)?;
     Ok(ZonedDateTime::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
+}
+
+/// The question as the person is asked it. Whoever runs the turn says it, and ends the turn.
+pub(super) fn ask_user(text: &str) -> Result<String, InsideError> {
+    let AskUser { question, options } = arguments::read(ASK_USER, text)?;
+    let lines = options.unwrap_or_default();
+    let is_long = |text: &String| text.chars().count() > ITEM_CHARS_MAX;
+    if question.trim().is_empty()
+        || is_long(&question)
+        || lines.len() > OPTIONS_MAX
+        || lines.iter().any(is_long)
+    {
+        return Err(InsideError::Question);
+    }
+    let options = lines.iter().enumerate().map(|(index, option)| format!("\n{}. {option}", index + 1));
+    Ok(format!("{}{}", question.trim(), options.collect::<String>()))
 }
 
 /// Replaces a session's list, which lies beside the workspace, where no tool reaches it. Blocking.

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use archond_actors::domain::{Outcome, SessionKey, ToolCall, ToolOrder, ToolSpec};
+use archond_actors::domain::{ASK_USER, Outcome, SessionKey, ToolCall, ToolOrder, ToolSpec};
 use archond_actors::ports::ToolSource;
 use archond_actors::tools::search::{TOOL_CALL, TOOL_SEARCH};
 use async_trait::async_trait;
@@ -290,6 +290,7 @@ impl ToolSource for BuiltIn {
     async fn call(&self, order: ToolOrder) -> Outcome {
         match order.call.name.as_str() {
             "clock" => outcome(inside::clock(&order.call.arguments)),
+            ASK_USER => outcome(inside::ask_user(&order.call.arguments)),
             "todo" => self.todo(order.session, order.call.arguments).await,
             name if web::is_web(name) => self.in_web(order).await,
             name if declared::all().iter().any(|spec| spec.tool.name == name) => {

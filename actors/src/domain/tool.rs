@@ -35,6 +35,10 @@ impl Risk {
     }
 }
 
+/// The tool by which a model asks whom it talks with. What it answers is the question: that is said, and the turn ends; the answer is the
+/// next message, however late, on whichever channel, over restarts.
+pub const ASK_USER: &str = "ask_user";
+
 /// One tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolSpec {

@@ -1,7 +1,7 @@
 //! The commands on a whole house on doubles: what they change is kept, and what they do not change stays.
 use super::tools::{TOOLS, policy};
 use super::*;
-use crate::domain::{ContextPolicy, Permission};
+use crate::domain::{ContextPolicy, Permission, ToolPolicy};
 use crate::testkit::ToyTools;
 
 impl World {
@@ -190,4 +190,21 @@ async fn what_is_allowed_for_good_is_until_it_is_taken_back() {
     world.say_until("10", "hello", |event| matches!(event, TurnEvent::Ended { .. })).await;
     let other = world.say("ezra", "q", "11", "/approvals").await.text;
     assert!(other.starts_with("You have allowed nothing"), "{other}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_of_the_model_ends_the_turn_and_the_next_message_answers_it() {
+    let toys =
+        ToyTools::new(&[("ask_user", crate::domain::Risk::Read), ("clock", crate::domain::Risk::Read)]);
+    toys.answer("ask_user", "Which one?\n1. red\n2. blue");
+    let asks = ToolPolicy { tools: vec!["ask_user".into(), "clock".into()], ..policy() };
+    let world = World::with_tools(&toys, asks).await;
+    assert_eq!(world.hears("1", "call clock ask_user").await, "Which one?\n1. red\n2. blue");
+    assert_eq!(toys.calls(), ["clock", "ask_user"], "what it called beside is made");
+    let requests = world.engine.requests().len();
+    assert_eq!(requests, 1, "the model is not asked on before the answer is there");
+    assert_eq!(world.hears("2", "blue").await, "echo: blue");
+    let read = world.read();
+    assert_eq!(read[0], "call clock ask_user");
+    assert!(read.iter().any(|words| words.starts_with("Which one?")), "{read:?}");
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 use super::calling::{CallState, OpenCall, OpenStep};
 use super::guard::LoopFault;
 use super::turn::{Effect, Phase, Turn};
-use crate::domain::{AnswerKind, Grant, JournalEntry, NewAnswer, Outcome, ToolCall, TurnEvent};
+use crate::domain::{
+    ASK_USER, AnswerKind, Grant, JournalEntry, NewAnswer, Outcome, ToolCall, ToolStep, TurnEvent,
+};
 use crate::permission::Verdict;
 
 impl Turn {
@@ -162,12 +164,25 @@ impl Turn {
             effects.insert(0, Effect::Journal(journal));
         }
         if let Some(step) = self.open.as_ref().and_then(OpenStep::ended) {
+            let question = question(&step);
             self.steps.push(step);
             self.open = None;
+            if let Some(question) = question {
+                effects.extend(self.end_with_question(&question));
+                return effects;
+            }
             self.phase = Phase::Answering;
             effects.push(Effect::AskAnswer);
         }
         effects
+    }
+
+    /// The model wants to know something from whom it talks with: his answer is the next turn.
+    fn end_with_question(&mut self, question: &str) -> Vec<Effect> {
+        self.phase = Phase::Ended;
+        self.answer = question.to_owned();
+        let answer = NewAnswer { kind: AnswerKind::Answer, text: question.to_owned() };
+        vec![Effect::End { turn: self.kept(false), answer }]
     }
 
     /// An honest end of a turn that goes round in circles or has used up what it may.
@@ -205,6 +220,17 @@ impl Turn {
             open.set(id, state);
         }
     }
+}
+
+/// What a step asks whom the model talks with, after what it said before.
+fn question(step: &ToolStep) -> Option<String> {
+    let questions = step.calls.iter().filter_map(|record| match &record.outcome {
+        Outcome::Done { text } if record.call.name == ASK_USER => Some(text.as_str()),
+        _ => None,
+    });
+    let asked: Vec<&str> = questions.collect();
+    let said = Some(step.text.as_str()).filter(|said| !said.is_empty());
+    (!asked.is_empty()).then(|| said.into_iter().chain(asked).collect::<Vec<_>>().join("\n\n"))
 }
 
 /// What the owner says to a call.
