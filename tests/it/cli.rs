@@ -125,6 +125,7 @@ fn help_lists_commands_and_exit_codes() {
       stop         Stop Archons; their messages are kept
       shutdown     End the daemon and every Archon
       session      Look at sessions
+      memory       Look at what Archons remember
       repl         Look into the running house: every actor, session, queue and crash; kill, stop,
                    restart, suspend
       top          Watch the running house: actors, models, tokens per second, queue
@@ -136,6 +137,7 @@ fn help_lists_commands_and_exit_codes() {
       model        Models: what an Archon thinks with
       tool         Tools: what an Archon can do
       skill        Skills: instructions that an Archon reads when it needs them
+      mcp          MCP servers: tools of other programs
       sandbox      What holds the tools back
       config       The settings of the house
       run          Be the daemon, in the foreground: for systemd and containers

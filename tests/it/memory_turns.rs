@@ -149,7 +149,11 @@ async fn after_recalling_the_owner_is_asked_before_anything_is_sent() {
     assert!(asked.starts_with("asked about send: text of strangers, your own data and a way out"), "{asked}");
     let stopped = world.say("ezra", "p", "3", "/deny").await;
     assert!(stopped.starts_with("I will not: send"), "{stopped}");
-    let asked = world.say("ezra", "p", "4", r#"call remember={"text":"x"} send"#).await;
+    let again = world.say("ezra", "p", "4", "call send").await;
+    assert!(again.starts_with("asked about send"), "the next turn reads it again: {again}");
+    world.say("ezra", "p", "5", "/deny").await;
+    world.say("ezra", "p", "6", "/new").await;
+    let asked = world.say("ezra", "p", "7", r#"call remember={"text":"x"} send"#).await;
     assert_eq!(asked, "echo: send", "a note of one's own carries nothing in");
 }
 

@@ -17,11 +17,9 @@ use tempfile::TempDir;
 
 fn known() -> Known {
     let models = ["gemma-4-e2b", "gemma-4-e4b", "gemma-4-26b-a4b", "gemma-4-31b", "smollm2-135m-instruct"];
-    let tools =
-        ["bash", "clock", "edit_file", "glob_search", "grep_search", "read_file", "todo", "write_file"];
     Known {
         models: models.map(|name| ModelId::new(name).unwrap()).into(),
-        tools: tools.map(str::to_owned).into(),
+        tools: archond::tools::built_in_names(),
         skills: archond::skills::SHIPPED.map(|(name, _)| name.to_owned()).into(),
         servers: Vec::new(),
     }

@@ -305,9 +305,10 @@ fn the_command_line_lists_and_calls_them_and_profiles_may_name_them() {
     assert!(list.contains("calculator") && list.contains("directory"), "{list}");
     assert!(list.contains("left out: ") && list.contains("`description` needs a text in quotes"), "{list}");
     let listed: Value = serde_json::from_str(&said(&["tool", "list", "--json"], 0)).unwrap();
-    assert_eq!(listed[9]["name"], "calculator");
-    assert_eq!(listed[9]["source"], "directory");
-    assert_eq!(listed[10]["name"], "bad");
+    let rows = listed.as_array().unwrap();
+    let calculator = rows.iter().position(|row| row["name"] == "calculator").unwrap();
+    assert_eq!(rows[calculator]["source"], "directory");
+    assert_eq!(rows[calculator + 1]["name"], "bad", "what is wrong with others comes last");
     let profile = |tools: &str| {
         let text = format!(
             r#"(description: "x", persona: "x", route: (default: "smollm2-135m-instruct"), tools: {tools})"#

@@ -222,7 +222,8 @@ async fn a_full_inbox_still_takes_commands() {
     spec.limits.inbox_len_max = 2;
     world.house.start_archon(spec).await.unwrap();
     world.engine.set_token_delay(Duration::from_secs(1));
-    let mut first = Watched::begin(&world, "1", "one two three four five six").await;
+    // Long: paused time may jump while a commit is on its way.
+    let mut first = Watched::begin(&world, "1", &"word ".repeat(500)).await;
     let mut second = Watched::begin(&world, "2", "two").await;
     let refused = world.house.submit(message("ezra", "p", "3", "three").unwrap()).await;
     assert!(matches!(refused, Err(SubmitError::Busy { open: 2, .. })), "{refused:?}");
