@@ -15,11 +15,25 @@ use archond::settings::{
 use archond_actors::domain::{ArchonId, ModelId};
 use tempfile::TempDir;
 
+const TOOLS: [&str; 11] = [
+    "ask_user",
+    "bash",
+    "clock",
+    "edit_file",
+    "glob_search",
+    "grep_search",
+    "read_file",
+    "recall",
+    "remember",
+    "todo",
+    "write_file",
+];
+
 fn known() -> Known {
     let models = ["gemma-4-e2b", "gemma-4-e4b", "gemma-4-26b-a4b", "gemma-4-31b", "smollm2-135m-instruct"];
     Known {
         models: models.map(|name| ModelId::new(name).unwrap()).into(),
-        tools: archond::tools::built_in_names(),
+        tools: TOOLS.map(str::to_owned).into(),
         skills: archond::skills::SHIPPED.map(|(name, _)| name.to_owned()).into(),
         servers: Vec::new(),
     }
