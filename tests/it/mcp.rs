@@ -77,7 +77,9 @@ fn a_server_that_breaks_off_is_told_of_honestly_and_started_again() {
         assert_eq!(done(call(&source, "faults_echo", json!({"text": "one"})).await), "one");
         let first = std::fs::read_to_string(&started).unwrap();
         let said = failed(call(&source, "faults_crash", json!({})).await);
-        assert!(said.contains("broke off during this call (it ended with exit code 7)"), "{said}");
+        let is_told =
+            said.contains("broke off during this call (") && said.contains("it ended with exit code 7)");
+        assert!(is_told, "{said}");
         assert!(said.contains("nobody knows whether it took effect"), "{said}");
         assert_eq!(done(call(&source, "faults_echo", json!({"text": "two"})).await), "two");
         assert_ne!(std::fs::read_to_string(&started).unwrap(), first, "it is another process");

@@ -13,6 +13,8 @@ use archond_actors::ports::{RuntimeThreads, ToolShed, ToolSource};
 use archond_actors::testkit::{FakeEngine, StoppedClock, ToyTools, archon_spec, message};
 use tempfile::TempDir;
 
+use crate::mcp_kit::until;
+
 const REMEMBER: &str = r#"call remember={"text":"Rex-is-the-dog"}"#;
 const RECALL: &str = r#"call recall={"query":"dog"}"#;
 
@@ -36,10 +38,13 @@ impl World {
     }
 
     async fn at(folder: TempDir) -> Self {
+        // A thread of the life before may hold it for a moment longer than the house.
+        let path = folder.path().join("store.redb");
+        until("the store is free", || RedbStore::open(&path).is_ok()).await;
         let (memory, model) = (MemoryHandle::new(), ModelId::new("m").unwrap());
         let tools = MemoryTools::new(memory.clone(), Arc::new(StoppedClock));
         let args = HouseArgs {
-            store: Arc::new(RedbStore::open(folder.path().join("store.redb")).unwrap()),
+            store: Arc::new(RedbStore::open(&path).unwrap()),
             engine: Arc::new(FakeEngine::new([model.clone()])),
             tools: Arc::new(Shed(tools, ToyTools::new(&[("send", Risk::Message)]))),
             clock: Arc::new(StoppedClock),

@@ -2,7 +2,7 @@
 //!
 //! Bad input ends as an answer. A store or pool that fails ends the try, which goes back to Hermes.
 //! A bug ends the actor; the next message brings the session back from the store.
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::task::AbortHandle;
@@ -11,21 +11,18 @@ use tokio::time::Instant;
 use super::acting::Decision;
 use super::calling::Resumed;
 use super::errand::Errand;
-use super::failure::TurnFailure;
 use super::handle::{SessionArgs, SessionError, SessionFact};
 use super::order::OpenOrder;
+use super::preparing::Prepared;
 use super::tidying::Tidying;
 use super::turn::{Beginning, Task, Turn, View};
-use crate::command::{Command, argument};
 use crate::domain::{
-    ActorState, Grant, InboxEntry, InboxId, JournalEntry, ModelId, Outcome, SessionHead, SessionSnapshot,
-    SessionStatus, TurnEvent, Usage,
+    ActorState, Grant, InboxEntry, InboxId, ModelId, Outcome, SessionSnapshot, SessionStatus, TurnEvent,
+    Usage,
 };
 use crate::insight::{Inspection, Message, Station};
 use crate::link::{Envelope, Link, answer};
-use crate::memory::MemoryError;
 use crate::pool::GenerationEvent;
-use crate::ports::StoreError;
 use crate::tools::{RunningCall, ToolKit};
 
 pub(crate) enum SessionMsg {
@@ -112,16 +109,6 @@ pub(super) struct LastTurn {
     pub(super) model: Option<ModelId>,
     /// Why the route named the one that it did.
     pub(super) because: Option<String>,
-}
-
-/// What is known before a turn begins.
-struct Prepared {
-    /// The number of the try, over all lives of the daemon.
-    number: u32,
-    /// How far an earlier try came.
-    journal: Vec<JournalEntry>,
-    /// What the owner has allowed for good.
-    standing: Vec<Grant>,
 }
 
 pub(super) struct Running {
@@ -280,71 +267,6 @@ impl SessionState {
             ticks: false,
         });
         self.perform(effects).await;
-    }
-
-    /// Counts the try, over all lives of the daemon, and reads the conversation if that was not done before.
-    async fn prepare(&mut self, entry: &InboxEntry) -> Result<Prepared, MemoryError> {
-        let number = self.args.memory.begin_attempt(entry.id).await?;
-        // A first try has none.
-        let journal = if number > 1 { self.args.memory.journal(entry.id).await? } else { Vec::new() };
-        self.read_memory().await?;
-        let standing = match self.args.spec.tools.tools.is_empty() {
-            true => Vec::new(),
-            false => self.args.memory.grants(&self.args.key.peer_key()).await?,
-        };
-        Ok(Prepared { number, journal, standing })
-    }
-
-    /// Reads the conversation, if that was not done before.
-    pub(super) async fn read_memory(&mut self) -> Result<(), MemoryError> {
-        if self.memory.is_some() {
-            return Ok(());
-        }
-        let key = self.args.key.clone();
-        let kept = self.args.memory.session(&key).await?;
-        let now = self.args.clock.now_unix_ms();
-        let fresh = || SessionSnapshot { head: SessionHead::new(key, now), turns: Vec::new() };
-        self.memory = Some(kept.unwrap_or_else(fresh));
-        if let Some(last) = self.memory.as_ref().and_then(|memory| memory.turns.last()) {
-            self.last.usage = last.usage;
-            self.last.model = Some(last.model.clone());
-        }
-        Ok(())
-    }
-
-    /// The tools that were called in the turns that the prompt holds.
-    fn called(&self) -> Vec<String> {
-        let steps = self.memory.iter().flat_map(|memory| &memory.turns).flat_map(|turn| &turn.steps);
-        let names = steps.flat_map(|step| &step.calls).map(|record| record.call.name.clone());
-        names.collect::<BTreeSet<_>>().into_iter().collect()
-    }
-
-    /// What a message asks of its turn, and what is answered in it.
-    fn task(&self, text: &str) -> (Task, String) {
-        let last = self.memory.as_ref().and_then(|memory| memory.turns.last());
-        match (Command::parse(text), last) {
-            (Some(Command::Compact), _) => {
-                let focus = Some(argument(text).to_owned()).filter(|focus| !focus.is_empty());
-                (Task::Compact { focus }, String::new())
-            }
-            (Some(Command::Retry), Some(last)) => (Task::AnswerAgain, last.user.clone()),
-            (Some(Command::Retry), None) => {
-                (Task::Refuse("There is nothing to answer again.".to_owned()), String::new())
-            }
-            _ => (Task::Answer, text.to_owned()),
-        }
-    }
-
-    /// What a try came to that could not begin: perhaps an earlier one was kept, and nobody heard of it.
-    async fn without_a_turn(&self, entry: &InboxEntry, attempt: u32, error: MemoryError) -> SessionFact {
-        let inbox = entry.id;
-        if matches!(error, MemoryError::Store(StoreError::NotFound { .. }))
-            && let Ok(Some(answer)) = self.args.memory.answer_to(inbox).await
-        {
-            self.args.observers.publish(&entry.message_key(), TurnEvent::Ended { answer });
-            return SessionFact::Ended { inbox };
-        }
-        SessionFact::Failed { inbox, attempt, failure: TurnFailure::Memory(error.to_string()) }
     }
 
     async fn on_stop_turn(&mut self) {

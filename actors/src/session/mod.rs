@@ -10,6 +10,7 @@ mod failure;
 mod guard;
 mod handle;
 mod order;
+mod preparing;
 mod report;
 mod tidying;
 mod turn;
