@@ -161,7 +161,8 @@ fn nothing_that_a_server_started_outlives_it() {
     let after = children.clone();
     served.run(|source| async move {
         assert_eq!(done(call(&source, "faults_children", json!({})).await), "left");
-        assert!(processes_with(&children).len() >= 2, "{:?}", processes_with(&children));
+        // A process has its name a moment after it is there.
+        until("both are there", || processes_with(&children).len() >= 2).await;
         failed(call(&source, "faults_crash", json!({})).await);
         until("all are gone after a crash", || processes_with(&children).is_empty()).await;
         assert_eq!(done(call(&source, "faults_children", json!({})).await), "left");
