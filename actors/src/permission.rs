@@ -17,9 +17,12 @@ pub struct Exposure {
 }
 
 impl Exposure {
-    /// What a turn has before it begins, by the tools whose answers its prompt holds: the model sees them again.
-    pub fn of_the_past<'a>(called: impl Iterator<Item = &'a ToolSpec>) -> Self {
-        let past = called.fold(Self::default(), Self::after);
+    /// What a turn has before it begins, by the tools whose answers its prompt holds: the model sees them again. Of a tool that is gone
+    /// (`None`) nobody knows what it brought, so it counts as both.
+    pub fn of_the_past<'a>(called: impl Iterator<Item = Option<&'a ToolSpec>>) -> Self {
+        let gone = |past: Self| Self { outside_text: true, private: true, ..past };
+        let past =
+            called.fold(Self::default(), |past, spec| spec.map_or(gone(past), |spec| past.after(spec)));
         Self { sent: false, ..past }
     }
 
@@ -174,6 +177,18 @@ mod tests {
             reads_private: risk == Risk::Read,
             brings_outside_text: risk == Risk::Network,
         }
+    }
+
+    #[test]
+    fn what_the_prompt_holds_counts_but_not_what_was_sent() {
+        let of = |called: &[Option<&ToolSpec>]| Exposure::of_the_past(called.iter().copied());
+        let (read, network) = (spec(Risk::Read), spec(Risk::Network));
+        assert_eq!(of(&[]), Exposure::default());
+        assert_eq!(of(&[Some(&read)]), Exposure { private: true, ..Exposure::default() });
+        assert_eq!(of(&[Some(&network)]), Exposure { outside_text: true, ..Exposure::default() });
+        let both = Exposure { outside_text: true, private: true, sent: false };
+        assert_eq!(of(&[Some(&read), Some(&network)]), both);
+        assert_eq!(of(&[None]), both, "a tool that is gone may have brought anything");
     }
 
     fn kind(verdict: &Verdict) -> Permission {

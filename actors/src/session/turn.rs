@@ -180,9 +180,7 @@ impl Turn {
             standing,
             steps: resumed.steps,
             open: resumed.open,
-            exposure: Exposure::of_the_past(
-                seen.iter().filter_map(|name| kit.find(name)).map(|tool| &tool.spec),
-            ),
+            exposure: Exposure::of_the_past(seen.iter().map(|name| kit.find(name).map(|tool| &tool.spec))),
             guard: Guard::new(limits),
             output_chars: limits.output_chars_max as usize,
             answer: String::new(),
