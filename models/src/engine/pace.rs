@@ -22,8 +22,9 @@ const SHARED_TOKENS_MAX: usize = 96;
 const STEP_TOKENS_MIN: usize = 16;
 /// Aim for the length of a step that only reads: progress and cancellation every second at the latest, with a margin.
 const STEP_ALONE: Duration = Duration::from_millis(900);
-/// Aim for the length of a step while others write: about the pause that a reader of a stream does not mind.
-pub(super) const STEP_SHARED: Duration = Duration::from_millis(300);
+/// Aim for the length of a step while others write: a pause that a reader of a stream does not mind, even with a step that takes half as
+/// long again.
+pub(super) const STEP_SHARED: Duration = Duration::from_millis(175);
 /// Standard deviation of a step's time that is chance, as a ratio (of logarithms).
 const NOISE: f64 = 0.2;
 /// The same of what the parts may change by from one step to the next.
@@ -148,8 +149,8 @@ mod tests {
         let budgets = |parts| [0, 1, 8].map(|written| seen(parts, &MIXED).budget(written));
         assert_eq!(budgets([0.5, 0.060, 0.1]), [16, 16, 16]);
         assert_eq!(budgets([0.001, 0.0001, 0.0001]), [256, 96, 96]);
-        assert_eq!(budgets([0.030, 0.0035, 0.005]), [192, 64, 64]);
-        assert_eq!(budgets([0.030, 0.0035, 0.010]), [192, 64, 48], "what the others take is not there");
+        assert_eq!(budgets([0.030, 0.0035, 0.005]), [192, 32, 24]);
+        assert_eq!(budgets([0.030, 0.0035, 0.010]), [192, 32, 16], "what the others take is not there");
     }
 
     #[test]
@@ -174,7 +175,7 @@ mod tests {
         }
         assert_eq!(pace.budget(8), 16, "{pace:?}");
         for _ in 0..40 {
-            pace.observe(16, 8, Duration::from_millis(126));
+            pace.observe(16, 8, Duration::from_millis(80));
         }
         assert!(pace.budget(8) >= 32, "{pace:?}");
     }
