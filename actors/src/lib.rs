@@ -38,3 +38,4 @@ pub mod supervision;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 pub mod tools;
+pub mod urgency;

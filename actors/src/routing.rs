@@ -1,6 +1,7 @@
 //! Which model answers a message, and why. Pure: the profile's route, the message, the session and what its peer chose decide, nothing else.
 use crate::complexity::complexity;
 use crate::domain::{ChannelId, ModelId, Route, RouteCondition, SessionOptions};
+use crate::urgency::is_hurried;
 
 /// What a route looks at.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +72,7 @@ fn reason(condition: &RouteCondition, input: RouteInput<'_>) -> String {
             complexity(input.text),
             f32::from(*limit) / 100.0
         ),
+        RouteCondition::SpeedCritical => "the message asks for a fast answer".to_owned(),
     }
 }
 
@@ -85,6 +87,7 @@ fn holds(condition: &RouteCondition, input: RouteInput<'_>) -> bool {
         RouteCondition::TurnsMin(min) => input.turns >= u64::from(*min),
         RouteCondition::ComplexityMin(min) => complexity(input.text) * 100.0 >= f32::from(*min),
         RouteCondition::ComplexityBelow(limit) => complexity(input.text) * 100.0 < f32::from(*limit),
+        RouteCondition::SpeedCritical => is_hurried(input.text),
     }
 }
 
@@ -157,6 +160,7 @@ mod tests {
             default: model("medium"),
             rules: vec![
                 rule(RouteCondition::ComplexityMin(80), "large"),
+                rule(RouteCondition::SpeedCritical, "fast"),
                 rule(RouteCondition::ComplexityBelow(20), "small"),
             ],
             fallback: vec![],
@@ -169,5 +173,6 @@ mod tests {
         assert_eq!(chosen("Prove that the square root of 2 is irrational, step by step."), "large");
         assert_eq!(chosen("What should I pack for a weekend in Oslo in March?"), "medium");
         assert_eq!(chosen("hello"), "small");
+        assert_eq!(chosen("in a hurry: what should I pack for a weekend in Oslo in March?"), "fast");
     }
 }

@@ -72,10 +72,11 @@ enum When {
     TurnsMin(u32),
     ComplexityMin(f64),
     ComplexityBelow(f64),
+    SpeedCritical,
 }
 
 impl Setting for When {
-    const WRITTEN: &'static str = "one of MessageCharsMin(1500), StartsWith(\"review\"), TurnsMin(20), ComplexityMin(0.8), ComplexityBelow(0.2) and Channel(\"cli\")";
+    const WRITTEN: &'static str = "one of MessageCharsMin(1500), StartsWith(\"review\"), TurnsMin(20), ComplexityMin(0.8), ComplexityBelow(0.2), SpeedCritical and Channel(\"cli\")";
 }
 
 /// Reads one profile. What it names must be known.
@@ -191,6 +192,7 @@ impl Reading<'_> {
             }
             When::ComplexityMin(part) => Some(RouteCondition::ComplexityMin(percent(*part))),
             When::ComplexityBelow(part) => Some(RouteCondition::ComplexityBelow(percent(*part))),
+            When::SpeedCritical => Some(RouteCondition::SpeedCritical),
             When::StartsWith(text) if text.trim().is_empty() => {
                 fault("a rule for every beginning always holds", "write the word that messages begin with")
             }

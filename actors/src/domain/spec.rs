@@ -68,6 +68,8 @@ pub enum RouteCondition {
     ComplexityMin(u8),
     /// The message seems to need less thinking than that, in percent.
     ComplexityBelow(u8),
+    /// The message asks for a fast answer.
+    SpeedCritical,
 }
 
 /// Hermes' patience.
