@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_summary_stands_behind_the_persona() {
-        let summary = Summary { text: "S".into(), turns: 4 };
+        let summary = Summary { text: "S".into(), turns: 4, called: Vec::new() };
         let prompt = prompt(&parts(Some(&summary), &[], "hello"));
         assert_eq!(prompt.system(), "P\n\nWhat was said before, in short:\nS");
         assert_eq!(prompt.turns().len(), 1);
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn the_request_for_a_summary_shows_the_former_one() {
-        let former = Summary { text: "F".into(), turns: 1 };
+        let former = Summary { text: "F".into(), turns: 1, called: Vec::new() };
         let prompt = summary_prompt("P", Some(&former), &[turn("a", "b"), turn("c", "d")], Some("tea"));
         assert_eq!(
             prompt.turns()[0].words(),
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_makeshift_summary_is_bounded() {
-        let former = Summary { text: "F".repeat(5000), turns: 1 };
+        let former = Summary { text: "F".repeat(5000), turns: 1, called: Vec::new() };
         let turns = vec![turn(&"ä".repeat(500), "b"); 50];
         let text = makeshift_summary(Some(&former), &turns);
         assert_eq!(text.chars().count(), MAKESHIFT_CHARS_MAX);

@@ -401,6 +401,9 @@ pub struct RecordedTurnView {
     pub model: String,
     /// Prompt length in tokens.
     pub prompt_tokens: u32,
+    /// How many of them were known from before.
+    #[serde(default)]
+    pub cached_tokens: u32,
     /// Answer length in tokens.
     pub answer_tokens: u32,
     /// When, in milliseconds since the Unix epoch.

@@ -82,6 +82,7 @@ fn recorded(turn: &TurnRecord) -> RecordedTurnView {
         calls_left_out: calls.count(),
         model: turn.model.to_string(),
         prompt_tokens: turn.usage.prompt_tokens,
+        cached_tokens: turn.usage.cached_tokens,
         answer_tokens: turn.usage.answer_tokens,
         ended_unix_ms: turn.ended_unix_ms,
     }

@@ -292,6 +292,7 @@ mod tests {
             calls_left_out: 2,
             model: "gemma-4-e4b".into(),
             prompt_tokens: 20,
+            cached_tokens: 0,
             answer_tokens: 4,
             ended_unix_ms: 951_782_400_000,
         };

@@ -14,7 +14,7 @@ const VERSION: u8 = 1;
 /// The version of turns that is written; the first one is read.
 const TURN_VERSION: u8 = 2;
 /// The same of sessions.
-const HEAD_VERSION: u8 = 2;
+const HEAD_VERSION: u8 = 3;
 
 /// Why a record cannot be read; says what was found.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,15 @@ struct HeadV2<'a> {
     model: Option<&'a str>,
     model_once: Option<&'a str>,
     footer: FooterV1,
+}
+
+/// All that the second version had, then which tools were called in the turns that the summary stands for.
+#[derive(Serialize, Deserialize)]
+struct HeadV3<'a> {
+    #[serde(borrow)]
+    second: HeadV2<'a>,
+    #[serde(borrow)]
+    called: Vec<&'a str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -207,32 +216,52 @@ pub(super) fn write_head(head: &SessionHead) -> Result<Vec<u8>, RecordError> {
     };
     let (model, model_once) = (options.model.as_ref(), options.model_once.as_ref());
     let (model, model_once) = (model.map(|model| model.as_str()), model_once.map(|model| model.as_str()));
-    encode_as(HEAD_VERSION, &HeadV2 { first, model, model_once, footer })
+    let called = summary.map_or_else(Vec::new, |summary| summary.called.iter().map(String::as_str).collect());
+    encode_as(HEAD_VERSION, &HeadV3 { second: HeadV2 { first, model, model_once, footer }, called })
 }
 
 pub(super) fn read_head(key: SessionKey, bytes: &[u8]) -> Result<SessionHead, RecordError> {
-    let (record, options) = match split(bytes, HEAD_VERSION)? {
-        (1, rest) => (postcard::from_bytes::<HeadV1<'_>>(rest)?, SessionOptions::default()),
-        (_, rest) => {
+    // A former version does not say which tools were called: one that nobody knows stands for all of them.
+    let (record, options, called) = match split(bytes, HEAD_VERSION)? {
+        (1, rest) => (postcard::from_bytes::<HeadV1<'_>>(rest)?, SessionOptions::default(), vec![""]),
+        (2, rest) => {
             let HeadV2 { first, model, model_once, footer } = postcard::from_bytes(rest)?;
-            let footer = match footer {
-                FooterV1::Off => Footer::Off,
-                FooterV1::Tokens => Footer::Tokens,
-                FooterV1::Full => Footer::Full,
-            };
-            let model = model.map(str::parse).transpose()?;
-            (first, SessionOptions { model, model_once: model_once.map(str::parse).transpose()?, footer })
+            (first, read_options(model, model_once, &footer)?, vec![""])
+        }
+        (_, rest) => {
+            let HeadV3 { second: HeadV2 { first, model, model_once, footer }, called } =
+                postcard::from_bytes(rest)?;
+            (first, read_options(model, model_once, &footer)?, called)
         }
     };
+    let called = called.into_iter().map(str::to_owned).collect();
     let summary = record.summary;
     Ok(SessionHead {
         key,
         created_unix_ms: record.created_unix_ms,
         updated_unix_ms: record.updated_unix_ms,
         turns: record.turns,
-        summary: summary.map(|summary| Summary { text: summary.text.to_owned(), turns: summary.turns }),
+        summary: summary.map(|summary| Summary {
+            text: summary.text.to_owned(),
+            turns: summary.turns,
+            called,
+        }),
         options,
     })
+}
+
+fn read_options(
+    model: Option<&str>,
+    model_once: Option<&str>,
+    footer: &FooterV1,
+) -> Result<SessionOptions, RecordError> {
+    let footer = match footer {
+        FooterV1::Off => Footer::Off,
+        FooterV1::Tokens => Footer::Tokens,
+        FooterV1::Full => Footer::Full,
+    };
+    let model = model.map(str::parse).transpose()?;
+    Ok(SessionOptions { model, model_once: model_once.map(str::parse).transpose()?, footer })
 }
 
 pub(super) fn write_grant(grant: &Grant) -> Result<Vec<u8>, RecordError> {
@@ -375,7 +404,7 @@ mod tests {
         assert_eq!(write_outbox(&entry).unwrap(), bytes);
         assert_eq!(read_outbox(OutboxId(8), bytes).unwrap(), entry);
 
-        let summary = Some(Summary { text: "s".into(), turns: 2 });
+        let summary = Some(Summary { text: "s".into(), turns: 2, called: vec![String::new()] });
         let head = SessionHead { updated_unix_ms: 2, turns: 3, summary, ..SessionHead::new(key(), 1) };
         let bytes = b"\x01\x01\x02\x03\x01\x01s\x02";
         assert_eq!(read_head(key(), bytes).unwrap(), head);
@@ -394,15 +423,24 @@ mod tests {
         };
         let bytes: &[u8] = b"\x02\x01\x01\x00\x00\x01\x01m\x01\x01n\x02";
         let head = SessionHead { options, ..SessionHead::new(key(), 1) };
-        assert_eq!(write_head(&head).unwrap(), bytes);
         assert_eq!(read_head(key(), bytes).unwrap(), head);
-        let head = SessionHead::new(key(), 1);
-        assert_eq!(write_head(&head).unwrap(), b"\x02\x01\x01\x00\x00\x00\x00\x00");
 
         let grant = Grant { tool: "bash".into(), command: Some("ls".into()) };
         let bytes = b"\x01\x04bash\x01\x02ls";
         assert_eq!(write_grant(&grant).unwrap(), bytes);
         assert_eq!(read_grant(bytes).unwrap(), grant);
+    }
+
+    /// Never to be changed either.
+    #[test]
+    fn version_3_of_a_session_is_read_as_it_was_written() {
+        let head = SessionHead::new(key(), 1);
+        assert_eq!(write_head(&head).unwrap(), b"\x03\x01\x01\x00\x00\x00\x00\x00\x00");
+        let summary = Summary { text: "s".into(), turns: 2, called: vec!["ls".into(), "web".into()] };
+        let head = SessionHead { turns: 3, summary: Some(summary), ..head };
+        let bytes: &[u8] = b"\x03\x01\x01\x03\x01\x01s\x02\x00\x00\x00\x02\x02ls\x03web";
+        assert_eq!(write_head(&head).unwrap(), bytes);
+        assert_eq!(read_head(key(), bytes).unwrap(), head);
     }
 
     fn call(id: &str) -> ToolCall {

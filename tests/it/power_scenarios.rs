@@ -95,7 +95,7 @@ fn sent(outbox: u64) -> Write {
 
 fn summary(turns: u64, text: &str) -> Write {
     let session = "ezra/cli/uid0/main".parse().unwrap();
-    Write::SetSummary { session, summary: Summary { text: text.into(), turns } }
+    Write::SetSummary { session, summary: Summary { text: text.into(), turns, called: Vec::new() } }
 }
 
 fn remove(session: &str) -> Write {

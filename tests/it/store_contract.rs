@@ -262,7 +262,7 @@ fn undelivered_answers_come_in_order_until_they_are_sent() {
 fn a_summary_lies_over_the_first_turns_and_never_shrinks() {
     on_each_store(|store| {
         let key: SessionKey = "ezra/cli/uid0/main".parse().unwrap();
-        let summary = |text: &str, turns| Summary { text: text.into(), turns };
+        let summary = |text: &str, turns| Summary { text: text.into(), turns, called: Vec::new() };
         let set = |summary: &Summary| {
             one(store, Write::SetSummary { session: key.clone(), summary: summary.clone() })
         };
@@ -419,7 +419,7 @@ mod alike {
         });
         let set_summary = (session.clone(), 0..4_u64).prop_map(|(session, turns)| Write::SetSummary {
             session,
-            summary: Summary { text: "so far".into(), turns },
+            summary: Summary { text: "so far".into(), turns, called: vec!["web_fetch".into()] },
         });
         prop_oneof![
             6 => accept,

@@ -11,6 +11,8 @@ pub struct Summary {
     pub text: String,
     /// Turns `0..turns` are covered.
     pub turns: u64,
+    /// The tools that were called in them, in order, none twice: what these brought may be in the text.
+    pub called: Vec<String>,
 }
 
 /// What is said below each answer of what it cost.

@@ -1,7 +1,8 @@
 //! The commands on a whole house on doubles: what they change is kept, and what they do not change stays.
 use super::tools::{TOOLS, policy};
 use super::*;
-use crate::domain::{ContextPolicy, Permission, ToolPolicy};
+use crate::domain::{ContextPolicy, Permission, Risk, ToolPolicy};
+use crate::ports::ToolSource;
 use crate::testkit::ToyTools;
 
 impl World {
@@ -207,4 +208,27 @@ async fn a_question_of_the_model_ends_the_turn_and_the_next_message_answers_it()
     let read = world.read();
     assert_eq!(read[0], "call clock ask_user");
     assert!(read.iter().any(|words| words.starts_with("Which one?")), "{read:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_summary_stands_for_still_counts_when_something_is_to_be_sent() {
+    let toys = ToyTools::new(&[TOOLS.as_slice(), &[("fetch", Risk::Network)]].concat());
+    let world = World::with(Arc::new(toys.clone())).await;
+    let tools = ToolPolicy {
+        tools: toys.tools().into_iter().map(|spec| spec.tool.name).collect(),
+        permissions: [Permission::Allow; 5],
+        ..policy()
+    };
+    let context = ContextPolicy { keep_turns: 1, ..archon_spec("ezra", &model()).unwrap().context };
+    let spec = ArchonSpec { tools: Arc::new(tools), context, ..archon_spec("ezra", &model()).unwrap() };
+    world.house.start_archon(spec).await.unwrap();
+    world.hears("1", "call fetch").await;
+    world.hears("2", "one").await;
+    assert!(world.hears("3", "/compact").await.starts_with("Summarised;"));
+    world.hears("4", "two").await;
+    assert_eq!(world.read(), ["one", "echo: one", "two"], "the page is in the summary alone");
+    pass(Duration::from_secs(601)).await;
+    let asked = |event: &TurnEvent| matches!(event, TurnEvent::ApprovalWanted { .. });
+    world.say_until("5", "call clock send", asked).await;
+    assert_eq!(toys.calls(), ["fetch", "clock"], "nothing was sent unasked");
 }

@@ -129,7 +129,7 @@ async fn a_message_goes_its_way_through_every_call() {
     assert_eq!(memory.sessions(None, None, 9).await, Ok(vec![]));
     assert_eq!(memory.turns(key, 0, 9).await, Ok(vec![]));
     assert_eq!(memory.current_thread(&ezra(), &key.channel, &key.peer).await, Ok(ThreadId::main()));
-    let summary = Summary { text: "s".into(), turns: 0 };
+    let summary = Summary { text: "s".into(), turns: 0, called: Vec::new() };
     assert!(matches!(memory.set_summary(key.clone(), summary).await, Err(MemoryError::Store(_))));
     assert_eq!(memory.remove_session(key.clone()).await, Ok(()));
 }

@@ -9,6 +9,7 @@ use super::actor::{OpenCall, SessionMsg, SessionState};
 use super::failure::TurnFailure;
 use super::handle::SessionFact;
 use super::order::OpenOrder;
+use super::preparing::called;
 use super::report;
 use super::turn::Effect;
 use crate::compaction::{self, PromptParts};
@@ -186,7 +187,8 @@ impl SessionState {
         let former = memory.head.summary.as_ref();
         let text = text.unwrap_or_else(|| compaction::makeshift_summary(former, &memory.turns[..turns]));
         let covered = former.map_or(0, |summary| summary.turns) + turns as u64;
-        let summary = Summary { text, turns: covered };
+        let called = called(former, &memory.turns[..turns]);
+        let summary = Summary { text, turns: covered, called };
         if let Err(error) = self.args.memory.set_summary(self.args.key.clone(), summary.clone()).await {
             // The store knows better what the conversation is: it is read anew.
             self.memory = None;

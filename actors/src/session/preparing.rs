@@ -6,7 +6,9 @@ use super::failure::TurnFailure;
 use super::handle::SessionFact;
 use super::turn::Task;
 use crate::command::{Command, argument};
-use crate::domain::{Grant, InboxEntry, JournalEntry, SessionHead, SessionSnapshot, TurnEvent};
+use crate::domain::{
+    Grant, InboxEntry, JournalEntry, SessionHead, SessionSnapshot, Summary, TurnEvent, TurnRecord,
+};
 use crate::memory::MemoryError;
 use crate::ports::StoreError;
 
@@ -18,6 +20,14 @@ pub(super) struct Prepared {
     pub(super) journal: Vec<JournalEntry>,
     /// What the owner has allowed for good.
     pub(super) standing: Vec<Grant>,
+}
+
+/// The tools that were called in these turns, and in those that a summary stands for: in order, none twice.
+pub(super) fn called(summary: Option<&Summary>, turns: &[TurnRecord]) -> Vec<String> {
+    let steps = turns.iter().flat_map(|turn| &turn.steps);
+    let names = steps.flat_map(|step| &step.calls).map(|record| &record.call.name);
+    let before = summary.into_iter().flat_map(|summary| &summary.called);
+    before.chain(names).cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 impl SessionState {
@@ -52,11 +62,11 @@ impl SessionState {
         Ok(())
     }
 
-    /// The tools that were called in the turns that the prompt holds.
+    /// The tools that were called in the turns that the prompt holds, word for word or in a summary.
     pub(super) fn called(&self) -> Vec<String> {
-        let steps = self.memory.iter().flat_map(|memory| &memory.turns).flat_map(|turn| &turn.steps);
-        let names = steps.flat_map(|step| &step.calls).map(|record| record.call.name.clone());
-        names.collect::<BTreeSet<_>>().into_iter().collect()
+        self.memory
+            .as_ref()
+            .map_or_else(Vec::new, |memory| called(memory.head.summary.as_ref(), &memory.turns))
     }
 
     /// What a message asks of its turn, and what is answered in it.

@@ -224,9 +224,11 @@ fn options() -> impl Strategy<Value = SessionOptions> {
 
 fn write(ideal: &Ideal) -> impl Strategy<Value = Write> + use<> {
     let (said, given) = (ideal.said_len(), ideal.given_len());
-    let summary = (known_session(ideal), 0..5_u64, 0..9_u8).prop_map(|(session, turns, text)| {
-        Write::SetSummary { session, summary: Summary { text: format!("so far {text}"), turns } }
-    });
+    let summary =
+        (known_session(ideal), 0..5_u64, 0..9_u8).prop_map(|(session, turns, text)| Write::SetSummary {
+            session,
+            summary: Summary { text: format!("so far {text}"), turns, called: vec![text.to_string()] },
+        });
     let journal = (number(said), prop::collection::vec(journal_entry(), 0..4))
         .prop_map(|(inbox, entries)| Write::Journal { inbox: InboxId(inbox), entries });
     let rewind =
