@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archond_actors::domain::{ArchonId, ArchonSpec};
-use archond_actors::house::{House, HouseArgs, HouseError};
+use archond_actors::house::{Delegation, House, HouseArgs, HouseError};
 use archond_actors::insight::note_panic;
 use archond_actors::memory::{MemoryHandle, MemorySettings};
 use archond_actors::pool::PoolSettings;
@@ -175,7 +175,8 @@ async fn serve(
     let store = open_store(&settings.house.data_dir.join(STORE_FILE)).await?;
     let listener = AdminListener::bind(&settings.house.socket)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let house = Arc::new(start_house(&settings, store, clock.clone()).await?);
+    let delegation = Delegation::default();
+    let house = Arc::new(start_house(&settings, store, clock.clone(), &delegation).await?);
     let gateway = start_gateway(&settings, &house, &clock).await?;
     let shutdown = Arc::new(Notify::new());
     let context = Arc::new(AdminContext {
@@ -196,6 +197,7 @@ async fn serve(
             tracing::error!(archon = %id, %error, "the Archon could not be started");
         }
     }
+    house.open(&delegation);
     tracing::info!(socket = %settings.house.socket.display(), pid = std::process::id(), "the house is open");
     let end = async {
         let gave_up = tokio::select! {
@@ -239,6 +241,7 @@ async fn start_house(
     settings: &Settings,
     store: RedbStore,
     clock: Arc<dyn Clock>,
+    delegation: &Delegation,
 ) -> Result<House, DaemonError> {
     let spawner =
         Spawner::start().map_err(|source| DaemonError::System { what: "no thread for workers", source })?;
@@ -271,7 +274,10 @@ async fn start_house(
     let args = HouseArgs {
         store: Arc::new(store),
         engine: Arc::new(HouseEngine::new(engine, &settings.house.remotes).await?),
-        tools: Arc::new(HouseTools::new(&settings.paths, remembering, &settings.house.web)),
+        tools: Arc::new(
+            HouseTools::new(&settings.paths, remembering, &settings.house.web)
+                .with_delegation(delegation.clone()),
+        ),
         clock,
         calls: Arc::new(RuntimeThreads),
         memory: MemorySettings::default(),

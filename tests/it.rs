@@ -38,6 +38,8 @@ mod faults;
 mod flood;
 #[path = "it/gateway.rs"]
 mod gateway;
+#[path = "it/handing_on.rs"]
+mod handing_on;
 #[path = "it/inquiries.rs"]
 mod inquiries;
 #[path = "it/kit.rs"]

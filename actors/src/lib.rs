@@ -10,7 +10,7 @@
 //! - [`recall`]: finding again what was said and noted, by its words.
 //! - [`supervision`]: how actors are kept alive.
 //! - [`pool`]: the one pool into which all inference funnels.
-//! - [`command`], [`routing`], [`complexity`], [`compaction`], [`permission`]: small pure decisions.
+//! - [`command`], [`routing`], [`complexity`], [`compaction`], [`permission`], [`delegation`]: small pure decisions.
 //! - [`tools`]: the sources of tools, and what a turn may do with them.
 //! - [`session`], [`harness`], [`hermes`]: the layers of one Archon.
 //! - [`house`]: the tree, and the one way in.
@@ -20,6 +20,7 @@
 pub mod command;
 pub mod compaction;
 pub mod complexity;
+pub mod delegation;
 pub mod domain;
 pub mod harness;
 pub mod hermes;

@@ -24,6 +24,7 @@ pub fn settings_text(input: &[u8]) {
         tools: vec!["clock".to_owned(), "bash".to_owned()],
         skills: vec!["inference".to_owned()],
         servers: vec!["files".to_owned()],
+        archons: vec![ArchonId::new("electra").expect("a name")],
     };
     match profile::read(&source, &known) {
         Ok(profile) => {

@@ -49,7 +49,8 @@ impl Ground {
         let models = catalogue.iter().filter_map(|model| ModelId::new(&model.id).ok()).collect();
         let (tools, skills) = (known_names(&paths), skills::known_names(&paths));
         let servers = mcp::server_names(&paths);
-        let sources = Sources { paths, env, known: Known { models, tools, skills, servers } };
+        let archons = find_profiles(&paths).0.into_keys().collect();
+        let sources = Sources { paths, env, known: Known { models, tools, skills, servers, archons } };
         let settings = Settings::load(&sources).unwrap_or_else(|all| {
             faults.extend(all.0.iter().map(ToString::to_string));
             as_far_as_possible(&sources)

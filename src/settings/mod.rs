@@ -75,6 +75,8 @@ pub struct Known {
     pub skills: Vec<String>,
     /// The MCP servers.
     pub servers: Vec<String>,
+    /// The Archons.
+    pub archons: Vec<ArchonId>,
 }
 
 /// All settings after all checks.
@@ -98,6 +100,7 @@ impl Settings {
         let remotes = house.iter().flat_map(|house| &house.remotes).map(|remote| remote.model.clone());
         let mut known = sources.known.clone();
         known.models.extend(remotes);
+        known.archons = names;
         let mut archons = BTreeMap::new();
         for source in found.values() {
             match profile::read(source, &known) {

@@ -106,7 +106,7 @@ impl Reading<'_> {
         let context_group = top.group("context");
         let limits_group = top.group("limits");
         let (context, limits) = context_and_limits(context_group, limits_group);
-        let tools = tools::policy(self.sheet, &mut top, self.known);
+        let tools = tools::policy(self.sheet, &mut top, id, self.known);
         if let Some(persona) = &persona {
             check_persona_leaves_room(&top, persona, context);
         }

@@ -1,7 +1,9 @@
 //! Which tools a profile gives its Archon, and what it may do with them.
 use std::collections::BTreeSet;
 
-use archond_actors::domain::{CommandRule, Permission, Risk, Skills, ToolLimits, ToolPolicy};
+use archond_actors::domain::{
+    AGENT, ArchonId, CommandRule, Delegates, Permission, Risk, Skills, ToolLimits, ToolPolicy,
+};
 use serde::{Deserialize, Serialize};
 
 use super::Known;
@@ -49,13 +51,17 @@ impl From<Permission> for Word {
 }
 
 /// Reads all that concerns tools.
-pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &Known) -> ToolPolicy {
+pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>, id: &ArchonId, known: &Known) -> ToolPolicy {
     let default = ToolPolicy::default();
     let mut tools = tool_names(sheet, top, &known.tools);
     let skills = skills(sheet, top, &known.skills);
     if !skills.is_none() {
         // Whoever has skills has what loads them.
         tools.push(SKILL.to_owned());
+    }
+    let to = delegates(sheet, top, id, known);
+    if !to.is_empty() {
+        tools.push(AGENT.to_owned());
     }
     let sources = servers(sheet, top, &known.servers);
     let mut group = top.group("permissions");
@@ -73,8 +79,37 @@ pub(super) fn policy(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &Known) -> T
         std::time::Duration::from_secs(10),
         std::time::Duration::from_secs(86_400),
     );
-    let limits = limits(top.group("tool_limits"), default.limits);
-    ToolPolicy { tools, sources, permissions, commands, approval_timeout, limits, skills }
+    let mut group = top.group("tool_limits");
+    let depth_max = group.value("agent_depth_max", default.delegates.depth_max, within(1..=5, ""));
+    let limits = limits(group, default.limits);
+    let delegates = Delegates { to, depth_max };
+    ToolPolicy { tools, sources, permissions, commands, approval_timeout, limits, skills, delegates }
+}
+
+/// The other Archons that the profile names.
+fn delegates(sheet: &Sheet<'_>, top: &mut Group<'_>, id: &ArchonId, known: &Known) -> Vec<ArchonId> {
+    let mut to: Vec<ArchonId> = Vec::new();
+    for name in top.list::<String>("delegates", &[], any) {
+        let found = known.archons.iter().find(|archon| archon.as_str() == name.value);
+        let fault = |message: String, hint: String| sheet.fault(name.span, message, Some(hint));
+        match found {
+            _ if name.value == id.as_str() => {
+                fault("an Archon cannot hand tasks to itself".to_owned(), "name another one".to_owned());
+            }
+            None => {
+                let hint = match nearest(&name.value, known.archons.iter().map(ArchonId::as_str)) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => "`archond archon list` shows all".to_owned(),
+                };
+                fault(format!("there is no Archon `{}`", name.value), hint);
+            }
+            Some(archon) if to.contains(archon) => {
+                fault(format!("`{archon}` is in the list twice"), "remove one of them".to_owned());
+            }
+            Some(archon) => to.push(archon.clone()),
+        }
+    }
+    to
 }
 
 fn tool_names(sheet: &Sheet<'_>, top: &mut Group<'_>, known: &[String]) -> Vec<String> {

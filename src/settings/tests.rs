@@ -17,6 +17,7 @@ fn known() -> Known {
         tools: tools.map(str::to_owned).into(),
         skills: ["inference", "multimodal", "operating-this-house"].map(str::to_owned).into(),
         servers: Vec::new(),
+        archons: vec![ArchonId::new("electra").unwrap()],
     }
 }
 

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use archond_actors::domain::{ASK_USER, Outcome, SessionKey, ToolCall, ToolOrder, ToolSpec};
+use archond_actors::domain::{AGENT, ASK_USER, Outcome, SessionKey, ToolCall, ToolOrder, ToolSpec};
 use archond_actors::ports::ToolSource;
 use archond_actors::tools::search::{TOOL_CALL, TOOL_SEARCH};
 use async_trait::async_trait;
@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::settings::{Paths, PathsError, SKILL, private_dir};
 
+mod agent;
 mod arguments;
 mod bubblewrap;
 mod declared;
@@ -35,6 +36,7 @@ mod shed;
 mod shown;
 mod web;
 
+pub use agent::AgentTools;
 pub use directory::{DIRECTORY, DirectoryTools};
 pub use directory_files::{Directory, Listing};
 pub(crate) use directory_files::{Mark, can_be_called, is_ours, now};
@@ -399,7 +401,7 @@ pub fn built_in_names() -> Vec<String> {
 
 /// Whether a tool of archond's own has this name.
 fn is_taken(name: &str) -> bool {
-    [SKILL, TOOL_SEARCH, TOOL_CALL].contains(&name)
+    [AGENT, SKILL, TOOL_SEARCH, TOOL_CALL].contains(&name)
         || built_in_names().iter().any(|built_in| built_in == name)
 }
 

@@ -2,12 +2,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use archond_actors::domain::{ArchonId, ArchonSpec, Skills};
+use archond_actors::domain::{AGENT, ArchonId, ArchonSpec, Skills};
+use archond_actors::house::Delegation;
 use archond_actors::ports::{ToolShed, ToolSource};
 
 use super::{
-    BuiltIn, Directory, DirectoryTools, Grounds, MemoryTools, ProcessLimits, SearchTools, WebAccess,
-    built_in_names, is_memory_tool,
+    AgentTools, BuiltIn, Directory, DirectoryTools, Grounds, MemoryTools, ProcessLimits, SearchTools,
+    WebAccess, built_in_names, is_memory_tool,
 };
 use crate::mcp::{McpDirectory, McpSource};
 use crate::settings::{McpServer, Paths, SKILL, WebSettings};
@@ -22,6 +23,7 @@ pub struct HouseTools {
     directory: Arc<Directory>,
     skills: Arc<SkillFolder>,
     web: WebSettings,
+    delegation: Delegation,
 }
 
 impl HouseTools {
@@ -29,7 +31,14 @@ impl HouseTools {
     pub fn new(paths: &Paths, memory: MemoryTools, web: &WebSettings) -> Self {
         let directory = Arc::new(Directory::new(paths.tools_dir()));
         let skills = Arc::new(SkillFolder::new(paths.skills_dir()));
-        Self { paths: paths.clone(), memory, directory, skills, web: web.clone() }
+        let delegation = Delegation::default();
+        Self { paths: paths.clone(), memory, directory, skills, web: web.clone(), delegation }
+    }
+
+    /// The same, with this way to hand tasks on.
+    #[must_use]
+    pub fn with_delegation(self, delegation: Delegation) -> Self {
+        Self { delegation, ..self }
     }
 }
 
@@ -77,21 +86,31 @@ impl ToolShed for HouseTools {
             }
         };
         let names = built_in_names();
-        let is_own = |name: &String| name != SKILL && !names.contains(name);
+        let is_own = |name: &String| name != SKILL && name != AGENT && !names.contains(name);
         let own = policy.tools.iter().any(is_own).then(|| {
             let own = DirectoryTools::new(built_in.clone(), Arc::clone(&self.directory));
             Arc::new(own) as Arc<dyn ToolSource>
         });
         let remembers = archon.tools.tools.iter().any(|name| is_memory_tool(name));
         let memory = remembers.then(|| Arc::new(self.memory.clone()) as Arc<dyn ToolSource>);
+        let others = &policy.delegates.to;
+        let agent = (!others.is_empty()).then(|| {
+            let agent = AgentTools::new(self.delegation.clone(), others.clone());
+            Arc::new(agent) as Arc<dyn ToolSource>
+        });
         let skills = (!policy.skills.is_none()).then(|| {
             let skills = SkillTools::new(Arc::clone(&self.skills), policy.skills.clone());
             Arc::new(skills) as Arc<dyn ToolSource>
         });
         let servers = self.servers(archon, &built_in);
         let built_in: Arc<dyn ToolSource> = Arc::new(built_in);
-        let mut sources: Vec<_> =
-            std::iter::once(built_in).chain(memory).chain(skills).chain(own).chain(servers).collect();
+        let mut sources: Vec<_> = std::iter::once(built_in)
+            .chain(memory)
+            .chain(agent)
+            .chain(skills)
+            .chain(own)
+            .chain(servers)
+            .collect();
         if sources.iter().any(|source| !source.is_core()) {
             sources.push(Arc::new(SearchTools::new(sources.clone(), Arc::clone(policy))));
         }

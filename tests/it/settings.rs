@@ -36,6 +36,7 @@ fn known() -> Known {
         tools: TOOLS.map(str::to_owned).into(),
         skills: archond::skills::SHIPPED.map(|(name, _)| name.to_owned()).into(),
         servers: Vec::new(),
+        archons: vec![ArchonId::new("electra").unwrap()],
     }
 }
 

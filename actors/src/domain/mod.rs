@@ -34,6 +34,6 @@ pub use status::{
     ActorState, ArchonStatus, HouseStatus, ModelState, ModelStatus, PoolStatus, QueuedRequest, SessionStatus,
 };
 pub use tool::{
-    ASK_USER, CallRecord, CommandRule, Grant, JournalEntry, Outcome, Permission, Risk, Skills, ToolLimits,
-    ToolOrder, ToolPolicy, ToolSpec, ToolStep,
+    AGENT, ASK_USER, CallRecord, CommandRule, Delegates, Grant, JournalEntry, Outcome, Permission, Risk,
+    Skills, ToolLimits, ToolOrder, ToolPolicy, ToolSpec, ToolStep,
 };

@@ -39,6 +39,9 @@ impl Risk {
 /// next message, however late, on whichever channel, over restarts.
 pub const ASK_USER: &str = "ask_user";
 
+/// The tool by which a model hands a task to another Archon of the house, and the channel on which that one gets it.
+pub const AGENT: &str = "agent";
+
 /// One tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolSpec {
@@ -98,6 +101,24 @@ pub struct ToolPolicy {
     pub limits: ToolLimits,
     /// Which instructions it can load.
     pub skills: Skills,
+    /// To whom it may hand tasks.
+    pub delegates: Delegates,
+}
+
+/// To whom an Archon may hand tasks, and how far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delegates {
+    /// By name; nobody else is asked.
+    pub to: Vec<ArchonId>,
+    /// How often a task may be handed on in a row, this time included: 1 lets nobody hand on what was handed to it.
+    pub depth_max: u32,
+}
+
+impl Default for Delegates {
+    /// Nobody. A task goes to one who may ask one more.
+    fn default() -> Self {
+        Self { to: Vec::new(), depth_max: 2 }
+    }
 }
 
 /// Which skills an Archon has: instructions that it reads when it needs them.
@@ -158,6 +179,7 @@ impl Default for ToolPolicy {
             approval_timeout: Duration::from_secs(300),
             limits: ToolLimits::default(),
             skills: Skills::Named(Vec::new()),
+            delegates: Delegates::default(),
         }
     }
 }

@@ -62,7 +62,9 @@ pub(super) fn tools_text(kit: &ToolKit) -> String {
 pub(super) fn decided_text(decision: Decision, decided: Option<String>) -> String {
     match (decision, decided) {
         (_, None) => "I have not asked you for anything.".to_owned(),
-        (Decision::Denied | Decision::TimedOut, Some(shown)) => format!("I will not: {shown}"),
+        (Decision::Denied | Decision::TimedOut | Decision::Unattended, Some(shown)) => {
+            format!("I will not: {shown}")
+        }
         (Decision::Once, Some(shown)) => format!("I will: {shown}"),
         (Decision::Always, Some(shown)) => {
             format!(

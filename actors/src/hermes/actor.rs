@@ -23,10 +23,14 @@ const TICK_PERIOD: Duration = Duration::from_secs(1);
 const WINDOW_LEN_MAX: usize = 1024;
 /// Commands under way at once. They are quick; more than that is a flood and waits in the store.
 const COMMANDS_LEN_MAX: usize = 64;
+/// The answer to a message that is not wanted any more.
+const TAKEN_BACK: &str = "It was taken back before it was answered.";
 
 pub(crate) enum HermesMsg {
     /// A message is in the inbox now.
     Accepted { entry: InboxEntry },
+    /// Whoever sent a message does not want its answer any more.
+    TakenBack { entry: InboxEntry },
     /// Fact from the harness.
     TurnHappened { fact: SessionFact },
     /// Fact from the clock.
@@ -37,6 +41,7 @@ impl Message for HermesMsg {
     fn kind(&self) -> &'static str {
         match self {
             Self::Accepted { .. } => "accepted",
+            Self::TakenBack { .. } => "taken-back",
             Self::TurnHappened { fact } => fact.kind(),
             Self::TickElapsed => "tick-elapsed",
         }
@@ -44,7 +49,9 @@ impl Message for HermesMsg {
 
     fn about(&self) -> Option<String> {
         match self {
-            Self::Accepted { entry } => Some(format!("message {} of {}", entry.id, entry.session)),
+            Self::Accepted { entry } | Self::TakenBack { entry } => {
+                Some(format!("message {} of {}", entry.id, entry.session))
+            }
             Self::TurnHappened { fact } => fact.about(),
             Self::TickElapsed => None,
         }
@@ -114,6 +121,7 @@ impl Actor for HermesActor {
         work.run(async {
             match msg {
                 HermesMsg::Accepted { entry } => state.on_accepted(entry),
+                HermesMsg::TakenBack { entry } => state.on_taken_back(entry).await,
                 HermesMsg::TurnHappened { fact } => state.on_turn_happened(fact).await,
                 HermesMsg::TickElapsed => {
                     state.on_tick_elapsed().await;
@@ -171,6 +179,19 @@ impl HermesState {
             return self.dispatch.missed();
         }
         self.commands.insert(entry.id, entry);
+    }
+
+    /// Ends it, wherever it is. One that still waits here is found to be answered when it is its turn.
+    async fn on_taken_back(&mut self, entry: InboxEntry) {
+        self.args.trail.note(entry.id, Station::Hermes { attempt: 1 });
+        // A harness that is beyond hearing it finds it answered, too.
+        let _ = self.args.harness.give_up_turn(entry.session.clone(), entry.id);
+        let is_known = self.dispatch.knows(entry.id);
+        self.tell(entry, TAKEN_BACK.to_owned()).await;
+        if !is_known {
+            // It lay in the store, and will never come from there.
+            self.args.counters.closed();
+        }
     }
 
     async fn on_turn_happened(&mut self, fact: SessionFact) {

@@ -143,6 +143,11 @@ impl Dispatch {
         (entry, attempt)
     }
 
+    /// Whether a message waits here, or is under way.
+    pub(super) fn knows(&self, id: InboxId) -> bool {
+        self.known.contains(&id)
+    }
+
     /// A sign of life of a try.
     pub(super) fn progress(&mut self, id: InboxId, now: Duration) {
         if let Some(flight) = self.flights.get_mut(&id) {

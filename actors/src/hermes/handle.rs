@@ -71,6 +71,11 @@ impl HermesHandle {
         }
     }
 
+    /// Ends a message without an answer: whoever sent it does not want one any more. `false`: Hermes cannot be reached now.
+    pub fn taken_back(&self, entry: InboxEntry) -> bool {
+        self.link.cast(HermesMsg::TakenBack { entry }).is_ok()
+    }
+
     /// Fact from the harness about a turn.
     pub fn turn_happened(&self, fact: SessionFact) {
         self.link.fact(HermesMsg::TurnHappened { fact });

@@ -1,9 +1,11 @@
 //! One Archon's part of the tree.
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::counters::ArchonCounters;
-use crate::domain::{ArchonId, ArchonSpec};
+use super::open_tasks::OpenTasks;
+use crate::domain::{ArchonId, ArchonSpec, InboxEntry};
 use crate::harness::{HarnessArgs, HarnessHandle};
 use crate::hermes::{HermesArgs, HermesHandle};
 use crate::insight::{Roster, Trail};
@@ -22,6 +24,9 @@ pub(super) const ARCHONS_PATH: &str = "house/archons";
 /// Time for one Archon's actors to stop in order: none of them holds anything that is not in the store.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// Those that were started.
+pub(super) type Archons = Arc<RwLock<BTreeMap<ArchonId, Archon>>>;
+
 /// What every Archon uses.
 #[derive(Clone)]
 pub(super) struct Shared {
@@ -36,6 +41,8 @@ pub(super) struct Shared {
     pub(super) roster: Roster,
     /// Where the way of each message is noted.
     pub(super) trail: Trail,
+    /// What was handed on and is not answered.
+    pub(super) tasks: OpenTasks,
 }
 
 impl Shared {
@@ -256,5 +263,33 @@ impl Archon {
             }
             report(fact);
         })
+    }
+}
+
+/// Tells Hermes of a message that was journalled. When its Archon was stopped meanwhile, it is read at the next start.
+pub(super) fn hand_over(archons: &Archons, entry: InboxEntry) {
+    let archons = archons.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(archon) = archons.get(&entry.session.archon) {
+        archon.counters.opened();
+        archon.hermes.accepted(entry);
+    }
+}
+
+/// Lets [`House::submit`](super::House::submit) refuse for a quarantined Archon without asking around: its message would lie unanswered
+/// for as long as nobody looks.
+pub(super) fn note_quarantine(archons: &Archons, tasks: &OpenTasks, fact: &SupervisionFact) {
+    let (id, reason) = match fact {
+        SupervisionFact::ChildQuarantined { id, reason, .. } => (id, Some(reason.clone())),
+        SupervisionFact::ChildStarted { id } => (id, None),
+        _ => return,
+    };
+    let is_up = reason.is_none();
+    let known = archons.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(archon) = known.iter().find(|(archon, _)| archon.as_str() == id).map(|(_, archon)| archon) {
+        archon.counters.set_quarantine(reason);
+    }
+    drop(known);
+    if is_up {
+        tasks.started(archons, id);
     }
 }

@@ -13,6 +13,8 @@
 //! ```
 mod archon;
 mod counters;
+mod handing;
+mod open_tasks;
 mod service;
 mod service_actor;
 mod status;
@@ -20,6 +22,7 @@ mod submit;
 mod tree;
 
 pub use counters::ArchonCounters;
+pub use handing::Delegation;
 pub use service::{Look, Service, Task};
 pub use submit::SubmitError;
 pub use tree::{House, HouseArgs, HouseError};

@@ -65,15 +65,41 @@ pub(super) fn check(
     message: &InboundMessage,
     counters: &ArchonCounters,
 ) -> Result<(), SubmitError> {
-    if let Some(reason) = counters.quarantine() {
-        let (archon, state) = (spec.id.clone(), ActorState::Quarantined);
-        return Err(SubmitError::Unavailable { archon, state, reason });
-    }
-    let open = counters.open();
+    check_health(spec, counters)?;
     if !spec.channels.contains(&message.channel) {
         let (archon, channel) = (spec.id.clone(), message.channel.clone());
         return Err(SubmitError::ChannelClosed { archon, channel });
     }
+    check_message(spec, message, counters)
+}
+
+/// The same for a task of another Archon: that one's profile opens the road, not this one's.
+pub(super) fn check_handed_on(
+    spec: &ArchonSpec,
+    message: &InboundMessage,
+    counters: &ArchonCounters,
+) -> Result<(), SubmitError> {
+    check_health(spec, counters)?;
+    check_message(spec, message, counters)
+}
+
+/// Whether it can answer at all.
+pub(super) fn check_health(spec: &ArchonSpec, counters: &ArchonCounters) -> Result<(), SubmitError> {
+    match counters.quarantine() {
+        None => Ok(()),
+        Some(reason) => {
+            let (archon, state) = (spec.id.clone(), ActorState::Quarantined);
+            Err(SubmitError::Unavailable { archon, state, reason })
+        }
+    }
+}
+
+fn check_message(
+    spec: &ArchonSpec,
+    message: &InboundMessage,
+    counters: &ArchonCounters,
+) -> Result<(), SubmitError> {
+    let open = counters.open();
     if message.text.trim().is_empty() {
         return Err(SubmitError::Empty);
     }

@@ -3,6 +3,8 @@
 mod commands;
 #[path = "fault_tests.rs"]
 mod faults;
+#[path = "handing_tests.rs"]
+mod handing;
 #[path = "injection_tests.rs"]
 mod injections;
 #[path = "search_tests.rs"]
@@ -49,7 +51,10 @@ impl World {
     }
 
     async fn on(engine: FakeEngine, tools: Arc<dyn ToolShed>) -> Self {
-        let store = Arc::new(MemStore::new());
+        Self::of(engine, tools, Arc::new(MemStore::new())).await
+    }
+
+    async fn of(engine: FakeEngine, tools: Arc<dyn ToolShed>, store: Arc<MemStore>) -> Self {
         let house = House::start(HouseArgs {
             store: store.clone(),
             engine: Arc::new(engine.clone()),

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use ractor::{ActorCell, SpawnErr};
 
-use super::archon::{ARCHONS_PATH, Archon, Shared};
+use super::archon::{self, ARCHONS_PATH, Archon, Archons, Shared};
+use super::open_tasks::OpenTasks;
 use super::service::{Service, ServiceHandle};
 use super::status::status_of;
 use super::submit::{self, SubmitError};
 use crate::domain::{
-    Accepted, ActorState, ArchonId, ArchonSpec, ArchonStatus, HouseStatus, InboundMessage, InboxEntry,
-    PoolStatus, SessionKey, SessionOptions, SessionStatus,
+    Accepted, ActorState, ArchonId, ArchonSpec, ArchonStatus, HouseStatus, InboundMessage, PoolStatus,
+    SessionKey, SessionOptions, SessionStatus,
 };
 use crate::harness::HarnessError;
 use crate::insight::{Roster, RosterError, Station, Trail};
@@ -104,8 +105,6 @@ struct Services {
     added: Arc<RwLock<Vec<ServiceHandle>>>,
 }
 
-type Archons = Arc<RwLock<BTreeMap<ArchonId, Archon>>>;
-
 /// The house. Dropping it ends nothing; [`House::shutdown`] does.
 pub struct House {
     shared: Shared,
@@ -135,6 +134,7 @@ impl House {
             report: args.report.clone(),
             roster: Roster::new(args.clock.clone()),
             trail: Trail::default(),
+            tasks: OpenTasks::default(),
         };
         let archons = Archons::default();
         let archons_supervisor = SupervisorHandle::new("the Archons' supervisor");
@@ -349,6 +349,11 @@ impl House {
         let _ = self.root_cell.wait(None).await;
     }
 
+    /// For those parts of the house that have files of their own.
+    pub(super) fn inside(&self) -> (&Shared, &Archons) {
+        (&self.shared, &self.archons)
+    }
+
     async fn children(&self) -> Result<Vec<ChildStatus>, SupervisionError> {
         self.archons_supervisor.children().await
     }
@@ -382,15 +387,20 @@ impl House {
 fn memory_child(shared: &Shared, args: &HouseArgs, archons: Archons) -> ChildSpec {
     let memory = shared.memory.clone();
     let (arriving, leaving) = (shared.trail.clone(), shared.trail.clone());
+    let (accepted, answered, arrivals) = (shared.tasks.clone(), shared.tasks.clone(), archons.clone());
     let memory_args = MemoryArgs {
         store: args.store.clone(),
         settings: args.memory.clone(),
         calls: args.calls.clone(),
         accepted: Arc::new(move |entry| {
             arriving.note(entry.id, Station::Inbox);
-            hand_over(&archons, entry);
+            accepted.accepted(&entry);
+            archon::hand_over(&arrivals, entry);
         }),
-        answered: Arc::new(move |answer| leaving.answered(&answer)),
+        answered: Arc::new(move |answer| {
+            leaving.answered(&answer);
+            answered.answered(&archons, answer.answers);
+        }),
     };
     let start = start_fn(move |supervisor| {
         let (memory, args) = (memory.clone(), memory_args.clone());
@@ -417,6 +427,7 @@ fn pool_child(shared: &Shared, args: &HouseArgs) -> ChildSpec {
 fn archons_child(supervisor: SupervisorHandle, archons: Archons, shared: Shared) -> ChildSpec {
     let child = sub_supervisor(supervisor, "archons", move || {
         let (report, noting) = (shared.reporting(ARCHONS_PATH.into()), archons.clone());
+        let tasks = shared.tasks.clone();
         // After a restart everyone who was started is started again.
         let children = archons.read().unwrap_or_else(PoisonError::into_inner);
         SupervisorSpec {
@@ -427,7 +438,7 @@ fn archons_child(supervisor: SupervisorHandle, archons: Archons, shared: Shared)
             count_temporary: false,
             children: children.values().map(|archon| archon.child_spec(&shared)).collect(),
             report: Arc::new(move |fact| {
-                note_quarantine(&noting, &fact);
+                archon::note_quarantine(&noting, &tasks, &fact);
                 report(fact);
             }),
         }
@@ -458,29 +469,6 @@ fn service_child(service: ServiceHandle) -> ChildSpec {
         async move { service.spawn(supervisor).await }
     });
     ChildSpec::new(name, start)
-}
-
-/// Tells Hermes of a message that was journalled. When its Archon was stopped meanwhile, it is read at the next start.
-fn hand_over(archons: &Archons, entry: InboxEntry) {
-    let archons = archons.read().unwrap_or_else(PoisonError::into_inner);
-    if let Some(archon) = archons.get(&entry.session.archon) {
-        archon.counters.opened();
-        archon.hermes.accepted(entry);
-    }
-}
-
-/// Lets [`House::submit`] refuse for a quarantined Archon without asking around: its message would lie unanswered
-/// for as long as nobody looks.
-fn note_quarantine(archons: &Archons, fact: &SupervisionFact) {
-    let (id, reason) = match fact {
-        SupervisionFact::ChildQuarantined { id, reason, .. } => (id, Some(reason.clone())),
-        SupervisionFact::ChildStarted { id } => (id, None),
-        _ => return,
-    };
-    let archons = archons.read().unwrap_or_else(PoisonError::into_inner);
-    if let Some(archon) = archons.iter().find(|(archon, _)| archon.as_str() == id).map(|(_, archon)| archon) {
-        archon.counters.set_quarantine(reason);
-    }
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ impl Turn {
                 self.set(&call.id, CallState::Approved);
                 JournalEntry::Approved { call: call.id.clone() }
             }
-            Decision::Denied | Decision::TimedOut => {
+            Decision::Denied | Decision::TimedOut | Decision::Unattended => {
                 let text = decision.refusal().to_owned();
                 let outcome = Outcome::Failed { text };
                 self.set(&call.id, CallState::Ended(outcome.clone()));
@@ -86,7 +86,7 @@ impl Turn {
                 self.standing.push(grant.clone());
                 effects.push(Effect::KeepGrant(grant));
             }
-            Decision::Once | Decision::Denied | Decision::TimedOut => {}
+            Decision::Once | Decision::Denied | Decision::TimedOut | Decision::Unattended => {}
         }
         effects.extend(self.advance(vec![entry]));
         Some(effects)
@@ -142,7 +142,8 @@ impl Turn {
                     journal.push(JournalEntry::Begun { call: call.id.clone() });
                     let shown = self.kit.shown(&call);
                     effects.push(Effect::Publish(TurnEvent::CallBegun { tool: call.name.clone(), shown }));
-                    effects.push(Effect::Call { call, time_max: self.guard.time_left() });
+                    let time_max = self.guard.time_left(&call.name);
+                    effects.push(Effect::Call { call, time_max });
                 }
                 Verdict::Ask { why } => {
                     self.set(&call.id, CallState::Waiting);
@@ -246,12 +247,17 @@ pub(crate) enum Decision {
     Denied,
     /// Nothing in time, which is no.
     TimedOut,
+    /// Nobody is there who could be asked, which is no.
+    Unattended,
 }
 
 impl Decision {
     fn refusal(self) -> &'static str {
         match self {
             Self::TimedOut => "the owner did not answer in time, so it was not made",
+            Self::Unattended => {
+                "it needs the owner's yes, and in this conversation nobody can be asked, so it was not made"
+            }
             Self::Once | Self::Session | Self::Always | Self::Denied => {
                 "the owner said no, so it was not made"
             }

@@ -17,8 +17,8 @@ use super::preparing::Prepared;
 use super::tidying::Tidying;
 use super::turn::{Beginning, Task, Turn, View};
 use crate::domain::{
-    ActorState, Grant, InboxEntry, InboxId, ModelId, Outcome, SessionSnapshot, SessionStatus, TurnEvent,
-    Usage,
+    AGENT, ActorState, Grant, InboxEntry, InboxId, ModelId, Outcome, SessionSnapshot, SessionStatus,
+    TurnEvent, Usage,
 };
 use crate::insight::{Inspection, Message, Station};
 use crate::link::{Envelope, Link, answer};
@@ -250,6 +250,7 @@ impl SessionState {
             task,
             standing,
             seen: self.called(),
+            is_handed_on: self.args.key.channel.as_str() == AGENT,
             kit: ToolKit::new(&self.args.tools, self.args.spec.tools.clone()),
             grants: self.grants.clone(),
             resumed: Resumed::from_journal(journal),
@@ -321,8 +322,9 @@ impl SessionState {
     }
 
     async fn on_approval_elapsed(&mut self, epoch: u64, call: &str) {
+        let no = if self.is_attended() { Decision::TimedOut } else { Decision::Unattended };
         let Some(running) = self.running.as_mut().filter(|_| epoch == self.epoch) else { return };
-        let Some(effects) = running.turn.decided(Some(call), Decision::TimedOut) else { return };
+        let Some(effects) = running.turn.decided(Some(call), no) else { return };
         running.calls.remove(call);
         self.perform(effects).await;
     }

@@ -14,8 +14,8 @@ use super::report;
 use super::turn::Effect;
 use crate::compaction::{self, PromptParts};
 use crate::domain::{
-    AnswerForm, AnswerKind, Footer, Grant, InboxId, JournalEntry, MessageKey, NewAnswer, NewTurn, Outcome,
-    Priority, Prompt, Summary, ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
+    AGENT, AnswerForm, AnswerKind, Footer, Grant, InboxId, JournalEntry, MessageKey, NewAnswer, NewTurn,
+    Outcome, Priority, Prompt, Summary, ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
 };
 use crate::insight::Station;
 use crate::link::Envelope;
@@ -29,8 +29,8 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 /// Longest summary, in tokens: a twentieth of the usual context.
 const SUMMARY_TOKENS_MAX: u32 = 400;
 
-/// The channel of programs: there is nobody who could be asked.
-const UNATTENDED: &str = "api";
+/// The channels of programs and of other Archons: there is nobody who could be asked.
+const UNATTENDED: [&str; 2] = ["api", AGENT];
 
 /// What is asked of the pool.
 pub(super) struct Request {
@@ -245,8 +245,7 @@ impl SessionState {
     /// Asks the owner, and waits so long for him.
     fn ask_owner(&mut self, call: &ToolCall, why: String) {
         let (epoch, id) = (self.epoch, call.id.clone());
-        let is_attended = self.args.key.channel.as_str() != UNATTENDED;
-        let timeout = if is_attended { self.args.spec.tools.approval_timeout } else { Duration::ZERO };
+        let timeout = if self.is_attended() { self.args.spec.tools.approval_timeout } else { Duration::ZERO };
         let elapsed = SessionMsg::ApprovalElapsed { epoch, call: id.clone() };
         let timer = self.me.send_after(timeout, move || Envelope::fact(elapsed));
         let Some(running) = &mut self.running else { return timer.abort() };
@@ -256,6 +255,11 @@ impl SessionState {
         let timeout_s = timeout.as_secs();
         self.publish(TurnEvent::ApprovalWanted { tool: call.name.clone(), shown, why, timeout_s });
         self.tick();
+    }
+
+    /// Whether somebody is there who can be asked.
+    pub(super) fn is_attended(&self) -> bool {
+        !UNATTENDED.contains(&self.args.key.channel.as_str())
     }
 
     fn drop_calls(&mut self) {
@@ -284,10 +288,16 @@ impl SessionState {
         }
         let now = self.args.clock.now_unix_ms();
         let inbox = running.entry.id;
+        let (kind, text) = (answer.kind, answer.text.clone());
         let end = TurnEnd { inbox, turn: turn.clone(), answer, ended_unix_ms: now };
         match self.args.memory.end_turn(end).await {
             Ok(answer) => {
-                self.remember(inbox, turn, now);
+                if (answer.kind, &answer.text) == (kind, &text) {
+                    self.remember(inbox, turn, now);
+                } else {
+                    // Somebody ended it before, and what was kept is not this turn: it is read anew.
+                    self.memory = None;
+                }
                 self.args.observers.publish(&running.entry.message_key(), TurnEvent::Ended { answer });
                 (self.args.report)(SessionFact::Ended { inbox });
                 self.tidy_up().await;

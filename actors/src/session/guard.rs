@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::domain::{Outcome, ToolCall, ToolLimits};
+use crate::domain::{AGENT, Outcome, ToolCall, ToolLimits};
 
 /// Why a turn is ended before the model has ended it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,9 +68,10 @@ impl Guard {
         Ok(())
     }
 
-    /// How much time a call may take.
-    pub(super) fn time_left(&self) -> Duration {
-        self.limits.call_time_max.min(self.limits.time_max.saturating_sub(self.took))
+    /// How much time a call may take. Another Archon has all that the turn has left: it thinks, and that takes long.
+    pub(super) fn time_left(&self, tool: &str) -> Duration {
+        let left = self.limits.time_max.saturating_sub(self.took);
+        if tool == AGENT { left } else { left.min(self.limits.call_time_max) }
     }
 
     /// A call has ended. An error: the turn is to end.
@@ -145,10 +146,12 @@ mod tests {
         let mut guard = Guard::new(LIMITS);
         assert_eq!(guard.step(&[], 1001), Err(LoopFault::Tokens { tokens: 1001 }));
         let mut guard = Guard::new(LIMITS);
-        assert_eq!(guard.time_left(), Duration::from_secs(8));
+        assert_eq!(guard.time_left("bash"), Duration::from_secs(8));
+        assert_eq!(guard.time_left(AGENT), Duration::from_secs(10));
         let done = Outcome::Done { text: String::new() };
         guard.ended(&call("bash", "x"), &done, Duration::from_secs(7)).unwrap();
-        assert_eq!(guard.time_left(), Duration::from_secs(3));
+        assert_eq!(guard.time_left("bash"), Duration::from_secs(3));
+        assert_eq!(guard.time_left(AGENT), Duration::from_secs(3));
         guard.ended(&call("bash", "x"), &done, Duration::from_secs(4)).unwrap();
         assert_eq!(guard.step(&[call("bash", "y")], 1), Err(LoopFault::Time { seconds: 11 }));
     }

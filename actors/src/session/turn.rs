@@ -113,6 +113,8 @@ pub(super) struct Beginning {
     pub standing: Vec<Grant>,
     /// What was called in the turns that the prompt holds.
     pub seen: Vec<String>,
+    /// Another Archon wrote the message: what that one had read may speak from it.
+    pub is_handed_on: bool,
     /// How far an earlier try came.
     pub resumed: Resumed,
     /// What is to be done.
@@ -170,7 +172,7 @@ pub(super) struct Turn {
 impl Turn {
     /// Begins a turn, or goes on with one that was interrupted.
     pub(super) fn begin(beginning: Beginning, view: View) -> (Self, Vec<Effect>) {
-        let Beginning { label, user, kit, grants, standing, seen, resumed, task } = beginning;
+        let Beginning { label, user, kit, grants, standing, seen, is_handed_on, resumed, task } = beginning;
         let limits = kit.policy().limits;
         let mut turn = Self {
             label,
@@ -193,6 +195,7 @@ impl Turn {
             halvings: 0,
             kit,
         };
+        turn.exposure.outside_text |= is_handed_on;
         turn.expose();
         match &turn.task {
             Task::Answer | Task::AnswerAgain => {}

@@ -20,7 +20,17 @@ fn begin_task(task: Task, view: View) -> (Turn, Vec<Effect>) {
     let kit = ToolKit::new(&[], Arc::default());
     let (label, user, resumed) = ("7".to_owned(), "hi".to_owned(), Resumed::default());
     Turn::begin(
-        Beginning { label, user, kit, grants: vec![], standing: vec![], seen: vec![], resumed, task },
+        Beginning {
+            label,
+            user,
+            kit,
+            grants: vec![],
+            standing: vec![],
+            seen: vec![],
+            is_handed_on: false,
+            resumed,
+            task,
+        },
         view,
     )
 }
