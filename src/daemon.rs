@@ -187,6 +187,7 @@ async fn serve(
         gateway,
         started_unix_ms: clock.now_unix_ms(),
         socket: settings.house.socket.display().to_string(),
+        state: settings.paths.state.clone(),
         logs: logs.display().to_string(),
         log,
     });

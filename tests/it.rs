@@ -70,6 +70,8 @@ mod power_scenarios;
 mod remote;
 #[path = "it/repl.rs"]
 mod repl;
+#[path = "it/send_file.rs"]
+mod send_file;
 #[path = "it/settings.rs"]
 mod settings;
 #[path = "it/skills.rs"]

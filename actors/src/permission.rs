@@ -163,6 +163,7 @@ mod tests {
                 call_time_max: Duration::ZERO,
                 tokens_max: 0,
                 output_chars_max: 0,
+                sent_bytes_max: 0,
                 schema_tokens_max: 0,
             },
             ..ToolPolicy::default()

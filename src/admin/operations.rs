@@ -1,4 +1,5 @@
 //! What is done for a client, one function per operation.
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +73,8 @@ pub struct AdminContext {
     pub started_unix_ms: u64,
     /// Where it listens.
     pub socket: String,
+    /// Where the Archons' workspaces are.
+    pub state: PathBuf,
     /// Where its logs are.
     pub logs: String,
     /// What is logged.
@@ -212,7 +215,7 @@ async fn simple(op: Op, caller: &Caller, context: &AdminContext) -> Result<Reply
             let peer = (ArchonId::new(&archon)?, caller.peer()?);
             let entries =
                 memory.undelivered(&ChannelId::new(CLI_CHANNEL)?, Some(peer), None, ANSWERS_MAX).await?;
-            Ok(Reply::Answers(entries.iter().map(views::answer).collect()))
+            Ok(Reply::Answers(entries.iter().map(|entry| views::answer(entry, &context.state)).collect()))
         }
         Op::Delivered { outbox } => {
             memory.mark_sent(OutboxId(outbox)).await?;
@@ -345,9 +348,9 @@ impl Chat {
         while listening {
             match tokio::time::timeout(LOOK_PERIOD, observer.next()).await {
                 Ok(Some(TurnEvent::Ended { answer })) => {
-                    return Ok(Reply::Turn(TurnView::Ended(views::answer(&answer))));
+                    return Ok(Reply::Turn(TurnView::Ended(views::answer(&answer, &context.state))));
                 }
-                Ok(Some(event)) => listening = send(views::turn_event(event)).await.is_ok(),
+                Ok(Some(event)) => listening = send(views::turn_event(event, &context.state)).await.is_ok(),
                 Err(_) => {
                     // Nothing for a while; should an event be lost, the outbox knows.
                     if let Some(answer) = answered(inbox, context).await? {
@@ -367,5 +370,5 @@ impl Chat {
 
 async fn answered(inbox: InboxId, context: &AdminContext) -> Result<Option<Reply>, Refusal> {
     let answer = context.house.memory().answer_to(inbox).await?;
-    Ok(answer.map(|answer| Reply::Turn(TurnView::Ended(views::answer(&answer)))))
+    Ok(answer.map(|answer| Reply::Turn(TurnView::Ended(views::answer(&answer, &context.state)))))
 }

@@ -247,8 +247,28 @@ pub struct AnswerView {
     pub kind: String,
     /// What is said.
     pub text: String,
+    /// Files that go with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentView>,
     /// When, in milliseconds since the Unix epoch.
     pub created_unix_ms: u64,
+}
+
+/// A file that goes with an answer, as it was when the Archon sent it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AttachmentView {
+    /// Where it is on this machine.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256 hash, in hexadecimal digits.
+    pub sha256: String,
+    /// Its media type, by its first bytes.
+    pub media_type: String,
+    /// What is said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caption: Option<String>,
 }
 
 /// The state of the house.

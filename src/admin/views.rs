@@ -1,21 +1,33 @@
 //! What the protocol shows of the house's own types.
+use std::path::Path;
+
 use archond_actors::domain::{
-    AnswerKind, ArchonStatus, CallRecord, ModelState, ModelStatus, OutboxEntry, Outcome, SessionHead,
-    TurnEvent, TurnRecord,
+    AnswerKind, ArchonStatus, Attachment, CallRecord, ModelState, ModelStatus, OutboxEntry, Outcome,
+    SessionHead, TurnEvent, TurnRecord,
 };
 
 use super::operations::AdminContext;
 use super::protocol::{
-    AnswerView, ArchonView, CallEnd, CallView, HouseView, ModelView, RecordedTurnView, SessionView, TurnView,
-    TurnsView,
+    AnswerView, ArchonView, AttachmentView, CallEnd, CallView, HouseView, ModelView, RecordedTurnView,
+    SessionView, TurnView, TurnsView,
 };
+use crate::tools::Grounds;
 
 /// Calls of one turn that are shown; a turn rarely has more, and a page holds many turns.
 const CALLS_SHOWN_MAX: usize = 32;
 /// Characters that are shown of a call's arguments, and of its outcome: two lines of a terminal. The whole is in the store.
 const CALL_CHARS_MAX: usize = 160;
 
-pub(super) fn answer(entry: &OutboxEntry) -> AnswerView {
+/// `state` is where the workspaces are.
+pub(super) fn answer(entry: &OutboxEntry, state: &Path) -> AnswerView {
+    let workspace = Grounds::of_archon(state, &entry.session.archon).workspace;
+    let attachment = |attachment: &Attachment| AttachmentView {
+        path: workspace.join(&attachment.path).display().to_string(),
+        bytes: attachment.bytes,
+        sha256: attachment.sha256.clone(),
+        media_type: attachment.media_type.clone(),
+        caption: attachment.caption.clone(),
+    };
     let kind = match entry.kind {
         AnswerKind::Answer => "answer",
         AnswerKind::Notice => "notice",
@@ -30,11 +42,12 @@ pub(super) fn answer(entry: &OutboxEntry) -> AnswerView {
         session: entry.session.to_string(),
         kind: kind.to_owned(),
         text: entry.text.clone(),
+        attachments: entry.attachments.iter().map(attachment).collect(),
         created_unix_ms: entry.created_unix_ms,
     }
 }
 
-pub(super) fn turn_event(event: TurnEvent) -> TurnView {
+pub(super) fn turn_event(event: TurnEvent, state: &Path) -> TurnView {
     match event {
         TurnEvent::Queued { position } => TurnView::Queued { position },
         TurnEvent::Loading { model, percent } => TurnView::Loading { model: model.to_string(), percent },
@@ -49,7 +62,7 @@ pub(super) fn turn_event(event: TurnEvent) -> TurnView {
         }
         TurnEvent::WorkerReplaced => TurnView::WorkerReplaced,
         TurnEvent::Retrying { attempt } => TurnView::Retrying { attempt },
-        TurnEvent::Ended { answer: entry } => TurnView::Ended(answer(&entry)),
+        TurnEvent::Ended { answer: entry } => TurnView::Ended(answer(&entry, state)),
     }
 }
 

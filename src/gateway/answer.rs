@@ -229,8 +229,9 @@ impl ArchonAnswer {
         }
         let ending = Ending { reason: FinishReason::EndOfTurn, usage: self.usage(answer).await };
         self.ended = Some(ending);
-        // Events may have been lost on the way; the outbox has it whole.
-        match answer.text.strip_prefix(&self.told).filter(|rest| !rest.is_empty()) {
+        // Events may have been lost on the way; the outbox has it whole. This road carries no files: their names are said.
+        let whole = named(answer);
+        match whole.strip_prefix(&self.told).filter(|rest| !rest.is_empty()) {
             Some(rest) => Step::Part(AnswerPart::Text(rest.to_owned())),
             None => Step::End(ending),
         }
@@ -243,6 +244,15 @@ impl ArchonAnswer {
             .and_then(|snapshot| snapshot.turns.into_iter().rfind(|turn| turn.inbox == answer.answers));
         turn.map(|turn| turn.usage).unwrap_or_default()
     }
+}
+
+/// An answer, with a line for each file that goes with it.
+fn named(answer: &OutboxEntry) -> String {
+    let lines =
+        answer.attachments.iter().map(|file| format!("\n[file in the workspace: {}]", file.summary()));
+    let lines: String = lines.collect();
+    let gap = if lines.is_empty() { "" } else { "\n" };
+    format!("{}{gap}{lines}", answer.text)
 }
 
 impl Drop for ArchonAnswer {

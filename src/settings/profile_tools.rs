@@ -11,7 +11,7 @@ use super::fault::nearest;
 use super::mcp_file::source_name;
 use super::profile::duration;
 use super::reader::{Group, Located, Sheet, any, within};
-use super::values::Setting;
+use super::values::{Bytes, Setting};
 
 /// The tool that loads skills: an Archon that has skills has it, too.
 pub const SKILL: &str = "skill";
@@ -205,6 +205,9 @@ fn limits(mut group: Group<'_>, default: ToolLimits) -> ToolLimits {
             default.output_chars_max,
             within(200..=100_000, " characters"),
         ),
+        sent_bytes_max: group
+            .value("send_max", Bytes(default.sent_bytes_max), within(Bytes(1 << 10)..=Bytes(2 << 30), ""))
+            .0,
         schema_tokens_max: group.value(
             "schema_tokens_max",
             default.schema_tokens_max,

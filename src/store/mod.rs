@@ -7,6 +7,7 @@
 //! the house lives on, and works again once there is space. A commit whose fsync failed may turn out to be there after
 //! that; every change may safely be repeated, so the caller simply tries again. Only what was appended to a journal would
 //! stand there twice: who appends looks first.
+mod answer_records;
 mod fault;
 mod open;
 mod reads;

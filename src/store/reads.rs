@@ -7,6 +7,7 @@ use archond_actors::domain::{
 };
 use redb::{ReadTransaction, ReadableTable};
 
+use super::answer_records;
 use super::fault::Fault;
 use super::records::{self, cols, session_key};
 use super::tables;
@@ -206,5 +207,5 @@ pub(super) fn outbox_entry(
     id: u64,
 ) -> Result<OutboxEntry, Fault> {
     let record = outbox.get(id)?.ok_or_else(|| Fault::dangling("answer", id))?;
-    records::read_outbox(OutboxId(id), record.value()).map_err(|e| Fault::record("outbox", id, &e))
+    answer_records::read_outbox(OutboxId(id), record.value()).map_err(|e| Fault::record("outbox", id, &e))
 }

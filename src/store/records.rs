@@ -1,8 +1,7 @@
 //! The records as they lie in the file: one byte of version, then postcard. The domain's types are never written themselves,
 //! so that a change of theirs cannot change the file. A reader of every version ever written stays here.
 use archond_actors::domain::{
-    AnswerKind, Footer, Grant, InboxEntry, InboxId, OutboxEntry, OutboxId, SessionHead, SessionKey,
-    SessionOptions, Summary, TurnRecord, Usage,
+    Footer, Grant, InboxEntry, InboxId, SessionHead, SessionKey, SessionOptions, Summary, TurnRecord, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,23 +35,6 @@ struct InboxV1<'a> {
     text: &'a str,
     received_unix_ms: u64,
     attempts: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-struct OutboxV1<'a> {
-    answers: u64,
-    key: &'a str,
-    session: SessionCols<'a>,
-    kind: KindV1,
-    text: &'a str,
-    created_unix_ms: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-enum KindV1 {
-    Answer,
-    Notice,
-    Failure,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -166,38 +148,6 @@ pub(super) fn read_inbox(id: InboxId, bytes: &[u8]) -> Result<InboxEntry, Record
         text: record.text.to_owned(),
         received_unix_ms: record.received_unix_ms,
         attempts: record.attempts,
-    })
-}
-
-pub(super) fn write_outbox(entry: &OutboxEntry) -> Result<Vec<u8>, RecordError> {
-    encode(&OutboxV1 {
-        answers: entry.answers.0,
-        key: &entry.key,
-        session: cols(&entry.session),
-        kind: match entry.kind {
-            AnswerKind::Answer => KindV1::Answer,
-            AnswerKind::Notice => KindV1::Notice,
-            AnswerKind::Failure => KindV1::Failure,
-        },
-        text: &entry.text,
-        created_unix_ms: entry.created_unix_ms,
-    })
-}
-
-pub(super) fn read_outbox(id: OutboxId, bytes: &[u8]) -> Result<OutboxEntry, RecordError> {
-    let record: OutboxV1<'_> = decode(bytes)?;
-    Ok(OutboxEntry {
-        id,
-        answers: InboxId(record.answers),
-        key: record.key.to_owned(),
-        session: session_key(record.session)?,
-        kind: match record.kind {
-            KindV1::Answer => AnswerKind::Answer,
-            KindV1::Notice => AnswerKind::Notice,
-            KindV1::Failure => AnswerKind::Failure,
-        },
-        text: record.text.to_owned(),
-        created_unix_ms: record.created_unix_ms,
     })
 }
 
@@ -326,7 +276,7 @@ pub(super) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, RecordError> {
     encode_as(VERSION, record)
 }
 
-fn encode_as<T: Serialize>(version: u8, record: &T) -> Result<Vec<u8>, RecordError> {
+pub(super) fn encode_as<T: Serialize>(version: u8, record: &T) -> Result<Vec<u8>, RecordError> {
     Ok(postcard::to_extend(record, vec![version])?)
 }
 
@@ -337,7 +287,7 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Recor
 }
 
 /// A record's version, from 1 to the last that is known, and its bytes.
-fn split(bytes: &[u8], known: u8) -> Result<(u8, &[u8]), RecordError> {
+pub(super) fn split(bytes: &[u8], known: u8) -> Result<(u8, &[u8]), RecordError> {
     match bytes.split_first() {
         Some((&version, record)) if (1..=known).contains(&version) => Ok((version, record)),
         Some((&found, _)) => Err(RecordError::Newer { found, known }),
@@ -390,19 +340,6 @@ mod tests {
         let bytes = b"\x01\x04ezra\x03cli\x04uid0\x04main\x01k\x02hi\x09\x02";
         assert_eq!(write_inbox(&entry).unwrap(), bytes);
         assert_eq!(read_inbox(InboxId(7), bytes).unwrap(), entry);
-
-        let entry = OutboxEntry {
-            id: OutboxId(8),
-            answers: InboxId(7),
-            key: "k".into(),
-            session: key(),
-            kind: AnswerKind::Failure,
-            text: "ho".into(),
-            created_unix_ms: 9,
-        };
-        let bytes = b"\x01\x07\x01k\x04ezra\x03cli\x04uid0\x04main\x02\x02ho\x09";
-        assert_eq!(write_outbox(&entry).unwrap(), bytes);
-        assert_eq!(read_outbox(OutboxId(8), bytes).unwrap(), entry);
 
         let summary = Some(Summary { text: "s".into(), turns: 2, called: vec![String::new()] });
         let head = SessionHead { updated_unix_ms: 2, turns: 3, summary, ..SessionHead::new(key(), 1) };

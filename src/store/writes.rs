@@ -9,6 +9,7 @@ use archond_actors::ports::{Write, Written};
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::Retention;
+use super::answer_records;
 use super::fault::Fault;
 use super::reads::outbox_entry;
 use super::records::{self, RecordError, cols};
@@ -221,9 +222,11 @@ impl<'txn> Writer<'txn> {
             session,
             kind: end.answer.kind,
             text: end.answer.text.clone(),
+            attachments: end.attachments(),
             created_unix_ms: end.ended_unix_ms,
         };
-        let record = records::write_outbox(&entry).map_err(|e| Fault::record("outbox", entry.id, &e))?;
+        let record =
+            answer_records::write_outbox(&entry).map_err(|e| Fault::record("outbox", entry.id, &e))?;
 
         self.changed = true;
         self.last_outbox = entry.id.0;

@@ -49,6 +49,15 @@ pub(super) struct EditFile {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct SendFile {
+    #[serde(alias = "file_path")]
+    pub(super) path: String,
+    #[serde(default)]
+    pub(super) caption: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct GlobSearch {
     pub(super) pattern: String,
     #[serde(default)]

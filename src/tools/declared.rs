@@ -1,5 +1,5 @@
 //! What the model and the policy are told of each built-in tool. Short: every word is read again with each prompt.
-use archond_actors::domain::{ASK_USER, Risk, Tool, ToolSpec};
+use archond_actors::domain::{ASK_USER, Risk, SEND_FILE, Tool, ToolSpec};
 
 use super::web::{FETCH, SEARCH};
 
@@ -13,6 +13,8 @@ const WRITE: Nature = Nature { risk: Risk::Write, ..HARMLESS };
 /// A second time it would find something else.
 const EDIT: Nature = Nature { is_repeatable: false, ..WRITE };
 const EXECUTE: Nature = Nature { risk: Risk::Execute, is_repeatable: false, ..LOOK };
+/// Nothing leaves before the answer does.
+const SEND: Nature = Nature { risk: Risk::Message, ..HARMLESS };
 /// Asks others, who read the question and write the answer. Asking for a page changes nothing (RFC 9110, section 9.2.1).
 const WEB: Nature = Nature { risk: Risk::Network, brings_outside_text: true, ..HARMLESS };
 
@@ -27,7 +29,7 @@ struct Nature {
 /// Name, nature, description, properties of the arguments, those that are needed.
 type Declaration = (&'static str, Nature, &'static str, &'static str, &'static str);
 
-const DECLARATIONS: [Declaration; 11] = [
+const DECLARATIONS: [Declaration; 12] = [
     (
         "read_file",
         LOOK,
@@ -62,6 +64,13 @@ const DECLARATIONS: [Declaration; 11] = [
         "Search file contents by regular expression.",
         r#""pattern":{"type":"string"},"path":{"type":"string"},"glob":{"type":"string"},"output_mode":{"type":"string","enum":["content","files_with_matches","count"]},"ignore_case":{"type":"boolean"},"context":{"type":"integer"}"#,
         r#""pattern""#,
+    ),
+    (
+        SEND_FILE,
+        SEND,
+        "Send a file of the workspace to the person, with your answer.",
+        r#""path":{"type":"string"},"caption":{"type":"string"}"#,
+        r#""path""#,
     ),
     (
         "bash",

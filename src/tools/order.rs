@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use archond_actors::domain::ToolLimits;
 use serde::{Deserialize, Serialize};
 
 use super::web::WebOrder;
@@ -33,12 +34,20 @@ pub struct ProcessLimits {
     pub file_bytes_max: u64,
     /// Open files of each process.
     pub open_files_max: u32,
+    /// Size of a file that is sent with an answer, in bytes.
+    pub sent_bytes_max: u64,
 }
 
 impl Default for ProcessLimits {
     /// Enough to compile or test a middling program; far from what would trouble the house on the smallest machine.
     fn default() -> Self {
-        Self { memory_bytes_max: 2 << 30, processes_max: 256, file_bytes_max: 1 << 30, open_files_max: 1024 }
+        Self {
+            memory_bytes_max: 2 << 30,
+            processes_max: 256,
+            file_bytes_max: 1 << 30,
+            open_files_max: 1024,
+            sent_bytes_max: ToolLimits::default().sent_bytes_max,
+        }
     }
 }
 

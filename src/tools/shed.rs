@@ -78,7 +78,9 @@ impl ToolShed for HouseTools {
             return Vec::new();
         }
         let grounds = grounds(&self.paths, &archon.id, &policy.skills);
-        let built_in = match BuiltIn::new(grounds, ProcessLimits::default()) {
+        let limits =
+            ProcessLimits { sent_bytes_max: policy.limits.sent_bytes_max, ..ProcessLimits::default() };
+        let built_in = match BuiltIn::new(grounds, limits) {
             Ok(built_in) => built_in.with_web(WebAccess::new(&self.web, policy.limits.output_chars_max)),
             Err(error) => {
                 tracing::error!(archon = %archon.id, %error, "the Archon has no tools");

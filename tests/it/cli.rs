@@ -93,6 +93,7 @@ fn answer(kind: &str, text: &str) -> AnswerView {
         session: "ezra/cli/uid0/main".into(),
         kind: kind.into(),
         text: text.into(),
+        attachments: Vec::new(),
         created_unix_ms: 0,
     }
 }

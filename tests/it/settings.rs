@@ -15,7 +15,7 @@ use archond::settings::{
 use archond_actors::domain::{ArchonId, ModelId};
 use tempfile::TempDir;
 
-const TOOLS: [&str; 11] = [
+const TOOLS: [&str; 12] = [
     "ask_user",
     "bash",
     "clock",
@@ -25,6 +25,7 @@ const TOOLS: [&str; 11] = [
     "read_file",
     "recall",
     "remember",
+    "send_file",
     "todo",
     "write_file",
 ];

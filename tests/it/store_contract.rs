@@ -170,6 +170,7 @@ fn a_turn_ends_once_and_whole() {
             session: entry.session.clone(),
             kind: AnswerKind::Answer,
             text: "first".into(),
+            attachments: Vec::new(),
             created_unix_ms: 2_000,
         };
         assert_eq!(ended, expected);

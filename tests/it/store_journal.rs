@@ -1,6 +1,7 @@
 //! The contract of the journal: what is written of a running turn, and when it goes.
 use archond_actors::domain::{
-    CallRecord, InboundMessage, InboxId, JournalEntry, Outcome, SessionKey, ToolCall, ToolStep, TurnEnd,
+    Attachment, CallRecord, InboundMessage, InboxId, JournalEntry, Outcome, SEND_FILE, SessionKey, ToolCall,
+    ToolStep, TurnEnd,
 };
 use archond_actors::ports::{Store, StoreError, Write, Written};
 
@@ -137,5 +138,29 @@ fn a_turn_is_kept_with_its_steps() {
         let turns = store.turns(&entry.session, 0, 9).unwrap();
         assert_eq!(turns.iter().map(|turn| &turn.steps).collect::<Vec<_>>(), [&steps]);
         assert_eq!(store.session(&entry.session).unwrap().unwrap().turns, turns);
+    });
+}
+
+#[test]
+fn what_a_turn_sent_goes_with_its_answer() {
+    on_each_store(|store| {
+        let entry = accept(store, message("1"));
+        let file = Attachment {
+            path: "a/b, c.pdf".into(),
+            bytes: 7,
+            sha256: "0f".repeat(32),
+            media_type: "application/pdf".into(),
+            caption: Some("here".into()),
+        };
+        let call = ToolCall { name: SEND_FILE.into(), ..call("1") };
+        let outcome = Outcome::Done { text: file.told() };
+        let step = ToolStep { text: String::new(), calls: vec![CallRecord { call, outcome }] };
+        let mut ended = turn_end(entry.id, "there it is");
+        ended.turn.as_mut().unwrap().steps = vec![step];
+        let answer = end(store, ended);
+        assert_eq!(answer.attachments, [file]);
+        assert_eq!(store.answer_to(entry.id), Ok(Some(answer.clone())));
+        let undelivered = store.undelivered(&entry.session.channel, None, None, 9);
+        assert_eq!(undelivered, Ok(vec![answer]));
     });
 }

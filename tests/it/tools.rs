@@ -251,7 +251,7 @@ fn one_call_can_be_made_by_hand() {
     assert!(row.contains("execute") && row.contains("built-in"), "{list}");
     let (listed, _) = said(&["tool", "list", "ezra", "--json"], 0);
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
-    assert_eq!(listed.as_array().unwrap().len(), 12, "nobody can search without a search engine");
+    assert_eq!(listed.as_array().unwrap().len(), 13, "nobody can search without a search engine");
     let (explained, _) = said(&["sandbox", "explain", "ezra"], 0);
     assert!(explained.contains("Landlock") && explained.contains("yes, version "), "{explained}");
     assert!(explained.contains("state/archons/ezra/workspace"), "{explained}");

@@ -1,4 +1,5 @@
 //! What comes in, what goes out, and what can be watched in between.
+use super::attachment::Attachment;
 use super::ids::{ArchonId, ChannelId, InboxId, ModelId, OutboxId, PeerId, SessionKey, ThreadId};
 
 /// The identity that the channel's platform gave a message; a key seen before is a repetition.
@@ -95,6 +96,8 @@ pub struct OutboxEntry {
     pub kind: AnswerKind,
     /// What is said.
     pub text: String,
+    /// What goes with it, to be delivered as the channel can.
+    pub attachments: Vec<Attachment>,
     /// When it was written, in milliseconds since the Unix epoch.
     pub created_unix_ms: u64,
 }

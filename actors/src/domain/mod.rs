@@ -1,6 +1,7 @@
 //! The words of the house as plain types: no I/O, no wire format, no actor.
 //!
-//! Reading order: [`ids`], [`message`], [`session`], [`memory`], [`generation`], [`tool`], [`spec`], [`status`].
+//! Reading order: [`ids`], [`message`], [`session`], [`attachment`], [`memory`], [`generation`], [`tool`], [`spec`], [`status`].
+pub mod attachment;
 pub mod generation;
 pub mod ids;
 pub mod memory;
@@ -10,6 +11,7 @@ pub mod spec;
 pub mod status;
 pub mod tool;
 
+pub use attachment::{Attachment, SEND_FILE};
 pub use generation::{
     AnswerForm, AnswerPart, CallRule, ChatRole, ChatTurn, Chosen, Content, Conversation, Finding,
     FinishReason, GenerationRequest, Inquiry, Passage, Prompt, Refusal, Sampling, Shape, Stretch, Token,

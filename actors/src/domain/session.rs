@@ -1,4 +1,5 @@
 //! A conversation as it is kept: turns are never deleted by compaction, a summary lies over them.
+use super::attachment::Attachment;
 use super::generation::Usage;
 use super::ids::{InboxId, ModelId, SessionKey};
 use super::message::AnswerKind;
@@ -128,6 +129,13 @@ pub struct TurnEnd {
     pub answer: NewAnswer,
     /// When, in milliseconds since the Unix epoch.
     pub ended_unix_ms: u64,
+}
+
+impl TurnEnd {
+    /// What goes with the answer: the files that the turn's calls sent.
+    pub fn attachments(&self) -> Vec<Attachment> {
+        self.turn.as_ref().map(Attachment::of).unwrap_or_default()
+    }
 }
 
 impl SessionHead {

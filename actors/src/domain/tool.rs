@@ -162,6 +162,8 @@ pub struct ToolLimits {
     pub tokens_max: u64,
     /// What the model is shown of a call's answer, in characters; the rest is kept in the store.
     pub output_chars_max: u32,
+    /// Size of a file that is sent with an answer, in bytes.
+    pub sent_bytes_max: u64,
     /// What the declarations of all tools may take of each prompt, in tokens as far as they can be reckoned from bytes; beyond it, the
     /// model is told of the core and finds the others.
     pub schema_tokens_max: u32,
@@ -194,6 +196,7 @@ impl Default for ToolLimits {
             call_time_max: Duration::from_secs(120),
             tokens_max: 400_000,
             output_chars_max: 4000,
+            sent_bytes_max: 20 << 20,
             schema_tokens_max: 2000,
         }
     }

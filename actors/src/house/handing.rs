@@ -132,7 +132,13 @@ impl Delegation {
             tracing::debug!(answer = %answer.id, %error, "an answer of another Archon stays in the outbox");
         }
         match answer.kind {
-            AnswerKind::Answer => Ok(answer.text),
+            // The file is in the other one's workspace, out of reach: it is only told of.
+            AnswerKind::Answer => {
+                let files = answer.attachments.iter();
+                let files =
+                    files.map(|file| format!("\n[file in the workspace of {to}: {}]", file.summary()));
+                Ok(answer.text + &files.collect::<String>())
+            }
             AnswerKind::Notice | AnswerKind::Failure => {
                 Err(NoAnswer::Failed { archon: to.clone(), text: answer.text })
             }

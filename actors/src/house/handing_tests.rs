@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use super::tools::{TOOLS, policy};
 use super::*;
 use crate::domain::{
-    AGENT, Delegates, Outcome, Permission, Risk, SessionKey, Tool, ToolLimits, ToolOrder, ToolPolicy,
-    ToolSpec,
+    AGENT, Attachment, Delegates, Outcome, Permission, Risk, SEND_FILE, SessionKey, Tool, ToolLimits,
+    ToolOrder, ToolPolicy, ToolSpec,
 };
 use crate::house::Delegation;
 use crate::ports::ToolSource;
@@ -134,6 +134,36 @@ async fn a_task_is_handed_on_and_its_answer_comes_back_and_nobody_elses() {
     assert_eq!(said, ["hello"], "what one peer's task holds is not for another peer's");
     assert_eq!(world.lost("electra").await, [], "every answer arrived");
     assert!(world.house.trail().answers().iter().all(|answer| answer.missing().is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_the_other_one_sends_is_told_of() {
+    let (toys, delegation) = (ToyTools::new(&[(SEND_FILE, Risk::Message)]), Delegation::default());
+    let world = World::with(Arc::new(Shed(toys.clone(), delegation.clone()))).await;
+    let file = Attachment {
+        path: "a.pdf".into(),
+        bytes: 7,
+        sha256: "0f".repeat(32),
+        media_type: "application/pdf".into(),
+        caption: None,
+    };
+    toys.answer(SEND_FILE, &file.told());
+    for name in ["ezra", "electra"] {
+        let mut sends = spec(name, &["electra"]);
+        let tools = [SEND_FILE, AGENT].map(str::to_owned).to_vec();
+        sends.tools = Arc::new(ToolPolicy { tools, ..(*sends.tools).clone() });
+        world.house.start_archon(sends).await.unwrap();
+    }
+    world.house.open(&delegation);
+    let answer = world.say("electra", "p", "1", "call send_file").await;
+    assert_eq!(answer.attachments, [file]);
+    let answer = world.say("ezra", "p", "2", "call agent=electra:call_send~file").await;
+    assert!(
+        answer.text.ends_with("[file in the workspace of electra: a.pdf, application/pdf, 7 bytes]"),
+        "{}",
+        answer.text
+    );
+    assert_eq!(answer.attachments, [], "it is hers");
 }
 
 #[tokio::test(start_paused = true)]

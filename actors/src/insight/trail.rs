@@ -251,6 +251,7 @@ mod tests {
             session: "ezra/cli/p/main".parse().unwrap(),
             kind,
             text: "secret".into(),
+            attachments: Vec::new(),
             created_unix_ms: 5,
         }
     }

@@ -105,6 +105,7 @@ mod tests {
         call_time_max: Duration::from_secs(8),
         tokens_max: 1000,
         output_chars_max: 100,
+        sent_bytes_max: 100,
         schema_tokens_max: 100,
     };
 

@@ -379,6 +379,7 @@ impl Tables {
             session: message.session,
             kind: end.answer.kind,
             text: end.answer.text.clone(),
+            attachments: end.attachments(),
             created_unix_ms: end.ended_unix_ms,
         };
         self.pending.remove(&(entry.session.archon.clone(), end.inbox));

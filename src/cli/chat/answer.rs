@@ -1,7 +1,7 @@
 //! One answer on its way to the screen: what was shown of it, and what is still to be shown.
 use std::io;
 
-use crate::admin::protocol::{AnswerView, TurnView};
+use crate::admin::protocol::{AnswerView, AttachmentView, TurnView};
 use crate::cli::console::Console;
 
 /// Longest line about a call, in characters.
@@ -177,6 +177,10 @@ impl AnswerOnScreen {
         } else if !answer.text.ends_with('\n') {
             console.write("\n")?;
         }
+        for AttachmentView { path, bytes, media_type, caption, .. } in &answer.attachments {
+            let caption = caption.as_ref().map(|caption| format!(": {caption}")).unwrap_or_default();
+            console.note(&format!("attached: {path} ({media_type}, {bytes} bytes){caption}"))?;
+        }
         if self.worker_replaced && console.terminals().error {
             console.note("(the model's process was replaced meanwhile)")?;
         }
@@ -217,6 +221,7 @@ mod tests {
             session: "ezra/cli/uid0/main".into(),
             kind: kind.into(),
             text: text.into(),
+            attachments: Vec::new(),
             created_unix_ms: 0,
         }
     }

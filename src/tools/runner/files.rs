@@ -3,11 +3,12 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 
+use archond_actors::domain::SEND_FILE;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fchmod, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::roots::{FileFault, Place, Roots};
-use super::{glob, grep};
+use super::{glob, grep, send};
 use crate::tools::arguments::{self, EditFile, ReadFile, WriteFile};
 use crate::tools::order::{Order, TEXT_BYTES_MAX};
 
@@ -35,6 +36,7 @@ pub(super) fn call(order: &Order) -> Result<String, FileFault> {
         "edit_file" => edit_file(&roots, &arguments::read(tool, text)?),
         "glob_search" => glob::search(&roots, &arguments::read(tool, text)?),
         "grep_search" => grep::search(&roots, &arguments::read(tool, text)?),
+        SEND_FILE => send::send(&roots, &arguments::read(tool, text)?, order.limits.sent_bytes_max),
         other => Err(FileFault::NoTool(other.to_owned())),
     }
 }

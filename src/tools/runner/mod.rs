@@ -22,6 +22,7 @@ mod glob;
 mod grep;
 mod program;
 mod roots;
+mod send;
 mod server;
 mod shell;
 mod web;

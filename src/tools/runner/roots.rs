@@ -40,6 +40,12 @@ pub(super) enum FileFault {
     Binary(String),
     #[error("`{path}` has {bytes} bytes, more than {most}; use bash")]
     TooLong { path: String, bytes: u64, most: u64 },
+    #[error(
+        "`{path}` has {bytes} bytes, and at most {most} are sent (`tool_limits.send_max` of the profile)"
+    )]
+    TooLongToSend { path: String, bytes: u64, most: u64 },
+    #[error("`{0}` is not sent; name a file of the workspace by a path that goes straight down to it")]
+    NotSent(String),
     #[error("`{path}` has {lines} lines; offset {offset} is behind its end")]
     BehindEnd { path: String, lines: u64, offset: u64 },
     #[error("{0}")]
@@ -110,6 +116,11 @@ impl Place<'_> {
     /// The path as it was asked for.
     pub(super) fn shown(&self) -> &str {
         &self.shown
+    }
+
+    /// The path from the workspace, where it is there.
+    pub(super) fn in_workspace(&self) -> Option<&Path> {
+        self.root.is_writable.then_some(&self.below)
     }
 
     /// Where it is, for those who walk through folders. Landlock bounds these.

@@ -187,6 +187,7 @@ impl Ideal {
             session: said.entry.session.clone(),
             kind: end.answer.kind,
             text: end.answer.text.clone(),
+            attachments: end.attachments(),
             created_unix_ms: end.ended_unix_ms,
         };
         self.given.push(Given { entry: entry.clone(), sent: false, forgotten: false });
