@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, Outcome, PeerId, Permission, Risk, SessionKey, Skills, ThreadId, ToolCall,
+    AGENT, ArchonId, ChannelId, Outcome, PeerId, Permission, Risk, SessionKey, ThreadId, ToolCall,
     ToolLimits, ToolOrder, ToolPolicy, ToolSpec,
 };
 use archond_actors::ports::ToolSource;
@@ -22,7 +22,9 @@ use crate::settings::fault::nearest;
 use crate::settings::{
     Fault, SettingsFaults, Sources, WebSettings, find_profiles, load_house, private_dir, profile,
 };
-use crate::tools::{self, BuiltIn, Directory, DirectoryTools, Listing, ProcessLimits, Reach, Row, WebAccess};
+use crate::tools::{
+    self, AgentTools, BuiltIn, Directory, DirectoryTools, Listing, ProcessLimits, Reach, Row, WebAccess,
+};
 
 /// Time of a call that is made by hand, in seconds, when nothing else is said.
 const CALL_SECONDS: u64 = 120;
@@ -174,6 +176,10 @@ fn list(
         let remembers = tools::is_memory_tool(&spec.tool.name);
         (spec, if remembers { tools::MEMORY } else { tools::SOURCE })
     });
+    // Only who may ask somebody has the tool for it.
+    let others = policy.map(|policy| &policy.delegates.to).filter(|others| !others.is_empty());
+    let agent = others.map(|others| AgentTools::declared(others));
+    let built_in = built_in.chain(agent.iter().map(|spec| (spec, AGENT)));
     let all: Vec<(&ToolSpec, &str)> =
         built_in.chain(own.tools.iter().map(|spec| (spec, tools::DIRECTORY))).collect();
     if json {
@@ -232,11 +238,12 @@ pub(super) fn known(sources: &Sources, name: &str) -> Result<ArchonId, CliError>
 
 pub(super) fn tools_of(sources: &Sources, archon: &ArchonId) -> Result<BuiltIn, CliError> {
     private_dir(&sources.paths.state)?;
-    // A profile that is wrong gives no skills; its workspace is there all the same.
-    let skills = policy_of(sources, archon).map_or(Skills::Named(Vec::new()), |policy| policy.skills.clone());
+    // A profile that is wrong gives no skills and the usual limits; its workspace is there all the same.
+    let policy = policy_of(sources, archon).unwrap_or_default();
+    let limits = ProcessLimits { sent_bytes_max: policy.limits.sent_bytes_max, ..ProcessLimits::default() };
     let web = WebAccess::new(&web_of(sources)?, ToolLimits::default().output_chars_max);
-    let grounds = tools::grounds(&sources.paths, archon, &skills);
-    Ok(BuiltIn::new(grounds, ProcessLimits::default())?.with_web(web))
+    let grounds = tools::grounds(&sources.paths, archon, &policy.skills);
+    Ok(BuiltIn::new(grounds, limits)?.with_web(web))
 }
 
 /// Where the settings of the house let tools go.

@@ -33,8 +33,9 @@ impl AgentTools {
         Self { delegation, to }
     }
 
-    fn spec(&self) -> ToolSpec {
-        let names: Vec<&str> = self.to.iter().map(ArchonId::as_str).collect();
+    /// What the model and the policy are told where these may be asked.
+    pub fn declared(to: &[ArchonId]) -> ToolSpec {
+        let names: Vec<&str> = to.iter().map(ArchonId::as_str).collect();
         let parameters = json!({
             "type": "object",
             "properties": {
@@ -66,7 +67,7 @@ impl ToolSource for AgentTools {
     }
 
     fn tools(&self) -> Vec<ToolSpec> {
-        vec![self.spec()]
+        vec![Self::declared(&self.to)]
     }
 
     fn is_core(&self) -> bool {

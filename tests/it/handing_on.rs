@@ -139,6 +139,12 @@ fn the_tool_is_there_only_for_those_who_may_ask_somebody() {
     let listed = client.chat("ezra", "1", "main", "/tools").text;
     assert!(listed.contains("  agent (message): Hand a task"), "{listed}");
     assert!(!client.chat("electra", "2", "main", "/tools").text.contains("agent"));
+    let listed = |archon| text(&house.run(&["tool", "list", archon]));
+    assert!(
+        listed("ezra").contains("\nagent ") && !listed("electra").contains("\nagent "),
+        "{}",
+        listed("ezra")
+    );
     for (more, fault) in [
         (r#"delegates: ["elektra"],"#, "there is no Archon `elektra`"),
         (r#"delegates: ["ezra"],"#, "an Archon cannot hand tasks to itself"),
