@@ -1,4 +1,4 @@
-//! Finding again what was said and noted, by its words: for every store alike. Pure.
+//! Finding texts by their words: what was said and noted, for every store alike, and tools. Pure.
 //!
 //! - [`Terms`]: what a text is found by; a store keeps it beside each turn.
 //! - [`Query`] and [`Ranking`]: what is looked for, and which texts answer it best.
@@ -43,10 +43,5 @@ impl Ranking<'_, Place> {
     /// Shows a note.
     pub fn add_note(&mut self, note: &Note) {
         self.add_terms(Place::Note(note.id), &note_terms(note));
-    }
-
-    /// Shows a text by its terms.
-    pub fn add_terms(&mut self, place: Place, terms: &Terms) {
-        self.add(place, terms.len, terms.counts.iter().map(|(term, count)| (term.as_str(), *count)));
     }
 }

@@ -1,6 +1,6 @@
-//! Which texts answer a question best: BM25 over the texts of one peer (Robertson and Zaragoza, "The Probabilistic Relevance Framework:
+//! Which texts answer a question best: BM25 over all that are shown (Robertson and Zaragoza, "The Probabilistic Relevance Framework:
 //! BM25 and Beyond", 2009). Pure: texts are shown one after the other, and only what fits is kept.
-use super::words::wanted;
+use super::words::{Terms, wanted};
 
 /// Words of a question that are looked for.
 const WORDS_MAX: usize = 16;
@@ -95,6 +95,11 @@ impl<'q, K: Ord> Ranking<'q, K> {
         }
     }
 
+    /// Shows a text by its terms.
+    pub fn add_terms(&mut self, key: K, terms: &Terms) {
+        self.add(key, terms.len, terms.counts.iter().map(|(term, count)| (term.as_str(), *count)));
+    }
+
     /// The best, the best first. Of two that are equally good the one with the greater name comes first.
     pub fn best(self, limit: usize) -> Vec<K> {
         let Self { texts, words, spread, hits, .. } = self;
@@ -132,7 +137,6 @@ fn is_part(stem: &str, term: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Terms;
     use super::*;
 
     #[track_caller]
@@ -140,8 +144,7 @@ mod tests {
         let query = Query::of(question);
         let mut ranking = Ranking::new(&query);
         for (number, text) in texts.iter().enumerate() {
-            let terms = Terms::of(&[text]);
-            ranking.add(number, terms.len, terms.counts.iter().map(|(term, count)| (term.as_str(), *count)));
+            ranking.add_terms(number, &Terms::of(&[text]));
         }
         assert_eq!(ranking.best(9), expected, "{question}");
     }

@@ -67,8 +67,7 @@ fn ranked(question: &str) -> Vec<usize> {
     let query = Query::of(question);
     let mut ranking = Ranking::new(&query);
     for (number, text) in TEXTS.iter().enumerate() {
-        let terms = Terms::of(&[text]);
-        ranking.add(number, terms.len, terms.counts.iter().map(|(term, count)| (term.as_str(), *count)));
+        ranking.add_terms(number, &Terms::of(&[text]));
     }
     ranking.best(5)
 }

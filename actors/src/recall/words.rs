@@ -39,14 +39,19 @@ pub struct Terms {
 impl Terms {
     /// The words of several texts that are found together.
     pub fn of(texts: &[&str]) -> Self {
+        Self::weighted(texts.iter().map(|text| (*text, 1)))
+    }
+
+    /// The same of texts that do not say equally much: each word counts as if it stood there so many times.
+    pub fn weighted<'t>(texts: impl IntoIterator<Item = (&'t str, u32)>) -> Self {
         let (english, german) = stemmers();
         let mut terms = Self::default();
-        for text in texts {
+        for (text, times) in texts {
             for word in words(beginning(text)) {
-                terms.len = terms.len.saturating_add(1);
+                terms.len = terms.len.saturating_add(times);
                 for stem in stems(&english, &german, &word) {
                     let count = terms.counts.entry(stem).or_default();
-                    *count = count.saturating_add(1);
+                    *count = count.saturating_add(times);
                 }
             }
         }

@@ -1,10 +1,11 @@
 //! Finds tools by words, where there are too many to tell the model of each. Pure.
 //!
-//! A tool is as good as the words of the query that it has, rare words before common ones, its name before its description before the
-//! names of its arguments. Nothing is learnt and nothing is asked: the same query finds the same tools.
-use std::collections::HashMap;
+//! The words and their ranking are those of [`crate::recall`]: a tool is a text, and its name says more than its description, which says
+//! more than the names of its arguments. Nothing is learnt and nothing is asked: the same query finds the same tools.
+use std::cmp::Reverse;
 
 use crate::domain::{Tool, ToolCall, ToolSpec};
+use crate::recall::{Query, Ranking, Terms};
 
 /// The tool that finds others.
 pub const TOOL_SEARCH: &str = "tool_search";
@@ -13,14 +14,10 @@ pub const TOOL_CALL: &str = "tool_call";
 
 /// Bytes of a declaration for each token, in the vocabularies of the catalogue: English and JSON alike.
 const BYTES_PER_TOKEN: usize = 4;
-/// What a word counts for, by the place where it is found.
-const IN_NAME: f64 = 3.0;
-const IN_DESCRIPTION: f64 = 1.0;
-const IN_PARAMETERS: f64 = 0.5;
-/// What a word counts for that only begins like the one that is sought.
-const BEGINS_ALIKE: f64 = 0.5;
-/// Shortest beginning that two words share so, in letters; and it is three quarters of the shorter one.
-const BEGINNING_MIN: usize = 4;
+/// As how many a word counts, by the place where it is found.
+const IN_NAME: u32 = 6;
+const IN_DESCRIPTION: u32 = 2;
+const IN_PARAMETERS: u32 = 1;
 
 /// About how many tokens of the prompt a tool's declaration takes.
 pub fn tokens(tool: &Tool) -> usize {
@@ -39,91 +36,38 @@ pub fn as_told(call: &ToolCall, declared: &[Tool]) -> ToolCall {
     ToolCall { id: call.id.clone(), name: TOOL_CALL.to_owned(), arguments }
 }
 
-/// The tools that fit a query best, at most so many, best first. None where no word fits.
+/// The tools that fit a query best, at most so many, best first, equals in their order. None where no word fits.
 pub fn best<'t>(query: &str, tools: &'t [ToolSpec], most: usize) -> Vec<&'t ToolSpec> {
-    let wanted = words(query);
-    let sheets: Vec<Sheet> = tools.iter().map(|spec| Sheet::of(&spec.tool)).collect();
-    let weights: Vec<f64> = wanted.iter().map(|word| rarity(word, &sheets)).collect();
-    let score = |sheet: &Sheet| -> f64 {
-        wanted.iter().zip(&weights).map(|(word, weight)| weight * sheet.fits(word)).sum()
-    };
-    let mut ranked: Vec<(f64, usize)> = sheets
-        .iter()
-        .map(score)
-        .enumerate()
-        .map(|(at, score)| (score, at))
-        .filter(|(score, _)| *score > 0.0)
-        .collect();
-    ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    ranked.iter().take(most).filter_map(|(_, at)| tools.get(*at)).collect()
-}
-
-/// The words of one tool, each with what it counts for.
-struct Sheet(HashMap<String, f64>);
-
-impl Sheet {
-    fn of(tool: &Tool) -> Self {
-        let mut sheet = HashMap::new();
-        for (text, weight) in
-            [(&tool.parameters, IN_PARAMETERS), (&tool.description, IN_DESCRIPTION), (&tool.name, IN_NAME)]
-        {
-            for word in words(text) {
-                sheet.insert(word, weight);
-            }
-        }
-        Self(sheet)
+    let query = Query::of(&parted(query));
+    let mut ranking = Ranking::new(&query);
+    for (at, spec) in tools.iter().enumerate() {
+        ranking.add_terms(Reverse(at), &terms(&spec.tool));
     }
-
-    fn fits(&self, word: &str) -> f64 {
-        if let Some(weight) = self.0.get(word) {
-            return *weight;
-        }
-        let alike = |known: &str| {
-            let shared = known.chars().zip(word.chars()).take_while(|(a, b)| a == b).count();
-            let shorter = known.chars().count().min(word.chars().count());
-            shared >= BEGINNING_MIN && shared * 4 >= shorter * 3
-        };
-        let best =
-            self.0.iter().filter(|(known, _)| alike(known)).map(|(_, weight)| *weight).reduce(f64::max);
-        best.unwrap_or(0.0) * BEGINS_ALIKE
-    }
+    ranking.best(most).into_iter().filter_map(|Reverse(at)| tools.get(at)).collect()
 }
 
-/// The fewer tools have a word, the more it says (BM25's inverse document frequency; Robertson and Zaragoza, 2009).
-#[expect(clippy::cast_precision_loss, reason = "numbers of tools are small")]
-fn rarity(word: &str, sheets: &[Sheet]) -> f64 {
-    let having = sheets.iter().filter(|sheet| sheet.fits(word) > 0.0).count() as f64;
-    (1.0 + (sheets.len() as f64 - having + 0.5) / (having + 0.5)).ln()
+/// What a tool is found by.
+fn terms(tool: &Tool) -> Terms {
+    let texts = [
+        (parted(&tool.name), IN_NAME),
+        (parted(&tool.description), IN_DESCRIPTION),
+        (parted(&tool.parameters), IN_PARAMETERS),
+    ];
+    Terms::weighted(texts.iter().map(|(text, times)| (text.as_str(), *times)))
 }
 
-/// The words of a text in small letters, without their commonest endings; `sendMail` and `send_mail` have two.
-fn words(text: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let mut word = String::new();
+/// A text whose compound names fall apart: `sendMail` has two words, as `send_mail` has.
+fn parted(text: &str) -> String {
+    let mut parted = String::with_capacity(text.len());
     let mut was_small = false;
-    for letter in text.chars().chain([' ']) {
-        let begins = !letter.is_alphanumeric() || (letter.is_uppercase() && was_small);
-        if begins && !word.is_empty() {
-            let found = stem(&std::mem::take(&mut word));
-            if !words.contains(&found) {
-                words.push(found);
-            }
+    for letter in text.chars() {
+        if letter.is_uppercase() && was_small {
+            parted.push(' ');
         }
-        if letter.is_alphanumeric() {
-            word.extend(letter.to_lowercase());
-        }
+        parted.push(letter);
         was_small = letter.is_lowercase();
     }
-    words
-}
-
-/// `files` is `file` and `sending` is `send`: enough for the names of tools.
-fn stem(word: &str) -> String {
-    let cut =
-        |ending: &str, least: usize| word.strip_suffix(ending).filter(|rest| rest.chars().count() >= least);
-    let stem = cut("ies", 3).map(|rest| format!("{rest}y"));
-    let stem = stem.or_else(|| cut("ing", 4).or_else(|| cut("s", 3)).map(str::to_owned));
-    stem.unwrap_or_else(|| word.to_owned())
+    parted
 }
 
 #[cfg(test)]
@@ -180,6 +124,20 @@ mod tests {
         check("recipient", &["send_mail"]);
         check("record 17", &["record_17"]);
         check("weather record", &["weather"]);
+        check("which tool reads a Datenbank or the databases", &["queryDatabase"]);
+        check("mailboxes", &["list_mails"]);
+    }
+
+    #[test]
+    fn what_a_tool_is_called_says_more_than_what_is_written_of_it() {
+        let tools = [
+            spec("note", "Make a backup of the backup of a backup.", ""),
+            spec("backup", "Keep a copy.", ""),
+            spec("copy", "", r#"{"properties":{"backup":{"type":"boolean"}}}"#),
+        ];
+        let found: Vec<&str> =
+            best("backups", &tools, 9).iter().map(|spec| spec.tool.name.as_str()).collect();
+        assert_eq!(found, ["backup", "note", "copy"]);
     }
 
     #[test]
