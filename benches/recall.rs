@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use archond::store::RedbStore;
 use archond_actors::domain::{
-    AnswerKind, InboundMessage, InboxId, NewAnswer, NewNote, NewTurn, PeerKey, Recalled, SessionKey, TurnEnd,
-    Usage,
+    AnswerKind, InboundMessage, InboxId, Maker, Meant, NewAnswer, NewNote, NewTurn, PeerKey, Recalled,
+    SessionKey, Sought, TurnEnd, Usage, Vector,
 };
 use archond_actors::ports::{Store, Write};
 use archond_actors::recall::{Place, Query, Ranking, turn_terms};
@@ -177,6 +177,62 @@ fn inverted(folder: &Path, turns: u64) {
     });
 }
 
+/// Numbers of the vectors of a usual embedding model.
+const WIDTH: usize = 768;
+
+/// A direction.
+fn vector(random: &mut Random) -> Vector {
+    #[expect(clippy::cast_precision_loss, reason = "a draw")]
+    let number = |random: &mut Random| random.next() as f32 / u64::MAX as f32 - 0.5;
+    Vector::of(&(0..WIDTH).map(|_| number(random)).collect::<Vec<_>>())
+}
+
+fn maker() -> Maker {
+    Maker { model: "e".parse().unwrap(), version: "1".to_owned() }
+}
+
+/// Gives a vector to all that is remembered.
+fn index(store: &RedbStore) {
+    let mut random = Random(99);
+    store.commit(&[Write::UseMaker(maker())]).unwrap();
+    loop {
+        let batch = store.unindexed(1000).unwrap();
+        if batch.is_empty() {
+            return;
+        }
+        let keep = |of| Write::KeepVector { maker: maker(), of, vector: vector(&mut random) };
+        let writes: Vec<Write> = batch.into_iter().map(|unindexed| unindexed.of).map(keep).collect();
+        assert!(store.commit(&writes).unwrap().iter().all(Result::is_ok));
+    }
+}
+
+/// By words alone, and by words and meaning, in turns, so that what slows one slows the other.
+fn compare(store: &RedbStore, owner: &PeerKey, question: &str, what: &str) {
+    let mut random = Random(5);
+    let meant = Meant { maker: maker(), vector: vector(&mut random) };
+    let by_words = Sought::by_words(question);
+    let both = Sought { meant: Some(meant), ..by_words.clone() };
+    let timed = |sought: &Sought| {
+        let begun = Instant::now();
+        std::hint::black_box(store.find(owner, sought, 8).unwrap());
+        begun.elapsed()
+    };
+    let mut times: Vec<(Duration, Duration)> =
+        (0..ROUNDS).map(|_| (timed(&by_words), timed(&both))).collect();
+    let mut ratios: Vec<f64> =
+        times.iter().map(|(words, both)| both.as_secs_f64() / words.as_secs_f64()).collect();
+    ratios.sort_by(f64::total_cmp);
+    let mut median = |of: fn(&(Duration, Duration)) -> Duration| {
+        times.sort_by_key(of);
+        of(&times[ROUNDS / 2])
+    };
+    let (words, both) = (median(|(words, _)| *words), median(|(_, both)| *both));
+    let (least, middle, most) = (ratios[0], ratios[ROUNDS / 2], ratios[ROUNDS - 1]);
+    println!(
+        "by words and by meaning, {what}: {words:.1?} and {both:.1?}, {middle:.2} times as long ({least:.2} to {most:.2})"
+    );
+}
+
 fn main() {
     let turns = std::env::var("ARCHOND_TURNS").ok().and_then(|turns| turns.parse().ok()).unwrap_or(TURNS);
     let folder = tempfile::tempdir().unwrap();
@@ -209,6 +265,19 @@ fn main() {
         assert!(ask(question).iter().all(own), "another peer's");
     }
     measure("instead: every turn is taken apart anew", |_| scan(&store, turns, &questions[1]));
+
+    let begun = Instant::now();
+    index(&store);
+    let size = std::fs::metadata(&path).unwrap().len() as f64 / 1e6;
+    println!(
+        "vectors of {WIDTH} numbers for all of both peers: kept in {:.1?}, {size:.1} MB",
+        begun.elapsed()
+    );
+    for (question, what) in
+        questions.iter().zip(["one rare word", "a rare and a common one", "sixteen common ones"])
+    {
+        compare(&store, &owner, question, what);
+    }
 
     let mut random = Random(7);
     let text = (random.text(USER_WORDS), random.text(ANSWER_WORDS));

@@ -7,8 +7,9 @@ use std::time::Duration;
 use archond_actors::domain::{ArchonId, ArchonSpec};
 use archond_actors::house::{Delegation, House, HouseArgs, HouseError};
 use archond_actors::insight::note_panic;
+use archond_actors::meaning::Meaning;
 use archond_actors::memory::{MemoryHandle, MemorySettings};
-use archond_actors::pool::PoolSettings;
+use archond_actors::pool::{PoolHandle, PoolSettings};
 use archond_actors::ports::{Clock, RuntimeThreads};
 use archond_actors::supervision::{ExitReason, SupervisionFact};
 use archond_models::worker::{BACK_ENDS, Spawner};
@@ -17,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::admin::{AdminContext, AdminListener, BindError, ProfileError};
 use crate::clock::SystemClock;
-use crate::engine::{HouseEngine, LlamaEngine, RemoteError, WorkerLimits, idle_gpu_layers};
+use crate::engine::{HouseEmbedders, HouseEngine, LlamaEngine, RemoteError, WorkerLimits, idle_gpu_layers};
 use crate::gateway::{Gateway, GatewayContext, KeyError};
 use crate::logging::{self, LogLevels, LoggingError};
 use crate::models_on_disk::{self, ModelsError, ModelsOnDisk};
@@ -175,12 +176,13 @@ async fn serve(
     let store = open_store(&settings.house.data_dir.join(STORE_FILE)).await?;
     let listener = AdminListener::bind(&settings.house.socket)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let delegation = Delegation::default();
-    let house = Arc::new(start_house(&settings, store, clock.clone(), &delegation).await?);
-    let gateway = start_gateway(&settings, &house, &clock).await?;
+    let (delegation, meaning) = (Delegation::default(), meaning(&settings));
+    let house = Arc::new(start_house(&settings, store, clock.clone(), &delegation, &meaning).await?);
+    let gateway = start_gateway(&settings, &house, &clock, &meaning).await?;
     let shutdown = Arc::new(Notify::new());
     let context = Arc::new(AdminContext {
         house: house.clone(),
+        meaning,
         profiles: Arc::new(move |id| read_profile(&sources, id)),
         clock: clock.clone(),
         shutdown: shutdown.clone(),
@@ -227,15 +229,28 @@ async fn start_gateway(
     settings: &Settings,
     house: &Arc<House>,
     clock: &Arc<dyn Clock>,
+    meaning: &Meaning,
 ) -> Result<Option<Arc<Gateway>>, DaemonError> {
     let settings = settings.house.gateway.clone();
     if !settings.enabled {
         return Ok(None);
     }
-    let gateway = Gateway::new(GatewayContext { house: house.clone(), clock: clock.clone(), settings })?;
+    let (house_of, clock, meaning) = (house.clone(), clock.clone(), meaning.clone());
+    let gateway = Gateway::new(GatewayContext { house: house_of, clock, meaning, settings })?;
     let started = house.start_service(gateway.service()).await;
     started.map_err(|error| DaemonError::Start(error.to_string()))?;
     Ok(Some(gateway))
+}
+
+/// Recall, before there is a house in which it works.
+fn meaning(settings: &Settings) -> Meaning {
+    let embedders = HouseEmbedders {
+        models: ModelsOnDisk::new(&settings.paths, settings.house.models_dir.clone()),
+        wanted: settings.house.memory.embedding.clone(),
+        remotes: settings.house.remotes.iter().map(|remote| remote.model.clone()).collect(),
+    };
+    let (memory, pool) = (MemoryHandle::new(), PoolHandle::new());
+    Meaning::new(memory, pool, Arc::new(embedders), Arc::new(RuntimeThreads))
 }
 
 async fn start_house(
@@ -243,6 +258,7 @@ async fn start_house(
     store: RedbStore,
     clock: Arc<dyn Clock>,
     delegation: &Delegation,
+    meaning: &Meaning,
 ) -> Result<House, DaemonError> {
     let spawner =
         Spawner::start().map_err(|source| DaemonError::System { what: "no thread for workers", source })?;
@@ -269,9 +285,7 @@ async fn start_house(
         memory_bytes_max: worker_limits(settings).memory_bytes_max,
         ..PoolSettings::default()
     };
-    // The tools of memory and the house have one way to the store.
-    let memory = MemoryHandle::new();
-    let remembering = MemoryTools::new(memory.clone(), clock.clone());
+    let remembering = MemoryTools::new(meaning.clone(), clock.clone());
     let args = HouseArgs {
         store: Arc::new(store),
         engine: Arc::new(HouseEngine::new(engine, &settings.house.remotes).await?),
@@ -285,7 +299,11 @@ async fn start_house(
         pool,
         report: Arc::new(|(subtree, fact)| log_fact(&subtree, &fact)),
     };
-    House::start_with(args, memory).await.map_err(|error| DaemonError::Start(error.to_string()))
+    // The tools of memory and the house have one way to the store.
+    let (ways, failed) = (meaning.ways(), |error: String| DaemonError::Start(error));
+    let house = House::start_with(args, ways.0, ways.1).await.map_err(|error| failed(error.to_string()))?;
+    house.start_service(meaning.service()).await.map_err(|error| failed(error.to_string()))?;
+    Ok(house)
 }
 
 /// Opens the store, and waits a little for one that is in use: a daemon that was killed while it forked a worker leaves

@@ -7,10 +7,11 @@
 //! - [`insight`]: what can be seen of every actor from outside.
 //! - [`observer`]: how a channel watches a turn.
 //! - [`memory`]: the way to the store; the smallest complete actor, and the one to copy.
-//! - [`recall`]: finding again what was said and noted, by its words.
+//! - [`recall`]: finding again what was said and noted, by its words and by its meaning.
 //! - [`supervision`]: how actors are kept alive.
 //! - [`pool`]: the one pool into which all inference funnels.
-//! - [`command`], [`routing`], [`complexity`], [`compaction`], [`permission`], [`delegation`]: small pure decisions.
+//! - [`meaning`]: vectors for questions, and for what is remembered.
+//! - [`command`], [`routing`], [`complexity`], [`urgency`], [`compaction`], [`permission`], [`delegation`]: small pure decisions.
 //! - [`tools`]: the sources of tools, and what a turn may do with them.
 //! - [`session`], [`harness`], [`hermes`]: the layers of one Archon.
 //! - [`house`]: the tree, and the one way in.
@@ -27,6 +28,7 @@ pub mod hermes;
 pub mod house;
 pub mod insight;
 pub mod link;
+pub mod meaning;
 pub mod memory;
 pub mod observer;
 pub mod permission;

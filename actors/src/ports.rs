@@ -5,11 +5,11 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use crate::domain::{
-    Accepted, ArchonId, ArchonSpec, ChannelId, Chosen, Finding, FinishReason, GenerationId,
-    GenerationRequest, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry, Kept, ModelId, NewNote,
-    Note, NoteId, NotePlace, NotesOf, OutboxEntry, OutboxId, Outcome, PeerId, PeerKey, Recalled, Refusal,
-    SessionHead, SessionKey, SessionOptions, SessionSnapshot, Summary, Token, ToolCall, ToolOrder, ToolSpec,
-    TurnEnd, TurnRecord, Usage,
+    Accepted, ArchonId, ArchonSpec, ChannelId, Chosen, Embedder, Finding, FinishReason, GenerationId,
+    GenerationRequest, Grant, InboundMessage, InboxEntry, InboxId, Indexed, JournalEntry, Kept, Maker,
+    ModelId, NewNote, Note, NoteId, NotePlace, NotesOf, OutboxEntry, OutboxId, Outcome, PeerId, PeerKey,
+    Recalled, Refusal, Remembered, SessionHead, SessionKey, SessionOptions, SessionSnapshot, Sought, Summary,
+    Token, ToolCall, ToolOrder, ToolSpec, TurnEnd, TurnRecord, Unindexed, Usage, Vector,
 };
 
 /// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.
@@ -152,6 +152,18 @@ pub enum Write {
         /// Which.
         note: NoteId,
     },
+    /// From now on vectors are of this maker. Those of another one are dropped. Answers [`Written::Done`].
+    UseMaker(Maker),
+    /// Keep the vector of a text. Nothing is written where the text is gone, has one, or the maker is another by now. Answers
+    /// [`Written::Done`].
+    KeepVector {
+        /// Who computed it.
+        maker: Maker,
+        /// Of which text.
+        of: Remembered,
+        /// The vector.
+        vector: Vector,
+    },
 }
 
 /// What a [`Write`] answers.
@@ -220,7 +232,31 @@ pub trait Store: Send + Sync + 'static {
     /// Notes after a place, in the order of their owners and then of their numbers.
     fn notes(&self, of: &NotesOf, after: Option<&NotePlace>, limit: usize) -> Result<Vec<Note>, StoreError>;
     /// The notes and turns of one peer of one Archon that answer a question best, the best first; never those of another.
-    fn recall(&self, owner: &PeerKey, question: &str, limit: usize) -> Result<Vec<Recalled>, StoreError>;
+    fn find(&self, owner: &PeerKey, sought: &Sought, limit: usize) -> Result<Vec<Recalled>, StoreError>;
+    /// The same by words alone.
+    fn recall(&self, owner: &PeerKey, question: &str, limit: usize) -> Result<Vec<Recalled>, StoreError> {
+        self.find(owner, &Sought::by_words(question), limit)
+    }
+    /// Notes and turns of the whole house that have no vector yet, in the order of their owners.
+    fn unindexed(&self, limit: usize) -> Result<Vec<Unindexed>, StoreError>;
+    /// How many have one.
+    fn indexed(&self) -> Result<Indexed, StoreError>;
+}
+
+/// Which model computes the vectors by which things are found by their meaning.
+pub trait Embedders: Send + Sync + 'static {
+    /// The one that is to be used now. `None`: there is none. Blocking: it looks at the disk.
+    fn current(&self) -> Option<Embedder>;
+}
+
+/// No embedder.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoEmbedders;
+
+impl Embedders for NoEmbedders {
+    fn current(&self) -> Option<Embedder> {
+        None
+    }
 }
 
 /// Why a worker could not be started or has ended.

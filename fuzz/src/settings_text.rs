@@ -36,7 +36,7 @@ pub fn settings_text(input: &[u8]) {
     let paths = Paths::below(Path::new("/h"));
     let archons = [source.id];
     let path = Path::new("archond.ron");
-    match house::read(path, text.to_owned(), &Environment::default(), &paths, &archons) {
+    match house::read(path, text.to_owned(), &Environment::default(), &paths, &archons, &[]) {
         Ok(house) => {
             assert!(
                 house.socket.is_absolute() && house.data_dir.is_absolute() && house.models_dir.is_absolute()

@@ -24,6 +24,8 @@ pub enum MemoryOp {
         /// What is looked for.
         question: String,
     },
+    /// How much of the house's memory is found by its meaning. Answered by [`MemoryReply::Indexed`].
+    Indexed,
     /// Forget a note. Answered by [`Reply::Done`](super::protocol::Reply::Done).
     Forget {
         /// Who keeps it.
@@ -50,6 +52,8 @@ pub enum MemoryReply {
     Notes(Vec<NoteView>),
     /// What was found, the best first.
     Found(Vec<RecalledView>),
+    /// How much is found by its meaning.
+    Indexed(IndexedView),
     /// What came of a call.
     Called {
         /// It did not do what was asked for.
@@ -57,6 +61,18 @@ pub enum MemoryReply {
         /// What it answered, or why it failed.
         text: String,
     },
+}
+
+/// How much of the house's memory is found by its meaning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct IndexedView {
+    /// The model that computes it; none when absent.
+    pub model: Option<String>,
+    /// Notes and turns that were looked at.
+    pub with: u64,
+    /// Those that wait for it.
+    pub without: u64,
 }
 
 /// Where a note stands.

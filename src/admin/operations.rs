@@ -11,6 +11,7 @@ use archond_actors::harness::HarnessError;
 use archond_actors::house::{House, HouseError, SubmitError};
 use archond_actors::insight::RosterError;
 use archond_actors::link::LinkError;
+use archond_actors::meaning::Meaning;
 use archond_actors::memory::MemoryError;
 use archond_actors::ports::{Clock, StoreError};
 use tokio::sync::{Notify, mpsc};
@@ -61,6 +62,8 @@ pub type ProfileSource = Arc<dyn Fn(&ArchonId) -> Result<ArchonSpec, ProfileErro
 pub struct AdminContext {
     /// The house.
     pub house: Arc<House>,
+    /// Recall.
+    pub meaning: Meaning,
     /// Where profiles come from.
     pub profiles: ProfileSource,
     /// Wall time.

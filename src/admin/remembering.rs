@@ -2,12 +2,12 @@
 use std::time::Duration;
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, NotesOf, Outcome, PeerKey, SessionKey, ThreadId, ToolCall, ToolOrder,
+    ArchonId, ChannelId, Indexed, NotesOf, Outcome, PeerKey, SessionKey, ThreadId, ToolCall, ToolOrder,
 };
 use archond_actors::ports::ToolSource;
 use archond_actors::recall::{Query, excerpt};
 
-use super::memory::{MemoryOp, MemoryReply, NoteView, RecalledView};
+use super::memory::{IndexedView, MemoryOp, MemoryReply, NoteView, RecalledView};
 use super::operations::{AdminContext, CLI_CHANNEL, Caller, Refusal};
 use super::protocol::{ErrorCode, Reply};
 use crate::tools::MemoryTools;
@@ -37,8 +37,16 @@ pub(super) async fn perform(op: MemoryOp, caller: &Caller, context: &AdminContex
             let owner = owner(&archon, peer.as_deref(), caller)?;
             let query = Query::of(&question);
             let cut = |text: &str| excerpt(text, &query, TEXT_CHARS_MAX);
-            let found = memory.recall(&owner, &question, FOUND_MAX).await?;
+            let found = context.meaning.recall(&owner, &question, FOUND_MAX).await?;
             MemoryReply::Found(found.iter().map(|recalled| RecalledView::of(recalled, cut)).collect())
+        }
+        MemoryOp::Indexed => {
+            let Indexed { maker, with, without } = memory.indexed().await?;
+            let used = context.meaning.embedder().map(|embedder| embedder.maker);
+            // What another one computed is of no use, until it is computed anew.
+            let with = if used == maker { with } else { 0 };
+            let model = used.map(|used| used.model.to_string());
+            MemoryReply::Indexed(IndexedView { model, with, without })
         }
         MemoryOp::Forget { archon, note } => {
             forget(&ArchonId::new(&archon)?, note, context).await?;
@@ -50,7 +58,7 @@ pub(super) async fn perform(op: MemoryOp, caller: &Caller, context: &AdminContex
                 SessionKey { archon: archon.clone(), channel, peer, thread: ThreadId::new(BY_HAND)? };
             let call = ToolCall { id: "1".to_owned(), name: tool, arguments };
             let order = ToolOrder { archon, session, call, time_max: CALL_TIME_MAX };
-            match MemoryTools::new(memory.clone(), context.clock.clone()).call(order).await {
+            match MemoryTools::new(context.meaning.clone(), context.clock.clone()).call(order).await {
                 Outcome::Done { text } => MemoryReply::Called { failed: false, text },
                 Outcome::Failed { text } => MemoryReply::Called { failed: true, text },
                 Outcome::Unknown => MemoryReply::Called { failed: true, text: Outcome::Unknown.words() },

@@ -90,6 +90,7 @@ fn choose(models: &ModelsOnDisk, wanted: Option<&str>) -> Result<ModelId, CliErr
                 .into_iter()
                 .filter(|entry| library.path_of(&entry.model.id).is_some())
                 .collect();
+            there.retain(|entry| entry.model.role != Role::Embedding);
             there.sort_by_key(|entry| entry.model.role == Role::Starter);
             let first = there
                 .first()

@@ -9,7 +9,7 @@ use super::exit::ExitCode;
 use super::moment::{ago, now_unix_ms, utc};
 use super::places::Places;
 use super::{ps, runtime};
-use crate::admin::memory::{MemoryOp, MemoryReply, NoteView, RecalledView};
+use crate::admin::memory::{IndexedView, MemoryOp, MemoryReply, NoteView, RecalledView};
 use crate::admin::protocol::{Op, Reply};
 
 /// What a list shows of a note, in characters.
@@ -74,7 +74,15 @@ pub(super) fn run(console: &mut Console, command: MemoryCommand) -> Result<ExitC
         match command {
             MemoryCommand::List { archon, peer, json } => {
                 let notes = notes(&mut client, archon, peer).await?;
-                if json { console.json(&notes)? } else { console.line(&table(&notes))? }
+                if json {
+                    console.json(&notes)?;
+                } else {
+                    let MemoryReply::Indexed(indexed) = ask(&mut client, MemoryOp::Indexed).await? else {
+                        return Err(ClientError::Protocol.into());
+                    };
+                    console.line(&table(&notes))?;
+                    console.line(&indexed_words(&indexed))?;
+                }
             }
             MemoryCommand::Search { archon, query, peer, json } => {
                 let op = MemoryOp::Search { archon, peer, question: query.join(" ") };
@@ -120,7 +128,9 @@ pub(super) fn call(
             console.error(&text)?;
             Ok(ExitCode::Failed)
         }
-        MemoryReply::Notes(_) | MemoryReply::Found(_) => Err(ClientError::Protocol.into()),
+        MemoryReply::Notes(_) | MemoryReply::Found(_) | MemoryReply::Indexed(_) => {
+            Err(ClientError::Protocol.into())
+        }
     }
 }
 
@@ -164,6 +174,17 @@ fn table(notes: &[NoteView]) -> String {
         ]
     };
     ps::table(["NOTE", "OF", "TOPIC", "TEXT", "KEPT"], notes.iter().map(row))
+}
+
+/// How much of the whole house's memory is found by its meaning.
+fn indexed_words(indexed: &IndexedView) -> String {
+    let IndexedView { model, with, without } = indexed;
+    match model {
+        None => "found by words; with an embedding model also by meaning (`archond model import`)".to_owned(),
+        Some(model) => {
+            format!("by meaning ({model}): {with} of {} notes and turns of the house", with + without)
+        }
+    }
 }
 
 /// The beginning of a text, in one line.
@@ -271,5 +292,7 @@ mod tests {
           ezra: Rex.
         ");
         assert_eq!(found_words(&[]), "nothing fits; try other words\n");
+        let indexed = IndexedView { model: Some("m".into()), with: 3, without: 4 };
+        assert_eq!(indexed_words(&indexed), "by meaning (m): 3 of 7 notes and turns of the house");
     }
 }

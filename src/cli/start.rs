@@ -124,9 +124,14 @@ async fn prepare(console: &mut Console, names: &[String]) -> Result<(), CliError
 
 /// Whether a model is here, or at another machine, that answers for any Archon.
 fn has_common_model<'m>(library: &Library, mut remotes: impl Iterator<Item = &'m str>) -> bool {
-    let is_common = |model: &str| library.catalogue().get(model).is_some_and(|model| model.role != Role::Own);
-    let is_here = |entry: &Entry| entry.model.role != Role::Own && matches!(entry.state, State::Ready(_));
+    let is_common =
+        |model: &str| library.catalogue().get(model).is_some_and(|model| answers_anybody(model.role));
+    let is_here = |entry: &Entry| answers_anybody(entry.model.role) && matches!(entry.state, State::Ready(_));
     remotes.any(is_common) || library.list().iter().any(is_here)
+}
+
+fn answers_anybody(role: Role) -> bool {
+    matches!(role, Role::Gemma | Role::Starter)
 }
 
 /// The daemon's process, while it starts.

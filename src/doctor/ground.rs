@@ -12,8 +12,8 @@ use crate::engine::WorkerLimits;
 use crate::mcp;
 use crate::models_on_disk::ModelsOnDisk;
 use crate::settings::{
-    ALL_LAYERS, Amount, Environment, GatewaySettings, HouseSettings, Known, LogLevel, Origin, Paths,
-    PathsError, Settings, Sources, WebSettings, WorkerSettings, find_profiles, load_house,
+    ALL_LAYERS, Amount, Environment, GatewaySettings, HouseSettings, Known, LogLevel, MemorySettings, Origin,
+    Paths, PathsError, Settings, Sources, WebSettings, WorkerSettings, find_profiles, load_house,
 };
 use crate::skills;
 use crate::tools::known_names;
@@ -102,6 +102,7 @@ fn defaults(paths: &Paths) -> HouseSettings {
         queue_len_max: 0,
         gateway: GatewaySettings::default(),
         web: WebSettings::default(),
+        memory: MemorySettings::default(),
         remotes: Vec::new(),
         autostart: Vec::new(),
         effective: Vec::new(),

@@ -67,7 +67,7 @@ fn judge(
             State::Absent => {}
             State::Ready(stored) => {
                 // A model of the user's own is his choice, and as good as a Gemma here.
-                gemma |= entry.model.role != Role::Starter;
+                gemma |= matches!(entry.model.role, Role::Gemma | Role::Own);
                 count = count.saturating_add(stored.record.bytes);
                 ready.push(id.as_str());
             }

@@ -16,9 +16,11 @@ use crate::settings::{ALL_LAYERS, Amount};
 use crate::shelves::Shelves;
 use crate::worker_fit::Need;
 
+mod embedders;
 pub mod remote;
 mod translate;
 
+pub use embedders::HouseEmbedders;
 pub use remote::{HouseEngine, RemoteError};
 
 /// Runs models in worker processes of this program.
@@ -270,5 +272,6 @@ fn family(family: Family) -> worker::ChatFamily {
         Family::Gemma4 => worker::ChatFamily::Gemma4,
         Family::ChatMl => worker::ChatFamily::ChatMl,
         Family::Template => worker::ChatFamily::Template,
+        Family::Mute => worker::ChatFamily::Mute,
     }
 }

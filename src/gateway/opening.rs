@@ -84,11 +84,16 @@ pub(super) async fn target(served: &Served, fields: &Fields<'_>) -> Result<Targe
     let models = served.gateway.house.pool_status().await?.models;
     let found = match name {
         Some(name) => models.iter().find(|model| model.id.as_str() == name),
-        None => models.iter().min_by_key(|model| match model.state {
-            ModelState::Ready => 0,
-            ModelState::Loading { .. } => 1,
-            _ => 2,
-        }),
+        None => {
+            let embedder = served.gateway.meaning.embedder().map(|embedder| embedder.maker.model);
+            models.iter().min_by_key(|model| match model.state {
+                // It answers nobody, mostly; where it is the only one, it does.
+                _ if Some(&model.id) == embedder.as_ref() => 3,
+                ModelState::Ready => 0,
+                ModelState::Loading { .. } => 1,
+                _ => 2,
+            })
+        }
     };
     let found = found.ok_or_else(|| match name {
         Some(name) => unknown(name),
@@ -124,6 +129,7 @@ pub(super) fn order(model: ModelId, priority: Priority, prompt: Prompt) -> Resul
         session,
         priority,
         models: vec![model],
+        makes_room: true,
         prompt: Arc::new(prompt),
         form: Arc::default(),
         sampling: Sampling {

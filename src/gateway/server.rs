@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use archond_actors::house::{House, Service};
 use archond_actors::insight::{Fact, Inspection};
+use archond_actors::meaning::Meaning;
 use archond_actors::ports::Clock;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -42,6 +43,8 @@ pub struct GatewayContext {
     pub house: Arc<House>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
+    /// Recall: its model is nobody's to talk with.
+    pub meaning: Meaning,
     /// How it is set.
     pub settings: GatewaySettings,
 }
@@ -50,6 +53,7 @@ pub struct GatewayContext {
 pub struct Gateway {
     pub(super) house: Arc<House>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) meaning: Meaning,
     pub(super) settings: GatewaySettings,
     pub(super) access: Access,
     pub(super) places: Arc<Semaphore>,
@@ -70,7 +74,7 @@ pub(super) struct Served {
 impl Gateway {
     /// Reads the key, and opens nothing yet.
     pub fn new(context: GatewayContext) -> Result<Arc<Self>, KeyError> {
-        let GatewayContext { house, clock, settings } = context;
+        let GatewayContext { house, clock, meaning, settings } = context;
         Ok(Arc::new(Self {
             access: Access::new(&settings)?,
             places: Arc::new(Semaphore::new(settings.requests_max as usize)),
@@ -80,6 +84,7 @@ impl Gateway {
             place: Mutex::new(Err("not open yet".to_owned())),
             house,
             clock,
+            meaning,
             settings,
         }))
     }

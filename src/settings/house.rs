@@ -3,11 +3,12 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use archond_actors::domain::ArchonId;
+use archond_actors::domain::{ArchonId, ModelId};
 
 use super::environment::Environment;
 use super::fault::{Fault, nearest};
 use super::gateway::{self, GatewaySettings};
+use super::memory::{self, MemorySettings};
 use super::paths::{Paths, SOCKET_PATH_BYTES_MAX};
 use super::reader::{Effective, Group, Sheet, any, within};
 use super::remotes::{self, RemoteSettings};
@@ -51,6 +52,8 @@ pub struct HouseSettings {
     pub gateway: GatewaySettings,
     /// Where tools may go in the web.
     pub web: WebSettings,
+    /// Recall by meaning.
+    pub memory: MemorySettings,
     /// Models on other machines of the user's.
     pub remotes: Vec<RemoteSettings>,
     /// Archons that start with the daemon.
@@ -81,22 +84,29 @@ pub struct WorkerSettings {
     pub disk_max: Amount<Bytes>,
 }
 
-/// Reads the house's settings. `archons` are the Archons that there are profiles for.
+/// Reads the house's settings. `archons` are the Archons that there are profiles for, `models` those of the catalogue.
 pub fn read(
     path: &Path,
     text: String,
     env: &Environment,
     paths: &Paths,
     archons: &[ArchonId],
+    models: &[ModelId],
 ) -> Result<HouseSettings, Vec<Fault>> {
     let sheet = Sheet::new(path, text).overridden_by(env);
-    let settings = sheet.top().map(|top| read_group(&sheet, top, paths, archons));
+    let settings = sheet.top().map(|top| read_group(&sheet, top, paths, archons, models));
     let effective = sheet.finish()?;
     let settings = settings.ok_or_else(|| vec![Fault::of_file(path, "the settings could not be read")])?;
     Ok(HouseSettings { effective, ..settings })
 }
 
-fn read_group(sheet: &Sheet<'_>, mut top: Group<'_>, paths: &Paths, archons: &[ArchonId]) -> HouseSettings {
+fn read_group(
+    sheet: &Sheet<'_>,
+    mut top: Group<'_>,
+    paths: &Paths,
+    archons: &[ArchonId],
+    models: &[ModelId],
+) -> HouseSettings {
     let data_dir = top.value("data_dir", paths.data.clone(), absolute);
     let models_dir = top.value("models_dir", data_dir.join("models"), absolute);
     let socket = top.value("socket", paths.socket(), |path| absolute(path).and_then(|()| socket_fits(path)));
@@ -110,6 +120,10 @@ fn read_group(sheet: &Sheet<'_>, mut top: Group<'_>, paths: &Paths, archons: &[A
     let gateway = gateway::read(top.group("gateway"));
     let web = web::read(top.group("web"));
     let remotes = remotes::read(&mut top);
+    let far = remotes.iter().map(|remote| remote.model.clone());
+    // Some commands do not look which models there are.
+    let known = (!models.is_empty()).then(|| models.iter().cloned().chain(far).collect::<Vec<_>>());
+    let memory = memory::read(top.group("memory"), known.as_deref());
     let autostart = top.list::<String>("autostart", &[], |name| is_archon(name, archons));
     let mut named: Vec<ArchonId> = Vec::new();
     for name in autostart {
@@ -126,6 +140,7 @@ fn read_group(sheet: &Sheet<'_>, mut top: Group<'_>, paths: &Paths, archons: &[A
         queue_len_max,
         gateway,
         web,
+        memory,
         remotes,
         autostart: named,
         effective: Vec::new(),
@@ -197,7 +212,7 @@ mod tests {
         let env = variables.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect();
         let paths = Paths::below(Path::new("/srv/house"));
         let archons = [ArchonId::new("ezra").unwrap(), ArchonId::new("electra").unwrap()];
-        read(Path::new("archond.ron"), text.to_owned(), &env, &paths, &archons)
+        read(Path::new("archond.ron"), text.to_owned(), &env, &paths, &archons, &[])
     }
 
     fn from(settings: &HouseSettings, name: &str) -> String {
@@ -264,8 +279,8 @@ mod tests {
             faults[0]
         );
         let paths = Paths::below(Path::new(&deep));
-        let faults =
-            read(Path::new("archond.ron"), String::new(), &Environment::default(), &paths, &[]).unwrap_err();
+        let faults = read(Path::new("archond.ron"), String::new(), &Environment::default(), &paths, &[], &[])
+            .unwrap_err();
         assert!(faults[0].to_string().contains("XDG_RUNTIME_DIR"), "{}", faults[0]);
     }
 }

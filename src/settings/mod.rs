@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod house;
 mod lexis;
 pub mod mcp_file;
+pub mod memory;
 pub mod paths;
 pub mod profile;
 mod profile_tools;
@@ -32,6 +33,7 @@ pub use fault::{EXIT_BAD_SETTINGS, Fault, Place, SettingsFaults};
 pub use gateway::GatewaySettings;
 pub use house::{ALL_LAYERS, HouseSettings, WorkerSettings};
 pub use mcp_file::{HttpServer, McpServer, ProgramServer, ServerWay, read_mcp_file};
+pub use memory::{Embedding, MemorySettings};
 pub use paths::{Paths, PathsError, private_dir};
 pub use profile::{Origin, Profile, ProfileSource};
 pub use profile_tools::{ALL_SKILLS, SKILL};
@@ -125,7 +127,7 @@ impl Settings {
 pub fn load_house(sources: &Sources, archons: &[ArchonId]) -> Result<HouseSettings, Vec<Fault>> {
     let path = sources.paths.house_file();
     let text = read_text(&path).map_err(|fault| vec![fault])?.unwrap_or_default();
-    house::read(&path, text, &sources.env, &sources.paths, archons)
+    house::read(&path, text, &sources.env, &sources.paths, archons, &sources.known.models)
 }
 
 /// The text of every profile: the shipped ones, and the user's, which replace shipped ones of the same name. A file that cannot be

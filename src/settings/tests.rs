@@ -31,7 +31,8 @@ fn faults_of(text: &str) -> Vec<Fault> {
     };
     let mut faults = profile::read(&source, &known()).err().unwrap_or_default();
     let paths = Paths::below(Path::new("/h"));
-    let house = house::read(Path::new("archond.ron"), text.to_owned(), &Environment::default(), &paths, &[]);
+    let house =
+        house::read(Path::new("archond.ron"), text.to_owned(), &Environment::default(), &paths, &[], &[]);
     faults.extend(house.err().unwrap_or_default());
     faults
 }

@@ -77,7 +77,7 @@ mod tests {
     fn load(text: &str) -> Result<HouseSettings, Vec<String>> {
         let paths = Paths::below(Path::new("/srv/house"));
         let read =
-            house::read(Path::new("archond.ron"), text.to_owned(), &Environment::default(), &paths, &[]);
+            house::read(Path::new("archond.ron"), text.to_owned(), &Environment::default(), &paths, &[], &[]);
         read.map_err(|faults| faults.iter().map(ToString::to_string).collect())
     }
 

@@ -1,7 +1,7 @@
 //! The store on disk: redb, one file per house, one owner, every commit durable before it is answered.
 //!
 //! Files: `open` (the file comes to be), `tables`, `records` and `tool_records` (what lies in it), `writes` and `session_writes`, `reads`, `remembered` (notes, and
-//! what turns are found by), `fault`.
+//! what turns are found by), `meanings` (their vectors), `fault`.
 //!
 //! After an I/O error redb refuses everything until it is opened anew. We close it then and open it at the next call:
 //! the house lives on, and works again once there is space. A commit whose fsync failed may turn out to be there after
@@ -9,6 +9,7 @@
 //! stand there twice: who appends looks first.
 mod answer_records;
 mod fault;
+mod meanings;
 mod open;
 mod reads;
 mod records;
@@ -22,8 +23,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, Grant, InboxEntry, InboxId, JournalEntry, Note, NotePlace, NotesOf, OutboxEntry,
-    OutboxId, PeerId, PeerKey, Recalled, SessionHead, SessionKey, SessionSnapshot, ThreadId, TurnRecord,
+    ArchonId, ChannelId, Grant, InboxEntry, InboxId, Indexed, JournalEntry, Note, NotePlace, NotesOf,
+    OutboxEntry, OutboxId, PeerId, PeerKey, Recalled, SessionHead, SessionKey, SessionSnapshot, Sought,
+    ThreadId, TurnRecord, Unindexed,
 };
 use archond_actors::ports::{Store, StoreError, Write, Written};
 use redb::{Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, StorageBackend};
@@ -253,7 +255,15 @@ impl Store for RedbStore {
         self.read(|txn| remembered::notes(txn, of, after, limit))
     }
 
-    fn recall(&self, owner: &PeerKey, question: &str, limit: usize) -> Result<Vec<Recalled>, StoreError> {
-        self.read(|txn| remembered::recall(txn, owner, question, limit))
+    fn find(&self, owner: &PeerKey, sought: &Sought, limit: usize) -> Result<Vec<Recalled>, StoreError> {
+        self.read(|txn| remembered::find(txn, owner, sought, limit))
+    }
+
+    fn unindexed(&self, limit: usize) -> Result<Vec<Unindexed>, StoreError> {
+        self.read(|txn| meanings::unindexed(txn, limit))
+    }
+
+    fn indexed(&self) -> Result<Indexed, StoreError> {
+        self.read(meanings::indexed)
     }
 }

@@ -5,13 +5,15 @@
 use std::ops::Bound;
 
 use archond_actors::domain::{
-    Kept, NOTES_MAX, NewNote, Note, NoteId, NotePlace, NotesOf, PeerKey, Recalled, SessionKey, ThreadId,
+    Kept, NOTES_MAX, NewNote, Note, NoteId, NotePlace, NotesOf, PeerKey, Recalled, SessionKey, Sought,
+    ThreadId,
 };
-use archond_actors::recall::{Place, Query, Ranking, Terms, turn_terms};
+use archond_actors::recall::{Place, Query, Search, Terms, turn_terms};
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
+use super::meanings;
 use super::records::{self, RecordError, cols, decode, encode};
 use super::tables::{self, NoteCols};
 use super::writes::Writer;
@@ -37,7 +39,7 @@ fn write_note(note: &Note) -> Result<Vec<u8>, RecordError> {
     encode(&NoteV1 { topic: note.topic.as_deref(), text: &note.text, created_unix_ms: note.created_unix_ms })
 }
 
-fn read_note(at: NoteCols<'_>, bytes: &[u8]) -> Result<Note, RecordError> {
+pub(super) fn read_note(at: NoteCols<'_>, bytes: &[u8]) -> Result<Note, RecordError> {
     let (archon, channel, peer, number) = at;
     let record: NoteV1<'_> = decode(bytes)?;
     Ok(Note {
@@ -103,19 +105,19 @@ pub(super) fn notes(
     collect(&txn.open_table(tables::NOTES)?, from, |owner| of.covers(owner), limit)
 }
 
-pub(super) fn recall(
+pub(super) fn find(
     txn: &ReadTransaction,
     owner: &PeerKey,
-    question: &str,
+    sought: &Sought,
     limit: usize,
 ) -> Result<Vec<Recalled>, Fault> {
-    let query = Query::of(question);
+    let query = Query::of(&sought.question);
     if query.is_empty() || limit == 0 {
         return Ok(Vec::new());
     }
-    let mut ranking = Ranking::new(&query);
+    let mut search = Search::new(&query, sought);
     let notes = notes(txn, &NotesOf::Peer(owner.clone()), None, usize::MAX)?;
-    notes.iter().for_each(|note| ranking.add_note(note));
+    notes.iter().for_each(|note| search.add_note(note));
     let (archon, channel, peer, _) = at(owner, 0);
     for row in txn.open_table(tables::TERMS)?.range((archon, channel, peer, "", 0)..)? {
         let (at, record) = row?;
@@ -126,10 +128,13 @@ pub(super) fn recall(
         let unreadable = |e: RecordError| Fault::record("terms", format!("{owner}/{thread}/{number}"), &e);
         let thread_id = ThreadId::new(thread).map_err(|e| unreadable(e.into()))?;
         let terms: TermsV1<'_> = decode(record.value()).map_err(unreadable)?;
-        ranking.add(Place::Turn { thread: thread_id, number }, terms.len, terms.counts);
+        search.add_turn(Place::Turn { thread: thread_id, number }, terms.len, terms.counts);
+    }
+    if let Some(meant) = &sought.meant {
+        meanings::show(txn, owner, &meant.maker, &mut search)?;
     }
     let mut found = Vec::new();
-    for place in ranking.best(limit) {
+    for place in search.best(limit) {
         match place {
             Place::Note(id) => {
                 found.extend(notes.iter().find(|note| note.id == id).cloned().map(Recalled::Note));
@@ -168,6 +173,7 @@ pub(super) fn check(txn: &ReadTransaction) -> Result<u64, Fault> {
         let detail = format!("{} turns have {} rows of terms", turns.len()?, terms.len()?);
         return Err(Fault::Unreadable { detail });
     }
+    meanings::check(txn)?;
     Ok(notes.len() as u64)
 }
 
@@ -198,6 +204,7 @@ impl Writer<'_> {
         self.changed = true;
         self.last_note = note.id.0;
         self.notes.insert(at(&note.owner, note.id.0), record.as_slice())?;
+        self.await_note_vector(&note.owner, note.id)?;
         Ok(Kept::Fresh(note))
     }
 
@@ -206,7 +213,7 @@ impl Writer<'_> {
             return Err(Fault::not_found("note", note));
         }
         self.changed = true;
-        Ok(())
+        self.forget_note_vector(owner, note)
     }
 
     /// Makes the terms of all turns anew, for a store of an older layout.

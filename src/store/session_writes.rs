@@ -8,6 +8,7 @@ use archond_actors::recall::turn_terms;
 use redb::{ReadableTable, Table};
 
 use super::fault::Fault;
+use super::meanings::Beside;
 use super::reads::thread_of;
 use super::records::{self, RecordError, cols};
 use super::remembered;
@@ -34,6 +35,7 @@ struct Copied {
     head: Vec<u8>,
     turns: Vec<(u64, Vec<u8>)>,
     terms: Vec<(u64, Vec<u8>)>,
+    beside: Vec<(u64, Beside)>,
 }
 
 impl Writer<'_> {
@@ -75,12 +77,15 @@ impl Writer<'_> {
             }
             Ok(rows)
         };
-        Ok(Some(Copied { head, turns: copy(&self.turns)?, terms: copy(&self.terms)? }))
+        let (turns, terms, beside) = (copy(&self.turns)?, copy(&self.terms)?, self.beside(session)?);
+        Ok(Some(Copied { head, turns, terms, beside }))
     }
 
     /// Fills a session that begins as a copy.
     pub(super) fn begin_branch(&mut self, place: Place) -> Result<(), Fault> {
-        let Place { session, copied: Some(Copied { head, turns, terms }) } = place else { return Ok(()) };
+        let Place { session, copied: Some(Copied { head, turns, terms, beside }) } = place else {
+            return Ok(());
+        };
         self.sessions.insert(cols(&session), head.as_slice())?;
         for (number, turn) in turns {
             self.turns.insert(numbered(&session, number), turn.as_slice())?;
@@ -88,7 +93,7 @@ impl Writer<'_> {
         for (number, terms) in terms {
             self.terms.insert(numbered(&session, number), terms.as_slice())?;
         }
-        Ok(())
+        self.set_beside(&session, beside)
     }
 
     /// What is to be written if the session keeps this turn.
@@ -143,7 +148,7 @@ impl Writer<'_> {
         let gone = numbered(session, turns)..=numbered(session, u64::MAX);
         self.turns.retain_in(gone.clone(), |_, _| false)?;
         self.terms.retain_in(gone, |_, _| false)?;
-        Ok(())
+        self.forget_vectors(session, turns)
     }
 
     /// Keeps what the peer has chosen.
@@ -198,6 +203,7 @@ impl Writer<'_> {
         let all = numbered(session, 0)..=numbered(session, u64::MAX);
         self.turns.retain_in(all.clone(), |_, _| false)?;
         self.terms.retain_in(all, |_, _| false)?;
+        self.forget_vectors(session, 0)?;
         for inbox in messages {
             let Some(outbox) = self.answer.get(inbox)?.map(|id| id.value()) else {
                 self.journal.retain_in(journal_of(inbox), |_, _| false)?;

@@ -8,9 +8,10 @@ use redb::TableDefinition;
 /// number is brought to this layout when it is opened.
 ///
 /// 1: without [`JOURNAL`]. 2: with it; and turns may be of version 2, which archonds of layout 1 cannot read. 3: with [`GRANTS`], [`NOTES`] and
-/// [`TERMS`], which an archond of layout 2 would not keep in step with the turns; and sessions may be of version 2. When `archond_actors::recall` takes texts apart in
+/// [`TERMS`], which an archond of layout 2 would not keep in step with the turns; and sessions may be of version 2. 4: with [`VECTORS`],
+/// [`WITHOUT_VECTOR`] and [`MAKER`], which an archond of layout 3 would not keep in step either. When `archond_actors::recall` takes texts apart in
 /// another way, that is a new layout too: [`TERMS`] are made anew from the turns of every older one.
-pub(super) const SCHEMA: u64 = 3;
+pub(super) const SCHEMA: u64 = 4;
 
 /// Archon, channel, peer, thread.
 pub(super) type SessionCols<'a> = (&'a str, &'a str, &'a str, &'a str);
@@ -66,3 +67,13 @@ pub(super) const THREADS: TableDefinition<(&str, &str, &str), &str> = TableDefin
 pub(super) const NOTES: TableDefinition<NoteCols<'static>, &[u8]> = TableDefinition::new("notes");
 /// Session and turn number: what the turn is found by. Each row of [`TURNS`] has one, and nothing else has.
 pub(super) const TERMS: TableDefinition<SessionNumberCols<'static>, &[u8]> = TableDefinition::new("terms");
+
+/// Session and turn number, or, with no thread, a note's owner and number: the vector of a text, by the present [`MAKER`]. All of a peer's lie together.
+pub(super) const VECTORS: TableDefinition<SessionNumberCols<'static>, &[u8]> =
+    TableDefinition::new("vectors");
+/// The same of a text that has no vector yet, with what tells it from others that stood there: the inbox number that a turn answers, 0 of a note.
+/// Each turn and each note has a row here or in [`VECTORS`], and nothing else has.
+pub(super) const WITHOUT_VECTOR: TableDefinition<SessionNumberCols<'static>, u64> =
+    TableDefinition::new("without vector");
+/// Number of a maker of vectors, the last one of which is the present one: who it is. A number is never given again.
+pub(super) const MAKER: TableDefinition<u64, &[u8]> = TableDefinition::new("maker");

@@ -43,6 +43,9 @@ pub(super) struct Writer<'txn> {
     pub(super) grants: Table<'txn, (Text, Text, Text, Bytes), ()>,
     pub(super) notes: Table<'txn, NoteCols<'static>, Bytes>,
     pub(super) terms: Table<'txn, SessionNumberCols<'static>, Bytes>,
+    pub(super) vectors: Table<'txn, SessionNumberCols<'static>, Bytes>,
+    pub(super) without_vector: Table<'txn, SessionNumberCols<'static>, u64>,
+    pub(super) maker: Table<'txn, u64, Bytes>,
     pub(super) last_note: u64,
     pub(super) last_inbox: u64,
     pub(super) last_outbox: u64,
@@ -76,6 +79,9 @@ impl<'txn> Writer<'txn> {
             grants: txn.open_table(tables::GRANTS)?,
             notes: txn.open_table(tables::NOTES)?,
             terms: txn.open_table(tables::TERMS)?,
+            vectors: txn.open_table(tables::VECTORS)?,
+            without_vector: txn.open_table(tables::WITHOUT_VECTOR)?,
+            maker: txn.open_table(tables::MAKER)?,
             last_inbox,
             last_outbox,
             last_note,
@@ -88,6 +94,7 @@ impl<'txn> Writer<'txn> {
     pub(super) fn set_layout(&mut self) -> Result<(), Fault> {
         self.changed = true;
         self.find_all_terms()?;
+        self.await_all_vectors()?;
         self.meta.insert(tables::META_SCHEMA, tables::SCHEMA)?;
         Ok(())
     }
@@ -112,6 +119,10 @@ impl<'txn> Writer<'txn> {
             Write::RemoveSession { session } => self.remove_session(session).map(|()| Written::Done),
             Write::KeepNote(note) => self.keep_note(note).map(Written::Kept),
             Write::ForgetNote { owner, note } => self.forget_note(owner, *note).map(|()| Written::Done),
+            Write::UseMaker(maker) => self.use_maker(maker).map(|()| Written::Done),
+            Write::KeepVector { maker, of, vector } => {
+                self.keep_vector(maker, of, vector).map(|()| Written::Done)
+            }
         }
     }
 
@@ -234,6 +245,7 @@ impl<'txn> Writer<'txn> {
             self.sessions.insert(cols(&entry.session), head.as_slice())?;
             self.turns.insert(numbered(&entry.session, number), turn.as_slice())?;
             self.terms.insert(numbered(&entry.session, number), terms.as_slice())?;
+            self.await_vector(&entry.session, number, end.inbox.0)?;
         }
         if self.pending.remove((archon.as_str(), end.inbox.0))?.is_some() {
             self.pending_len.insert(archon.as_str(), waiting.saturating_sub(1))?;

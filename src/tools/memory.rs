@@ -8,7 +8,8 @@ use archond_actors::domain::{
     Kept, NOTES_MAX, NewNote, Outcome, PeerKey, Recalled, Risk, SessionKey, Tool, ToolCall, ToolOrder,
     ToolSpec,
 };
-use archond_actors::memory::{MemoryError, MemoryHandle};
+use archond_actors::meaning::Meaning;
+use archond_actors::memory::MemoryError;
 use archond_actors::ports::{Clock, ToolSource};
 use archond_actors::recall::{Query, excerpt};
 use async_trait::async_trait;
@@ -54,14 +55,14 @@ struct Recall {
 /// The memory of one Archon as a source of tools.
 #[derive(Clone)]
 pub struct MemoryTools {
-    memory: MemoryHandle,
+    meaning: Meaning,
     clock: Arc<dyn Clock>,
 }
 
 impl MemoryTools {
-    /// On the way to the house's store.
-    pub fn new(memory: MemoryHandle, clock: Arc<dyn Clock>) -> Self {
-        Self { memory, clock }
+    /// On the way to the house's store, and to what its texts mean.
+    pub fn new(meaning: Meaning, clock: Arc<dyn Clock>) -> Self {
+        Self { meaning, clock }
     }
 
     async fn remember(&self, order: &ToolOrder) -> Result<String, String> {
@@ -69,7 +70,7 @@ impl MemoryTools {
         let owner = order.session.peer_key();
         let now = self.clock.now_unix_ms();
         let note = NewNote::new(owner, wanted.topic.as_deref(), &wanted.text, now).map_err(told)?;
-        match self.memory.keep_note(note).await.map_err(told)? {
+        match self.meaning.memory().keep_note(note).await.map_err(told)? {
             Kept::Fresh(note) => Ok(format!("kept as note {}", note.id)),
             Kept::Known(note) => Ok(format!("note {} says that already", note.id)),
             Kept::Full => Err(format!(
@@ -82,7 +83,7 @@ impl MemoryTools {
     async fn recall(&self, order: &ToolOrder) -> Result<String, String> {
         let Recall { query } = arguments::read(RECALL, &order.call.arguments).map_err(told)?;
         let owner = order.session.peer_key();
-        let mut found = self.memory.recall(&owner, &query, FOUND_MAX).await.map_err(told)?;
+        let mut found = self.meaning.recall(&owner, &query, FOUND_MAX).await.map_err(told)?;
         let in_prompt = self.in_prompt(&order.session).await.map_err(told)?;
         found.retain(|recalled| match recalled {
             Recalled::Turn { session, number, .. } => {
@@ -95,7 +96,7 @@ impl MemoryTools {
 
     /// The first turn of this conversation that the prompt holds word for word.
     async fn in_prompt(&self, session: &SessionKey) -> Result<Option<u64>, MemoryError> {
-        let kept = self.memory.session(session).await?;
+        let kept = self.meaning.memory().session(session).await?;
         Ok(kept.map(|kept| kept.head.summary.map_or(0, |summary| summary.turns)))
     }
 }

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use crate::api::{Api, Reply};
-use crate::kit::TINY_ID;
+use crate::kit::{TINY_ID, TestHouse};
 
 const HELLO: &str = "hello, été 東京 😀";
 
@@ -213,4 +213,37 @@ fn bad_questions_are_told_what_is_wrong() {
         1,
         "it answers all the same"
     );
+}
+
+/// See `memory.rs`.
+const EMBEDDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny-embedder.gguf");
+
+#[test]
+fn an_embedding_model_reads_a_text_whole_and_has_no_words() {
+    let house = TestHouse::new();
+    let imported = house.run(&["model", "import", EMBEDDER]);
+    assert!(imported.status.success(), "{imported:?}");
+    let api = Api::of(house, "()");
+    let named = |input: Value| json!({ "model": "tiny-embedder", "input": input });
+    let together =
+        vectors(&api.post("/v1/embeddings", &named(json!(["my dog", "dog my", "my cat", "my dog"]))));
+    assert_eq!(together[0], together[3], "the same each time");
+    for (at, text) in ["my dog", "dog my", "my cat"].iter().enumerate() {
+        let alone = vectors(&api.post("/v1/embeddings", &named(json!(text))));
+        assert!(product(&alone[0], &together[at]) > 0.9999, "{text}");
+        assert!((product(&alone[0], &alone[0]) - 1.0).abs() < 1e-4, "{text}");
+    }
+    // It is the first token's vector, and that stands before all others: it knows of them only who reads in both directions.
+    assert!(product(&together[0], &together[1]) < 0.9999 && product(&together[0], &together[2]) < 0.9999);
+    api.refuses("/v1/embeddings", &named(json!("rivers and stones ".repeat(9))), 400, "64 fit");
+    for (path, body) in [
+        ("/v1/chat/completions", json!({ "messages": [{ "role": "user", "content": "hello" }] })),
+        ("/v1/completions", json!({ "prompt": "hello" })),
+    ] {
+        let mut body = body;
+        body["model"] = json!("tiny-embedder");
+        api.refuses(path, &body, 400, "computes vectors and answers nobody");
+    }
+    // Who names no model is not given this one.
+    assert_eq!(api.chat(&json!({})).json()["choices"][0]["message"]["content"], "Hello, I am Ezra.");
 }

@@ -7,9 +7,10 @@ use archond_actors::domain::{
     ArchonSpec, ModelId, NotesOf, Outcome, Permission, Risk, SessionKey, ToolPolicy, TurnEvent,
 };
 use archond_actors::house::{House, HouseArgs};
+use archond_actors::meaning::Meaning;
 use archond_actors::memory::{MemoryHandle, MemorySettings};
-use archond_actors::pool::PoolSettings;
-use archond_actors::ports::{RuntimeThreads, ToolShed, ToolSource};
+use archond_actors::pool::{PoolHandle, PoolSettings};
+use archond_actors::ports::{NoEmbedders, RuntimeThreads, ToolShed, ToolSource};
 use archond_actors::testkit::{FakeEngine, StoppedClock, ToyTools, archon_spec, message};
 use tempfile::TempDir;
 
@@ -41,8 +42,10 @@ impl World {
         // A thread of the life before may hold it for a moment longer than the house.
         let path = folder.path().join("store.redb");
         until("the store is free", || RedbStore::open(&path).is_ok()).await;
-        let (memory, model) = (MemoryHandle::new(), ModelId::new("m").unwrap());
-        let tools = MemoryTools::new(memory.clone(), Arc::new(StoppedClock));
+        let (memory, pool, model) = (MemoryHandle::new(), PoolHandle::new(), ModelId::new("m").unwrap());
+        let meaning =
+            Meaning::new(memory.clone(), pool.clone(), Arc::new(NoEmbedders), Arc::new(RuntimeThreads));
+        let tools = MemoryTools::new(meaning, Arc::new(StoppedClock));
         let args = HouseArgs {
             store: Arc::new(RedbStore::open(&path).unwrap()),
             engine: Arc::new(FakeEngine::new([model.clone()])),
@@ -53,7 +56,7 @@ impl World {
             pool: PoolSettings::default(),
             report: Arc::new(|_| {}),
         };
-        let house = House::start_with(args, memory).await.unwrap();
+        let house = House::start_with(args, memory, pool).await.unwrap();
         let policy = ToolPolicy {
             tools: ["remember", "recall", "send"].map(str::to_owned).to_vec(),
             permissions: [Permission::Allow; 5],

@@ -83,7 +83,8 @@ fn read_bad(name: &str, text: String) -> Vec<Fault> {
     if name.starts_with("house_") {
         let paths = Paths::below(Path::new("/srv/house"));
         let archons = [ArchonId::new("ezra").unwrap()];
-        return house::read(&path, text, &Environment::default(), &paths, &archons).unwrap_err();
+        return house::read(&path, text, &Environment::default(), &paths, &archons, &known().models)
+            .unwrap_err();
     }
     let id = ArchonId::new("ezra").unwrap();
     profile::read(&ProfileSource { id, origin: Origin::Shipped, path, text }, &known()).unwrap_err()
@@ -108,7 +109,7 @@ fn bad_files_give_the_messages_beside_them() {
         assert_eq!(got, std::fs::read_to_string(&expected).unwrap_or_default(), "{name}");
         seen += 1;
     }
-    assert!(seen >= 11, "only {seen} files were read");
+    assert!(seen >= 12, "only {seen} files were read");
 }
 
 #[test]
@@ -267,7 +268,7 @@ fn config_show_tells_where_each_value_comes_from() {
     assert!(line("queue_len_max").ends_with("default"), "{said}");
     let (_, said) = house.config(&ConfigCommand::Show, true);
     let shown: serde_json::Value = serde_json::from_str(&said).unwrap();
-    assert_eq!(shown["settings"].as_array().unwrap().len(), 28);
+    assert_eq!(shown["settings"].as_array().unwrap().len(), 29);
     let (_, said) = house.config(&ConfigCommand::Path, false);
     assert_eq!(Path::new(said.trim()), house.sources.paths.house_file());
     house.config(&ConfigCommand::Check, false).0.unwrap();

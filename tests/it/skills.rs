@@ -8,8 +8,10 @@ use archond::settings::{Paths, WebSettings};
 use archond::skills::{Origin, SHIPPED, SkillFolder, SkillTools};
 use archond::tools::{HouseTools, MemoryTools};
 use archond_actors::domain::{Outcome, Skills, ToolPolicy};
+use archond_actors::meaning::Meaning;
 use archond_actors::memory::MemoryHandle;
-use archond_actors::ports::{ToolShed, ToolSource};
+use archond_actors::pool::PoolHandle;
+use archond_actors::ports::{NoEmbedders, RuntimeThreads, ToolShed, ToolSource};
 use archond_actors::testkit::archon_spec;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -214,7 +216,9 @@ fn an_archon_has_the_source_if_its_profile_names_skills() {
     let own = Own::new();
     let paths = Paths::below(own.home.path());
     std::fs::create_dir_all(&paths.state).unwrap();
-    let memory = MemoryTools::new(MemoryHandle::new(), Arc::new(SystemClock));
+    let (memory, pool) = (MemoryHandle::new(), PoolHandle::new());
+    let meaning = Meaning::new(memory, pool, Arc::new(NoEmbedders), Arc::new(RuntimeThreads));
+    let memory = MemoryTools::new(meaning, Arc::new(SystemClock));
     let house = HouseTools::new(&paths, memory, &WebSettings::default());
     let sources = |tools: &[&str], skills: Skills| {
         let tools = tools.iter().map(|name| (*name).to_owned()).collect();

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::process::Command;
 
 use archond::store::{OpenError, RedbStore, Retention};
-use archond_actors::domain::{Accepted, InboundMessage, InboxId, Kept, NewNote, Recalled};
+use archond_actors::domain::{Accepted, InboundMessage, InboxId, Kept, NewNote, Recalled, Unindexed};
 use archond_actors::ports::{Store, StoreError, Write, Written};
 use redb::{ReadableDatabase, ReadableTable};
 
@@ -97,18 +97,31 @@ fn a_store_of_a_newer_archond_is_not_touched() {
     txn.commit().unwrap();
     drop(database);
     assert!(
-        refused(&path).ends_with("has layout 9, this archond knows layout 3; use the archond that wrote it")
+        refused(&path).ends_with("has layout 9, this archond knows layout 4; use the archond that wrote it")
     );
 }
 
-/// The bytes of a store as archond left it before there were notes: without these, without what turns are found by and
-/// what was allowed for good, and with sessions of version 1.
-fn store_of_layout_2(path: &Path) {
+/// The bytes of a store as archond left it before there were vectors.
+fn store_of_layout_3(path: &Path) {
     let store = RedbStore::open(path).unwrap();
     let entry = accept(&store, message("answered"));
     end(&store, turn_end(entry.id, "hi"));
     accept(&store, message("waiting"));
     drop(store);
+    let database = redb::Database::open(path).unwrap();
+    let txn = database.begin_write().unwrap();
+    assert!(txn.delete_table(redb::TableDefinition::<TurnCols, &[u8]>::new("vectors")).unwrap());
+    assert!(txn.delete_table(redb::TableDefinition::<TurnCols, u64>::new("without vector")).unwrap());
+    assert!(txn.delete_table(redb::TableDefinition::<u64, &[u8]>::new("maker")).unwrap());
+    let meta = redb::TableDefinition::<&str, u64>::new("meta");
+    txn.open_table(meta).unwrap().insert("schema", 3).unwrap();
+    txn.commit().unwrap();
+}
+
+/// As it was left before there were notes: without these, without what turns are found by and what was allowed for good, and with
+/// sessions of version 1.
+fn store_of_layout_2(path: &Path) {
+    store_of_layout_3(path);
     let database = redb::Database::open(path).unwrap();
     let txn = database.begin_write().unwrap();
     let grants = redb::TableDefinition::<(&str, &str, &str, &[u8]), ()>::new("grants");
@@ -174,6 +187,11 @@ fn check_taken_over(store: &RedbStore, case: &str) {
         "{case}: {found:?}"
     );
     assert_eq!(store.check_remembered().unwrap(), 0, "{case}");
+    let unindexed = store.unindexed(9).unwrap();
+    assert!(
+        matches!(&unindexed[..], [Unindexed { of, text }] if of.owner == owner && of.stamp == 1 && text.ends_with("hi")),
+        "{case}: {unindexed:?}"
+    );
     let note = NewNote::new(owner, None, "a note", 1).unwrap();
     let kept = one(store, Write::KeepNote(note));
     assert!(matches!(kept, Ok(Written::Kept(Kept::Fresh(_)))), "{case}: {kept:?}");
@@ -192,7 +210,7 @@ fn a_store_of_an_older_archond_is_taken_over_once() {
     let database = redb::Database::open(&path).unwrap();
     let meta = redb::TableDefinition::<&str, u64>::new("meta");
     let layout = database.begin_read().unwrap().open_table(meta).unwrap().get("schema").unwrap();
-    assert_eq!(layout.unwrap().value(), 3, "an older archond refuses it by this");
+    assert_eq!(layout.unwrap().value(), 4, "an older archond refuses it by this");
 }
 
 #[test]
@@ -207,8 +225,17 @@ fn a_store_without_notes_is_taken_over_with_all_that_was_said() {
 }
 
 #[test]
+fn a_store_without_vectors_is_taken_over_and_every_text_waits_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    store_of_layout_3(&path);
+    check_taken_over(&RedbStore::open(&path).unwrap(), "taken over");
+    assert_eq!(RedbStore::open(&path).unwrap().indexed().unwrap().without, 2, "the turn and the new note");
+}
+
+#[test]
 fn power_loss_while_an_older_store_is_taken_over_leaves_the_old_one_or_the_new_one() {
-    for older in [store_of_layout_1, store_of_layout_2] {
+    for older in [store_of_layout_1, store_of_layout_2, store_of_layout_3] {
         power_loss_while_taken_over(older);
     }
 }

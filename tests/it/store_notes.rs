@@ -1,10 +1,12 @@
 //! The contract of memory: notes are kept once, what was said is found again, and nobody finds what is another's.
 use archond::store::RedbStore;
 use archond_actors::domain::{
-    InboundMessage, Kept, NOTES_MAX, NewNote, Note, NoteId, NotesOf, OutboxId, PeerKey, Recalled, SessionKey,
+    InboundMessage, Kept, Maker, Meant, NOTES_MAX, NewNote, Note, NoteId, NotesOf, OutboxId, PeerKey,
+    Recalled, SessionKey, Sought, Unindexed, Vector,
 };
 use archond_actors::ports::{Store, Write, Written};
 use archond_actors::testkit::MemStore;
+use archond_actors::testkit::findings::letters;
 use proptest::prelude::*;
 
 use crate::store_contract::{accept, end, message, not_found, on_each_store, one, turn_end};
@@ -39,11 +41,14 @@ fn talk(store: &dyn Store, session: &str, key: &str, user: &str, answer: &str) -
 
 /// What was found: a note's number, or a turn's session and number.
 fn found(store: &dyn Store, of: &str, question: &str) -> Vec<String> {
-    let name = |recalled: &Recalled| match recalled {
+    store.recall(&owner(of), question, 9).unwrap().iter().map(name).collect()
+}
+
+fn name(recalled: &Recalled) -> String {
+    match recalled {
         Recalled::Note(note) => format!("note {}", note.id),
         Recalled::Turn { session, number, .. } => format!("{session} {number}"),
-    };
-    store.recall(&owner(of), question, 9).unwrap().iter().map(name).collect()
+    }
 }
 
 #[test]
@@ -196,10 +201,10 @@ fn said() -> impl Strategy<Value = Said> {
     ]
 }
 
-fn live(store: &dyn Store, story: &[Said]) {
+fn live(store: &dyn Store, story: &[Said], begun: usize) {
     let name =
         |session: usize| format!("{}/{}", OWNERS[session / THREADS.len()], THREADS[session % THREADS.len()]);
-    for (number, said) in story.iter().enumerate() {
+    for (number, said) in (begun..).zip(story) {
         match said {
             Said::Turn { session, words } => {
                 // Who says it is in the text, so that it can be told whose it was.
@@ -217,6 +222,77 @@ fn live(store: &dyn Store, story: &[Said]) {
     }
 }
 
+fn maker(version: &str) -> Maker {
+    Maker { model: "e".parse().unwrap(), version: version.to_owned() }
+}
+
+/// Gives a vector to each text that has none: what has the same letters means the same.
+fn index(store: &dyn Store, version: &str) {
+    assert_eq!(one(store, Write::UseMaker(maker(version))), Ok(Written::Done));
+    for Unindexed { of, text } in store.unindexed(usize::MAX).unwrap() {
+        let vector = Vector::of(&letters(&text));
+        let kept = one(store, Write::KeepVector { maker: maker(version), of, vector });
+        assert_eq!(kept, Ok(Written::Done));
+    }
+}
+
+fn meant(question: &str, version: &str) -> Sought {
+    let meant = Meant { maker: maker(version), vector: Vector::of(&letters(question)) };
+    Sought { question: question.to_owned(), meant: Some(meant) }
+}
+
+#[test]
+fn what_means_the_like_is_found_in_every_store() {
+    on_each_store(|store| {
+        keep(store, "ezra/cli/uid0", "listen");
+        keep(store, "ezra/cli/uid0", "dog");
+        keep(store, "ezra/cli/uid1", "silent, inlets");
+        talk(store, "ezra/cli/uid0/main", "1", "enlist", "yes");
+        assert_eq!((store.indexed().unwrap().with, store.indexed().unwrap().without), (0, 4));
+        index(store, "1");
+        let indexed = store.indexed().unwrap();
+        assert_eq!((indexed.maker, indexed.with, indexed.without), (Some(maker("1")), 4, 0));
+        let find = |version: &str| {
+            let found = store.find(&owner("ezra/cli/uid0"), &meant("silent", version), 9).unwrap();
+            found.iter().map(name).collect::<Vec<_>>()
+        };
+        assert_eq!(find("1"), ["note 1", "ezra/cli/uid0/main 0"]);
+        assert_eq!(find("2"), Vec::<String>::new(), "vectors of others cannot be compared");
+        assert_eq!(found(store, "ezra/cli/uid0", "silent"), Vec::<String>::new(), "by words alone");
+
+        // What is forgotten or removed is found no more, and another maker begins anew.
+        let forget = |of: &str| Write::ForgetNote { owner: owner(of), note: NoteId(1) };
+        assert_eq!(one(store, forget("ezra/cli/uid1")), not_found("note 1"));
+        assert_eq!(find("1").len(), 2);
+        one(store, forget("ezra/cli/uid0")).unwrap();
+        assert_eq!(find("1"), ["ezra/cli/uid0/main 0"]);
+        one(store, Write::RemoveSession { session: "ezra/cli/uid0/main".parse().unwrap() }).unwrap();
+        assert_eq!((find("1"), store.indexed().unwrap().with), (vec!["note 2".to_owned()], 2));
+        one(store, Write::UseMaker(maker("2"))).unwrap();
+        assert_eq!((store.indexed().unwrap().with, store.indexed().unwrap().without), (0, 2));
+        index(store, "2");
+        assert_eq!(find("2"), ["note 2"]);
+    });
+}
+
+#[test]
+fn a_vector_of_what_stood_there_before_is_not_taken() {
+    on_each_store(|store| {
+        talk(store, "ezra/cli/uid0/main", "1", "old", "answer");
+        one(store, Write::UseMaker(maker("1"))).unwrap();
+        let before = store.unindexed(9).unwrap().remove(0);
+        one(store, Write::Rewind { session: "ezra/cli/uid0/main".parse().unwrap(), turns: 0 }).unwrap();
+        talk(store, "ezra/cli/uid0/main", "2", "new", "answer");
+        let keep = |of| Write::KeepVector { maker: maker("1"), of, vector: Vector::of(&[1.0]) };
+        one(store, keep(before.of)).unwrap();
+        assert_eq!(store.indexed().unwrap().with, 0);
+        let now = store.unindexed(9).unwrap().remove(0);
+        assert!(now.text.starts_with("new"), "{now:?}");
+        one(store, keep(now.of)).unwrap();
+        assert_eq!((store.indexed().unwrap().with, store.unindexed(9).unwrap()), (1, vec![]));
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
@@ -224,13 +300,22 @@ proptest! {
         story in prop::collection::vec(said(), 0..40),
         question in prop::sample::select(vec!["dogs", "Haus", "rain blue", "東", "note", "the", "dog Häuser rains blue 東京 txt"]),
         limit in 1..12_usize,
+        by_meaning in any::<bool>(),
+        indexed in any::<prop::sample::Index>(),
     ) {
         let folder = tempfile::tempdir().unwrap();
         let (memory, disk) = (MemStore::new(), RedbStore::open(folder.path().join("store.redb")).unwrap());
-        live(&memory, &story);
-        live(&disk, &story);
+        // Some has a vector when the rest comes to pass, and all of it in the end.
+        let (first, then) = story.split_at(indexed.index(story.len() + 1));
+        for store in [&memory as &dyn Store, &disk] {
+            live(store, first, 0);
+            index(store, "1");
+            live(store, then, first.len());
+            index(store, "1");
+        }
+        let sought = if by_meaning { meant(question, "1") } else { Sought::by_words(question) };
         for of in OWNERS {
-            let found = disk.recall(&owner(of), question, limit).unwrap();
+            let found = disk.find(&owner(of), &sought, limit).unwrap();
             prop_assert!(found.len() <= limit);
             for recalled in &found {
                 match recalled {
@@ -246,7 +331,7 @@ proptest! {
                     }
                 }
             }
-            prop_assert_eq!(found, memory.recall(&owner(of), question, limit).unwrap());
+            prop_assert_eq!(found, memory.find(&owner(of), &sought, limit).unwrap());
         }
         prop_assert!(disk.check_remembered().is_ok());
     }

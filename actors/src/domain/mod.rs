@@ -1,9 +1,10 @@
 //! The words of the house as plain types: no I/O, no wire format, no actor.
 //!
-//! Reading order: [`ids`], [`message`], [`session`], [`attachment`], [`memory`], [`generation`], [`tool`], [`spec`], [`status`].
+//! Reading order: [`ids`], [`message`], [`session`], [`attachment`], [`memory`], [`meaning`], [`generation`], [`tool`], [`spec`], [`status`].
 pub mod attachment;
 pub mod generation;
 pub mod ids;
+pub mod meaning;
 pub mod memory;
 pub mod message;
 pub mod session;
@@ -21,6 +22,7 @@ pub use ids::{
     ArchonId, ChannelId, GenerationId, IdError, InboxId, ModelId, NoteId, OutboxId, PeerId, SessionKey,
     ThreadId,
 };
+pub use meaning::{Embedder, Indexed, Maker, Meant, Place, Remembered, Sought, Unindexed, Vector};
 pub use memory::{
     Kept, NOTE_CHARS_MAX, NOTES_MAX, NewNote, Note, NoteError, NotePlace, NotesOf, PeerKey, Recalled,
     TOPIC_CHARS_MAX,

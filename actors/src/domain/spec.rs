@@ -126,4 +126,6 @@ pub enum Priority {
     Schedule,
     /// Nobody waits: tidying up a conversation.
     Compaction,
+    /// Nobody would notice: vectors for what was said.
+    Background,
 }

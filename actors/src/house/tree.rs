@@ -120,14 +120,18 @@ pub struct House {
 impl House {
     /// Starts memory and the pool; Archons are started one by one.
     pub async fn start(args: HouseArgs) -> Result<Self, SpawnErr> {
-        Self::start_with(args, MemoryHandle::new()).await
+        Self::start_with(args, MemoryHandle::new(), PoolHandle::new()).await
     }
 
-    /// The same, with a way to memory that others hold already: tools that remember. It leads somewhere from now on.
-    pub async fn start_with(args: HouseArgs, memory: MemoryHandle) -> Result<Self, SpawnErr> {
+    /// The same, with ways to memory and to the pool that others hold already: tools that remember. They lead somewhere from now on.
+    pub async fn start_with(
+        args: HouseArgs,
+        memory: MemoryHandle,
+        pool: PoolHandle,
+    ) -> Result<Self, SpawnErr> {
         let shared = Shared {
             memory,
-            pool: PoolHandle::new(),
+            pool,
             tools: args.tools.clone(),
             observers: TurnObservers::default(),
             clock: args.clock.clone(),

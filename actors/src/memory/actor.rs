@@ -63,6 +63,8 @@ impl Message for MemoryMsg {
             Write::RemoveSession { session } => format!("remove-session {session}"),
             Write::KeepNote(note) => format!("keep-note of {}", note.owner),
             Write::ForgetNote { note, .. } => format!("forget-note {note}"),
+            Write::UseMaker(maker) => format!("use-maker {}", maker.model),
+            Write::KeepVector { of, .. } => format!("keep-vector of {}", of.owner),
         })
     }
 }

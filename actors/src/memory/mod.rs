@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorCell, SpawnErr};
+use tokio::sync::Notify;
 
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry, Kept, NewNote,
-    Note, NoteId, NotePlace, NotesOf, OutboxEntry, OutboxId, PeerId, PeerKey, Recalled, SessionHead,
-    SessionKey, SessionOptions, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
+    Accepted, ArchonId, ChannelId, Grant, InboundMessage, InboxEntry, InboxId, Indexed, JournalEntry, Kept,
+    Maker, NewNote, Note, NoteId, NotePlace, NotesOf, OutboxEntry, OutboxId, PeerId, PeerKey, Recalled,
+    Remembered, SessionHead, SessionKey, SessionOptions, SessionSnapshot, Sought, Summary, ThreadId, TurnEnd,
+    TurnRecord, Unindexed, Vector,
 };
 use crate::insight::Vitals;
 use crate::link::{Link, LinkError, answer};
@@ -84,7 +86,11 @@ impl MemoryArgs {
 
 /// Memory, whichever incarnation of its actor runs.
 #[derive(Clone)]
-pub struct MemoryHandle(Link<MemoryMsg>);
+pub struct MemoryHandle {
+    link: Link<MemoryMsg>,
+    /// Told of each text that is new in it.
+    grown: Arc<Notify>,
+}
 
 impl Default for MemoryHandle {
     fn default() -> Self {
@@ -95,17 +101,17 @@ impl Default for MemoryHandle {
 impl MemoryHandle {
     /// A handle to an actor that does not run yet.
     pub fn new() -> Self {
-        Self(Link::new("memory", MAILBOX_LEN_MAX))
+        Self { link: Link::new("memory", MAILBOX_LEN_MAX), grown: Arc::default() }
     }
 
     /// What the actor shows of itself.
     pub fn vitals(&self) -> &Vitals {
-        self.0.vitals()
+        self.link.vitals()
     }
 
     /// Starts an incarnation of the actor.
     pub async fn spawn(&self, args: MemoryArgs, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
-        let args = (args, self.0.clone());
+        let args = (args, self.link.clone());
         let (actor, _) = MemoryActor::spawn_linked(None, MemoryActor, args, supervisor).await?;
         Ok(actor.get_cell())
     }
@@ -139,7 +145,10 @@ impl MemoryHandle {
     /// Ends a turn. Safe to repeat: the first answer stands.
     pub async fn end_turn(&self, end: TurnEnd) -> Result<OutboxEntry, MemoryError> {
         match self.write(Write::EndTurn(end)).await? {
-            Written::Ended(entry) => Ok(entry),
+            Written::Ended(entry) => {
+                self.grown.notify_one();
+                Ok(entry)
+            }
             other => Err(mismatch(&other)),
         }
     }
@@ -199,7 +208,10 @@ impl MemoryHandle {
     /// Keeps a note. Safe to repeat: the same words are one note.
     pub async fn keep_note(&self, note: NewNote) -> Result<Kept, MemoryError> {
         match self.write(Write::KeepNote(note)).await? {
-            Written::Kept(kept) => Ok(kept),
+            Written::Kept(kept) => {
+                self.grown.notify_one();
+                Ok(kept)
+            }
             other => Err(mismatch(&other)),
         }
     }
@@ -229,6 +241,42 @@ impl MemoryHandle {
     ) -> Result<Vec<Recalled>, MemoryError> {
         let (owner, question) = (owner.clone(), question.to_owned());
         self.read(move |store| store.recall(&owner, &question, limit)).await
+    }
+
+    /// As [`MemoryHandle::recall`], also by meaning where that is known of the question.
+    pub async fn find(
+        &self,
+        owner: &PeerKey,
+        sought: Sought,
+        limit: usize,
+    ) -> Result<Vec<Recalled>, MemoryError> {
+        let owner = owner.clone();
+        self.read(move |store| store.find(&owner, &sought, limit)).await
+    }
+
+    /// See [`Write::UseMaker`]. Safe to repeat.
+    pub async fn use_maker(&self, maker: Maker) -> Result<(), MemoryError> {
+        self.write(Write::UseMaker(maker)).await.map(drop)
+    }
+
+    /// See [`Write::KeepVector`]. Safe to repeat.
+    pub async fn keep_vector(&self, maker: Maker, of: Remembered, vector: Vector) -> Result<(), MemoryError> {
+        self.write(Write::KeepVector { maker, of, vector }).await.map(drop)
+    }
+
+    /// See [`Store::unindexed`].
+    pub async fn unindexed(&self, limit: usize) -> Result<Vec<Unindexed>, MemoryError> {
+        self.read(move |store| store.unindexed(limit)).await
+    }
+
+    /// See [`Store::indexed`].
+    pub async fn indexed(&self) -> Result<Indexed, MemoryError> {
+        self.read(|store| store.indexed()).await
+    }
+
+    /// Waits until there was a new text in it since this answered last. For one listener.
+    pub async fn grown(&self) {
+        self.grown.notified().await;
     }
 
     /// See [`Store::pending`].
@@ -314,14 +362,14 @@ impl MemoryHandle {
     }
 
     async fn write(&self, write: Write) -> Result<Written, MemoryError> {
-        self.0.call(WRITE_TIMEOUT, |reply| MemoryMsg::Write { write, reply }).await
+        self.link.call(WRITE_TIMEOUT, |reply| MemoryMsg::Write { write, reply }).await
     }
 
     async fn read<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + Sync + 'static,
     ) -> Result<T, MemoryError> {
-        self.0
+        self.link
             .call(READ_TIMEOUT, |reply| MemoryMsg::Read {
                 question: Box::new(move |store| {
                     answer(reply, store.and_then(|store| ask(store).map_err(MemoryError::Store)));

@@ -321,7 +321,9 @@ impl Store for Broken {
         journal(&self, inbox: InboxId) -> Vec<JournalEntry>;
         current_thread(&self, archon: &ArchonId, channel: &ChannelId, peer: &PeerId) -> ThreadId;
         notes(&self, of: &NotesOf, after: Option<&NotePlace>, limit: usize) -> Vec<Note>;
-        recall(&self, owner: &PeerKey, question: &str, limit: usize) -> Vec<Recalled>;
+        find(&self, owner: &PeerKey, sought: &Sought, limit: usize) -> Vec<Recalled>;
+        unindexed(&self, limit: usize) -> Vec<Unindexed>;
+        indexed(&self) -> Indexed;
     }
 }
 

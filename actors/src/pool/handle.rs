@@ -32,6 +32,8 @@ pub struct GenerationOrder {
     pub priority: Priority,
     /// In the order of preference: the first usable one answers.
     pub models: Vec<ModelId>,
+    /// Whether other models may be asked to leave the memory for its model. Otherwise it waits until there is room.
+    pub makes_room: bool,
     /// What to go on with.
     pub prompt: Arc<Prompt>,
     /// What the answer must be like.

@@ -326,7 +326,9 @@ impl PoolState {
 
     /// Whether a model may be loaded now. If another one has to leave for it, that begins here.
     fn has_room(&mut self, model: &ModelId, now: Duration) -> bool {
-        let is_wanted = self.waiting.lane_len(model) > 0;
+        let wanted_by = self.waiting.in_order(model);
+        let (is_wanted, makes_room) =
+            (!wanted_by.is_empty(), wanted_by.iter().any(|request| request.order.makes_room));
         let bytes = |model: &ModelId| self.shelf.on_disk().get(model).map_or(0, |found| found.memory_bytes);
         let loaded = self.lanes.values().filter(|lane| lane.worker.is_some());
         let tenants = loaded.map(|lane| Tenant {
@@ -352,6 +354,9 @@ impl PoolState {
             Room::After { leave, drain } => (leave, drain),
         };
         (lane.rest, lane.retry_at) = (Some(Rest::NoRoom), Some(now + ROOM_PERIOD));
+        if !makes_room {
+            return false;
+        }
         for other in drain {
             self.lanes.get_mut(&other).into_iter().for_each(|lane| lane.is_draining = true);
         }

@@ -150,6 +150,7 @@ impl SessionState {
             session: self.args.key.clone(),
             priority,
             models,
+            makes_room: true,
             prompt: Arc::new(prompt),
             form: Arc::new(form),
             sampling: spec.sampling,

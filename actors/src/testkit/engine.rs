@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::time::{Instant, timeout_at};
 
+use super::findings::{self, found};
 use super::tools::{calls_wanted, said};
 use crate::domain::{
-    ChatTurn, Finding, FinishReason, GenerationId, GenerationRequest, Inquiry, ModelId, Prompt, Refusal,
-    Stretch, Token, Usage,
+    ChatTurn, FinishReason, GenerationId, GenerationRequest, ModelId, Prompt, Refusal, Token, Usage,
 };
 use crate::ports::{Engine, EngineError, Footprint, Sink, WorkerEvent, WorkerLink};
 
@@ -376,7 +376,10 @@ impl Process {
         let id = request.id;
         let mut script = self.engine.script();
         script.requests.push(request.clone());
-        let text = request.prompt.turns().last().map(ChatTurn::words).unwrap_or_default();
+        let text = match &*request.prompt {
+            Prompt::Inquiry(inquiry) => findings::words(inquiry),
+            prompt => prompt.turns().last().map(ChatTurn::words).unwrap_or_default(),
+        };
         let answer = || FakeEngine::answer_to(&text, script.answer_tokens);
         let words = calls_wanted(&request.prompt).unwrap_or_else(answer);
         let refuses = |fault: &FakeFault| matches!(fault, FakeFault::Refuses(_));
@@ -401,7 +404,7 @@ impl Process {
         let poison = script.poison.as_ref().filter(|(poison, _)| text.contains(poison.as_str()));
         let poisoned_after = poison.map(|(_, after)| *after);
         drop(script);
-        if let Prompt::Inquiry(inquiry) = &*request.prompt {
+        if let (Prompt::Inquiry(inquiry), None) = (&*request.prompt, poisoned_after) {
             found(inquiry).into_iter().for_each(|finding| (self.events)(WorkerEvent::Found { id, finding }));
             let (reason, usage) = (FinishReason::EndOfTurn, Usage::default());
             return (self.events)(WorkerEvent::Finished { id, reason, usage });
@@ -473,25 +476,4 @@ fn prompt_tokens(request: &GenerationRequest) -> u32 {
         .map(|text| text.split_whitespace().count())
         .sum();
     u32::try_from(words).unwrap_or(u32::MAX)
-}
-
-/// What is found out without a model: a token is a byte, and all passages mean the same.
-fn found(inquiry: &Inquiry) -> Vec<Finding> {
-    match inquiry {
-        Inquiry::Tokens { passage, .. } => {
-            let bytes = passage.iter().flat_map(|stretch| match stretch {
-                Stretch::Text(text) => text.bytes().collect(),
-                Stretch::Token(token) => vec![token.0 as u8],
-            });
-            vec![Finding::Tokens(bytes.map(|byte| (Token(byte.into()), vec![byte])).collect())]
-        }
-        Inquiry::Text { tokens } => {
-            let bytes: Vec<u8> = tokens.iter().map(|token| token.0 as u8).collect();
-            vec![Finding::Text(String::from_utf8_lossy(&bytes).into_owned())]
-        }
-        Inquiry::Format { conversation } => {
-            vec![Finding::Text(conversation.turns.iter().map(ChatTurn::words).collect())]
-        }
-        Inquiry::Vectors { passages } => passages.iter().map(|_| Finding::Vector(vec![1.0])).collect(),
-    }
 }

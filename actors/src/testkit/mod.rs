@@ -1,5 +1,6 @@
 //! Doubles of the ports, for tests, benches and examples: they behave, they can be told to misbehave, and need no disk.
 pub mod engine;
+pub mod findings;
 pub mod spec;
 pub mod store;
 pub mod store_model;

@@ -1,4 +1,6 @@
 //! The store in memory: the same contract as the one on disk, held to it by the same tests, and able to fail on demand.
+mod remembered;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,12 +8,12 @@ use std::time::Duration;
 
 use crate::command::Course;
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry, Kept,
-    MessageKey, NOTES_MAX, NewNote, Note, NoteId, NotePlace, NotesOf, OutboxEntry, OutboxId, PeerId, PeerKey,
-    Recalled, SessionHead, SessionKey, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
+    Accepted, ArchonId, ChannelId, Grant, InboundMessage, InboxEntry, InboxId, Indexed, JournalEntry,
+    MessageKey, Note, NoteId, NotePlace, NotesOf, OutboxEntry, OutboxId, PeerId, PeerKey, Recalled,
+    SessionHead, SessionKey, SessionSnapshot, Sought, Summary, ThreadId, TurnEnd, TurnRecord, Unindexed,
 };
 use crate::ports::{Store, StoreError, Write, Written};
-use crate::recall::{Place, Query, Ranking, turn_terms};
+use remembered::Meanings;
 
 /// A test that fails before it lets go must end all the same: its runtime waits for each commit. In real time, which is never paused.
 const HOLD_MAX: Duration = Duration::from_secs(60);
@@ -48,6 +50,7 @@ struct Tables {
     grants: BTreeSet<(PeerKey, Grant)>,
     notes: BTreeMap<(PeerKey, NoteId), Note>,
     notes_len: u64,
+    meanings: Meanings,
 }
 
 #[derive(Clone)]
@@ -221,34 +224,16 @@ impl Store for MemStore {
         Ok(later.take(limit).cloned().collect())
     }
 
-    fn recall(&self, owner: &PeerKey, question: &str, limit: usize) -> Result<Vec<Recalled>, StoreError> {
-        let tables = self.tables()?;
-        let query = Query::of(question);
-        let mut ranking = Ranking::new(&query);
-        let mut texts = HashMap::new();
-        let mut show = |place: Place, recalled| texts.insert(place, recalled);
-        for note in tables.notes.values().filter(|note| note.owner == *owner) {
-            ranking.add_note(note);
-            show(Place::Note(note.id), Recalled::Note(note.clone()));
-        }
-        for (key, session) in tables.sessions.iter().filter(|(key, _)| owner.holds(key)) {
-            for turn in &session.turns {
-                let place = Place::Turn { thread: key.thread.clone(), number: turn.number };
-                ranking.add_terms(place.clone(), &turn_terms(&turn.user, &turn.answer));
-                show(place, recalled(key, turn));
-            }
-        }
-        Ok(ranking.best(limit).iter().filter_map(|place| texts.remove(place)).collect())
+    fn find(&self, owner: &PeerKey, sought: &Sought, limit: usize) -> Result<Vec<Recalled>, StoreError> {
+        Ok(self.tables()?.find(owner, sought, limit))
     }
-}
 
-fn recalled(session: &SessionKey, turn: &TurnRecord) -> Recalled {
-    Recalled::Turn {
-        session: session.clone(),
-        number: turn.number,
-        user: turn.user.clone(),
-        answer: turn.answer.clone(),
-        ended_unix_ms: turn.ended_unix_ms,
+    fn unindexed(&self, limit: usize) -> Result<Vec<Unindexed>, StoreError> {
+        Ok(self.tables()?.unindexed(limit))
+    }
+
+    fn indexed(&self) -> Result<Indexed, StoreError> {
+        Ok(self.tables()?.meanings.indexed())
     }
 }
 
@@ -279,6 +264,14 @@ impl Tables {
             Write::RemoveSession { session } => self.remove_session(session),
             Write::KeepNote(note) => Ok(Written::Kept(self.keep_note(note))),
             Write::ForgetNote { owner, note } => self.forget_note(owner, *note),
+            Write::UseMaker(maker) => {
+                self.use_maker(maker);
+                Ok(Written::Done)
+            }
+            Write::KeepVector { maker, of, vector } => {
+                self.meanings.keep_vector(maker, of, vector);
+                Ok(Written::Done)
+            }
         }
     }
 
@@ -319,6 +312,7 @@ impl Tables {
                 let (from, to) = (with.session(here), with.session(fresh?));
                 if let Some(mut session) = self.sessions.get(&from).cloned() {
                     session.head.key = to.clone();
+                    self.meanings.copy(&from, &to, &session.turns);
                     self.sessions.insert(to.clone(), session);
                 }
                 to.thread
@@ -342,6 +336,7 @@ impl Tables {
         let session = session.ok_or_else(|| missing(format!("turn {turns} of session {key}")))?;
         session.turns.retain(|turn| turn.number < turns);
         session.head.turns = turns;
+        self.meanings.forget_turns(key, turns);
         Ok(Written::Done)
     }
 
@@ -395,7 +390,7 @@ impl Tables {
         let session = self.session(key, end.ended_unix_ms);
         let number = session.head.next_number(turn);
         session.turns.retain(|kept| kept.number < number);
-        session.turns.push(TurnRecord {
+        let turn = TurnRecord {
             number,
             inbox: end.inbox,
             user: turn.user.clone(),
@@ -405,10 +400,12 @@ impl Tables {
             steps: turn.steps.clone(),
             usage: turn.usage,
             ended_unix_ms: end.ended_unix_ms,
-        });
+        };
+        session.turns.push(turn.clone());
         session.head.turns = number + 1;
         session.head.updated_unix_ms = end.ended_unix_ms;
         session.head.options.model_once = None;
+        self.meanings.await_turn(key, &turn);
     }
 
     fn mark_sent(&mut self, outbox: OutboxId) -> Result<Written, StoreError> {
@@ -428,31 +425,6 @@ impl Tables {
         Ok(Written::Done)
     }
 
-    fn keep_note(&mut self, new: &NewNote) -> Kept {
-        let own = || self.notes.values().filter(|note| note.owner == new.owner);
-        if let Some(known) = own().find(|note| note.text == new.text) {
-            return Kept::Known(known.clone());
-        }
-        if own().count() >= NOTES_MAX {
-            return Kept::Full;
-        }
-        self.notes_len += 1;
-        let note = Note {
-            id: NoteId(self.notes_len),
-            owner: new.owner.clone(),
-            topic: new.topic.clone(),
-            text: new.text.clone(),
-            created_unix_ms: new.created_unix_ms,
-        };
-        self.notes.insert((new.owner.clone(), note.id), note.clone());
-        Kept::Fresh(note)
-    }
-
-    fn forget_note(&mut self, owner: &PeerKey, note: NoteId) -> Result<Written, StoreError> {
-        let removed = self.notes.remove(&(owner.clone(), note));
-        removed.map(|_| Written::Done).ok_or_else(|| missing(format!("note {note}")))
-    }
-
     fn remove_session(&mut self, key: &SessionKey) -> Result<Written, StoreError> {
         let delivered: Vec<_> = self
             .outbox
@@ -466,6 +438,7 @@ impl Tables {
         if !known {
             return Err(missing(format!("session {key}")));
         }
+        self.meanings.forget_turns(key, 0);
         let waiting = self.inbox.values().filter(|entry| entry.session == *key);
         for entry in waiting {
             self.journals.remove(&entry.id);

@@ -10,7 +10,7 @@ mod faults;
 mod model;
 
 pub use faults::{CatalogueError, Fault, UnknownModel};
-pub use model::{Artifact, Bytes, Drafter, Family, KvBytes, Model, Role, Source};
+pub use model::{Artifact, Bytes, Drafter, Family, KvBytes, Model, Prefixes, Role, Source};
 pub(crate) use model::{READ_STEP_TOKENS, is_id, is_sha256};
 
 /// Largest catalogue file, in bytes: the shipped ones have 3 KiB, so more is a mistake (a GGUF in the wrong directory).

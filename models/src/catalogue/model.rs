@@ -45,6 +45,9 @@ pub struct Model {
     pub drafter: Option<Drafter>,
     /// Memory of a conversation.
     pub kv: KvBytes,
+    /// Of an embedding model.
+    #[serde(default)]
+    pub prefixes: Option<Prefixes>,
 }
 
 /// How a model is spoken to.
@@ -56,6 +59,8 @@ pub enum Family {
     ChatMl,
     /// Whatever the model file's own template says.
     Template,
+    /// Not at all: it computes vectors.
+    Mute,
 }
 
 /// What the house uses a model for.
@@ -67,6 +72,18 @@ pub enum Role {
     Starter,
     /// A user's own model, used where a profile names it.
     Own,
+    /// Computes vectors, by which things are found by their meaning; it answers nobody.
+    Embedding,
+}
+
+/// What an embedding model was taught to be told before a text.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prefixes {
+    /// Before a question.
+    pub query: String,
+    /// Before a text that is to be found.
+    pub text: String,
 }
 
 /// Where a model's files come from.

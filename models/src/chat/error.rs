@@ -6,6 +6,9 @@ pub enum ChatError {
     /// A model of no known family without a template.
     #[error("the model file has no chat template: nothing tells how to converse with it")]
     NoTemplate,
+    /// An embedding model.
+    #[error("this model computes vectors and answers nobody; name another one")]
+    Mute,
     /// A template longer than any that is known.
     #[error("the model's chat template has {bytes} bytes, {bytes_max} are read")]
     TemplateTooLong {

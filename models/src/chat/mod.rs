@@ -47,6 +47,8 @@ pub enum ChatFamily {
     Gemma4,
     /// Whatever the model file's own template says.
     Template,
+    /// Not at all: an embedding model.
+    Mute,
 }
 
 /// What a format has to know of a model's vocabulary.
@@ -103,7 +105,7 @@ impl ChatFamily {
         match self {
             Self::ChatMl => &["<|im_start|>", "<|im_end|>"],
             Self::Gemma4 => &["<bos>", "<|turn>", "<turn|>", "<|channel>", "<channel|>"],
-            Self::Template => &[],
+            Self::Template | Self::Mute => &[],
         }
     }
 
@@ -121,6 +123,7 @@ impl ChatFamily {
                 let own = Template::new(template.ok_or(ChatError::NoTemplate)?, vocabulary)?;
                 (false, false, tags, Some(Arc::new(own)))
             }
+            Self::Mute => (false, false, tags, None),
         };
         let marks = vocabulary.marks.as_slice().into();
         Ok(ChatFormat { family: self, empty_thought, thinks, tags, marks, template: own })
@@ -136,6 +139,7 @@ impl ChatFormat {
         match (&self.template, self.family) {
             (Some(template), _) => template.render(conversation),
             (None, ChatFamily::ChatMl) => chatml::render(self, conversation),
+            (None, ChatFamily::Mute) => Err(ChatError::Mute),
             (None, _) => gemma4::render(conversation, self.empty_thought),
         }
     }

@@ -3,6 +3,9 @@
 //!
 //! The vector of a passage is the mean of what the last layer makes of each of its tokens, brought to length 1: "mean pooling". llama.cpp
 //! could take the mean itself, but only of passages that fit into one batch.
+//!
+//! Embedding models mostly read a text in both directions, and make its vector in a way of their own. They get each passage whole, and llama.cpp
+//! makes the vector as the model's file says. Nobody talks with such a model, so nobody waits for the longer step.
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::Instant;
@@ -30,6 +33,8 @@ pub(super) struct Embedder<'m> {
     context: LlamaContext<'m>,
     batch: LlamaBatch<'static>,
     jobs: VecDeque<Embedding>,
+    /// Each passage is read in one step.
+    reads_whole: bool,
 }
 
 /// The passages of one request.
@@ -56,10 +61,15 @@ struct Share {
 impl<'m> Embedder<'m> {
     /// Makes room for passages of at most so many tokens.
     pub(super) fn new(model: &'m LoadedModel, tokens_max: u32, threads: i32) -> Result<Self, Refusal> {
-        let step = count(STEP_TOKENS_MAX);
+        let reads_whole = model.reads_whole();
+        let step = if reads_whole { tokens_max } else { count(STEP_TOKENS_MAX) };
+        let (sequences, pooling) = match reads_whole {
+            true => (1, LlamaPoolingType::Unspecified),
+            false => (count(SEQUENCES_MAX), LlamaPoolingType::None),
+        };
         let params = LlamaContextParams::default()
             .with_n_ctx(NonZeroU32::new(tokens_max.saturating_add(step)))
-            .with_n_seq_max(count(SEQUENCES_MAX))
+            .with_n_seq_max(sequences)
             .with_n_batch(step)
             .with_n_ubatch(step)
             .with_n_threads(threads)
@@ -67,7 +77,7 @@ impl<'m> Embedder<'m> {
             .with_kv_unified(true)
             .with_swa_full(false)
             .with_embeddings(true)
-            .with_pooling_type(LlamaPoolingType::None)
+            .with_pooling_type(pooling)
             .with_no_perf(true);
         let no_room = |detail: &dyn std::fmt::Display| Refusal::Unable {
             detail: format!(
@@ -75,15 +85,15 @@ impl<'m> Embedder<'m> {
             ),
         };
         let context = model.llama.new_context(&model.backend, params).map_err(|error| no_room(&error))?;
-        let mut embedder =
-            Self { context, batch: LlamaBatch::new(STEP_TOKENS_MAX, 1), jobs: VecDeque::new() };
+        let batch = LlamaBatch::new((step as usize).max(STEP_TOKENS_MAX), 1);
+        let mut embedder = Self { context, batch, jobs: VecDeque::new(), reads_whole };
         embedder.fill_once().map_err(|error| no_room(&error))?;
         if has_room(HEADROOM_BYTES) { Ok(embedder) } else { Err(no_room(&"the answers need what is left")) }
     }
 
     /// Computes the largest step: what memory it takes, it has then.
     fn fill_once(&mut self) -> Result<(), EngineError> {
-        for place in 0..STEP_TOKENS_MAX {
+        for place in 0..STEP_TOKENS_MAX.min(self.context.n_batch() as usize) {
             self.batch.add(LlamaToken(0), place as i32, &[0], true)?;
         }
         let computed = self.context.decode(&mut self.batch);
@@ -126,6 +136,9 @@ impl<'m> Embedder<'m> {
         tokens_max: usize,
         events: &mut dyn FnMut(EngineEvent),
     ) -> Result<(), EngineError> {
+        if self.reads_whole {
+            return self.step_whole(events);
+        }
         let Some(job) = self.jobs.front_mut() else { return Ok(()) };
         self.batch.clear();
         let shares = job.fill(&mut self.batch, tokens_max.clamp(1, STEP_TOKENS_MAX))?;
@@ -151,12 +164,44 @@ impl<'m> Embedder<'m> {
                 events(EngineEvent::Found { id: job.id, finding: Finding::Vector(vector) });
             }
         }
+        self.tell_progress(events);
+        Ok(())
+    }
+
+    /// Reads the next passage.
+    fn step_whole(&mut self, events: &mut dyn FnMut(EngineEvent)) -> Result<(), EngineError> {
+        let Some(job) = self.jobs.front_mut() else { return Ok(()) };
+        self.batch.clear();
+        let passage = job.passages.get(job.next).map(Vec::as_slice).unwrap_or_default();
+        for (place, token) in passage.iter().enumerate() {
+            self.batch.add(*token, place as i32, &[0], true)?;
+        }
+        job.tokens_done = job.tokens_done.saturating_add(count(passage.len()));
+        job.next += 1;
+        let failed = |detail: String| EngineError::Compute { detail };
+        self.context.decode(&mut self.batch).map_err(|error| failed(error.to_string()))?;
+        let seen = self.context.embeddings_seq_ith(0).map_err(|error| failed(error.to_string()))?;
+        let vector = unit(&seen.iter().copied().map(f64::from).collect::<Vec<_>>());
+        self.context.clear_kv_cache();
+        let Some(vector) = vector else {
+            let detail = "the model computes no sensible vector; its file may be damaged".to_owned();
+            events(EngineEvent::Refused { id: job.id, refusal: Refusal::Unable { detail } });
+            self.jobs.pop_front();
+            return Ok(());
+        };
+        events(EngineEvent::Found { id: job.id, finding: Finding::Vector(vector) });
+        self.tell_progress(events);
+        Ok(())
+    }
+
+    /// Tells how far the request is that came first, and ends it when all is read.
+    fn tell_progress(&mut self, events: &mut dyn FnMut(EngineEvent)) {
+        let Some(job) = self.jobs.front() else { return };
         events(EngineEvent::Prefill { id: job.id, done: job.tokens_done, total: job.tokens_all });
         if job.next == job.passages.len() {
             events(job.finished(Finish::EndOfTurn));
             self.jobs.pop_front();
         }
-        Ok(())
     }
 }
 

@@ -12,8 +12,9 @@ use crate::chat::{Conversation, Piece};
 const FINDING_BYTES_MAX: usize = 4 << 20;
 /// What a token takes up of that beside its text.
 const TOKEN_BYTES: usize = 8;
-/// llama.cpp's number for the mean, where a model's file says how its vectors are made.
-const POOLING_MEAN: &str = "1";
+/// llama.cpp's numbers for no vector of the whole text, and for a rank instead, where a model's file says how its vectors are made.
+const POOLING_NONE: &str = "0";
+const POOLING_RANK: &str = "4";
 
 fn refuse(detail: impl Into<String>) -> Refusal {
     Refusal::Engine { detail: detail.into() }
@@ -50,7 +51,7 @@ impl Engine<'_> {
 
     fn embed(&mut self, id: u64, passages: &[Vec<Stretch>]) -> Result<EngineEvent, Refusal> {
         self.model.makes_vectors()?;
-        let tokens_max = PASSAGE_TOKENS_MAX.min(self.context_tokens);
+        let tokens_max = PASSAGE_TOKENS_MAX.min(self.context_tokens).min(self.model.context_tokens_trained());
         let read = |passage: &Vec<Stretch>| {
             let tokens = self.model.tokens_of(passage, true, true)?;
             match count(tokens.len()) {
@@ -146,20 +147,29 @@ impl LoadedModel {
         Ok(text)
     }
 
-    /// Whether the mean of its tokens stands for a text with this model. Other ways would have to be computed otherwise.
+    /// Whether it makes vectors of texts at all.
     fn makes_vectors(&self) -> Result<(), Refusal> {
-        let said = |key: &str| {
-            let architecture = self.llama.meta_val_str("general.architecture").ok()?;
-            self.llama.meta_val_str(&format!("{architecture}.{key}")).ok()
-        };
-        if said("pooling_type").is_some_and(|pooling| pooling != POOLING_MEAN) {
-            return Err(unable(
-                "this model does not make vectors as the mean of its tokens; take another one",
-            ));
+        match self.pooling().as_deref() {
+            Some(POOLING_RANK) => {
+                Err(unable("this model ranks pairs of texts and has no vectors; take another one"))
+            }
+            _ => Ok(()),
         }
-        if said("attention.causal").is_some_and(|causal| causal == "false") {
-            return Err(unable("this model reads texts in both directions, as a whole; take another one"));
-        }
-        Ok(())
+    }
+
+    /// Whether a text has to be put before it whole: an embedding model, whose file says how it makes vectors, and any that reads in both
+    /// directions. Of others the mean of all tokens stands for a text, and these can be read one after the other.
+    pub(super) fn reads_whole(&self) -> bool {
+        let both_ways = self.said("attention.causal").is_some_and(|causal| causal == "false");
+        both_ways || self.pooling().is_some_and(|pooling| pooling != POOLING_NONE)
+    }
+
+    fn pooling(&self) -> Option<String> {
+        self.said("pooling_type")
+    }
+
+    fn said(&self, key: &str) -> Option<String> {
+        let architecture = self.llama.meta_val_str("general.architecture").ok()?;
+        self.llama.meta_val_str(&format!("{architecture}.{key}")).ok()
     }
 }

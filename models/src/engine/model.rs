@@ -14,7 +14,7 @@ use super::media::{Medium, MediumRow, Row, is_place_holder};
 use super::slots::common_prefix;
 use super::{EngineError, Prompt, Refusal, Residence, raw};
 use crate::chat::{
-    AnswerParser, ChatFamily, ChatFormat, Conversation, Piece, Role, Shown, Turn, Vocabulary,
+    AnswerParser, ChatError, ChatFamily, ChatFormat, Conversation, Piece, Role, Shown, Turn, Vocabulary,
     cut_inside_marks, is_mark,
 };
 
@@ -129,6 +129,9 @@ impl LoadedModel {
         media: &[MediumRow],
         id: u64,
     ) -> Result<(PromptTokens, AnswerParser), Refusal> {
+        if self.family() == ChatFamily::Mute {
+            return Err(Refusal::Engine { detail: ChatError::Mute.to_string() });
+        }
         match prompt {
             Prompt::Chat(conversation) => self.conversation(conversation, media, id),
             Prompt::Inquiry(_) => Err(Refusal::Engine { detail: "it is no prompt".to_owned() }),

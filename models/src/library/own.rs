@@ -1,7 +1,7 @@
 //! Describes a user's own GGUF file from what the file says about itself. Pure.
 use std::path::Path;
 
-use crate::catalogue::{Artifact, Bytes, Family, KvBytes, Model, Role, Source, is_id};
+use crate::catalogue::{Artifact, Bytes, Family, KvBytes, Model, Prefixes, Role, Source, is_id};
 use crate::chat::{self, Vocabulary};
 use crate::gguf::Head;
 
@@ -9,6 +9,26 @@ use crate::gguf::Head;
 const LAYERS_MAX: u64 = 4_096;
 /// Longest context that is believed, in tokens: the longest of any model so far is ten million.
 const CONTEXT_TOKENS_MAX: u32 = 1 << 24;
+
+/// llama.cpp's numbers for the ways in which a text's vector is made of those of its tokens: the mean, the first one, the last one.
+const POOLINGS: std::ops::RangeInclusive<u64> = 1..=3;
+
+/// How an embedding model makes the vector of a text; `None` of a model that was taught to write.
+fn pooling_of(head: &Head) -> Option<u64> {
+    let architecture = head.text("general.architecture")?;
+    head.number(&format!("{architecture}.pooling_type")).filter(|pooling| POOLINGS.contains(pooling))
+}
+
+/// What an embedding model was taught to be told, from the cards of those that were taught that and can be told by their architecture: "EmbeddingGemma"
+/// (Google, 2025) and "Nomic Embed" (Nomic AI, 2024). Others do without, or their owner writes it into their catalogue file.
+fn prefixes_of(head: &Head) -> Prefixes {
+    let (query, text) = match head.text("general.architecture") {
+        Some("gemma-embedding") => ("task: search result | query: ", "title: none | text: "),
+        Some("nomic-bert" | "nomic-bert-moe") => ("search_query: ", "search_document: "),
+        _ => ("", ""),
+    };
+    Prefixes { query: query.to_owned(), text: text.to_owned() }
+}
 
 /// How the model of a head is spoken to, or why the house cannot.
 pub(super) fn family_of(head: &Head) -> Result<Family, String> {
@@ -21,13 +41,15 @@ pub(super) fn family_of(head: &Head) -> Result<Family, String> {
                 .to_owned())
         }
         "clip" => Err("this is a projector for pictures and sound, not a language model".to_owned()),
+        // Nobody speaks with it.
+        _ if pooling_of(head).is_some() => Ok(Family::Mute),
         _ if template.contains("<|im_start|>") => Ok(Family::ChatMl),
         _ if !template.is_empty() => match chat::check(template, &Vocabulary::default()) {
             Ok(()) => Ok(Family::Template),
             Err(error) => Err(format!("its chat template is of no use: {error}")),
         },
         other => Err(format!(
-            "archond can talk to Gemma 4 and to models with a chat template; this one's architecture is `{other}` and it has none"
+            "archond takes Gemma 4, embedding models, and models with a chat template; this one's architecture is `{other}` and it has none"
         )),
     }
 }
@@ -58,6 +80,7 @@ pub(super) fn model_of(
             })?
         }
     };
+    let role = if pooling_of(head).is_some() { Role::Embedding } else { Role::Own };
     let text =
         |key: &str, default: &str| head.text(key).unwrap_or(default).chars().take(120).collect::<String>();
     Ok(Model {
@@ -65,7 +88,7 @@ pub(super) fn model_of(
         aliases: Vec::new(),
         name: text("general.name", id),
         family,
-        role: Role::Own,
+        role,
         licence: text("general.license", "unknown"),
         parameters: head.parameters(),
         quantisation: quantisation_of(head),
@@ -78,6 +101,7 @@ pub(super) fn model_of(
         },
         mmproj: None,
         drafter: None,
+        prefixes: (role == Role::Embedding).then(|| prefixes_of(head)),
         kv: kv_of(head, architecture),
     })
 }

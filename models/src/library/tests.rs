@@ -1,6 +1,6 @@
 //! What is on disk is told truly, and nothing half-made is ever taken for a model.
 use super::*;
-use crate::catalogue::{Bytes, Family, Role};
+use crate::catalogue::{Bytes, Family, Prefixes, Role};
 use crate::gguf::GgufError;
 
 const QUIET: OnProgress<'static> = &|_| {};
@@ -51,6 +51,18 @@ fn an_empty_library_has_nothing_and_makes_nothing() {
     assert_eq!(library.path_of("gemma-4-e2b"), None);
     assert!(library.free_space().unwrap() > 0);
     assert!(!library.dir().exists());
+}
+
+#[test]
+fn a_file_that_says_how_it_makes_vectors_becomes_an_embedding_model() {
+    let place = Place::new();
+    let mut library = place.library();
+    let file = fixture().with_file_name("tiny-embedder.gguf");
+    let model = library.import(&file, None, Placement::Copy, QUIET).unwrap().model;
+    assert_eq!((model.role, model.family, model.context_tokens), (Role::Embedding, Family::Mute, 64));
+    assert_eq!(model.prefixes, Some(Prefixes::default()), "nothing is known that it was taught to be told");
+    let again = place.library();
+    assert_eq!(again.catalogue().get("tiny-embedder"), Some(&model), "written and read");
 }
 
 #[test]

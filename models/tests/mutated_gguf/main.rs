@@ -108,6 +108,7 @@ impl Place {
             Family::Gemma4 => ChatFamily::Gemma4,
             Family::ChatMl => ChatFamily::ChatMl,
             Family::Template => ChatFamily::Template,
+            Family::Mute => ChatFamily::Mute,
         };
         let outcome = self.load(&imported.stored.path, family);
         self.library.remove("mutant").unwrap();

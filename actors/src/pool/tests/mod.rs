@@ -80,6 +80,7 @@ fn order(archon: &str, text: &str) -> GenerationOrder {
         session: format!("{archon}/cli/uid0/main").parse().unwrap(),
         priority: Priority::Direct,
         models: vec![large()],
+        makes_room: true,
         prompt: Arc::new(Prompt::Chat(Conversation {
             system: "be kind".into(),
             turns,

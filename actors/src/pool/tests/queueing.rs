@@ -184,6 +184,6 @@ async fn what_is_looked_up_waits_for_no_slot_and_what_is_computed_does() {
     runs.end().await;
     waits.end().await;
     let found = computed.end().await.seen;
-    let vector = GenerationEvent::Found { finding: Finding::Vector(vec![1.0]) };
+    let vector = GenerationEvent::Found { finding: Finding::Vector(crate::testkit::findings::letters("hi")) };
     assert_eq!(found.iter().filter(|event| **event == vector).count(), 2, "{found:?}");
 }

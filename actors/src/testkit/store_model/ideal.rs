@@ -1,11 +1,12 @@
 //! A store as its port promises it: lists of what was said and answered, in order. Every question looks through them all.
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::meanings::Meanings;
 use super::question::{Question, Reply};
 use crate::domain::{
     Accepted, ArchonId, ChannelId, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry, Kept, NOTES_MAX,
     NewNote, Note, NoteId, OutboxEntry, OutboxId, PeerId, PeerKey, Recalled, SessionHead, SessionKey,
-    SessionOptions, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord,
+    SessionOptions, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord, Vector,
 };
 use crate::ports::{Write, Written};
 use crate::recall::{Query, Terms};
@@ -32,8 +33,10 @@ struct Given {
 
 /// A conversation.
 #[derive(Debug, Clone, Default)]
-struct Talk {
-    turns: Vec<TurnRecord>,
+pub(super) struct Talk {
+    pub(super) turns: Vec<TurnRecord>,
+    /// By the turns' numbers.
+    pub(super) vectors: BTreeMap<u64, Vector>,
     summary: Option<Summary>,
     options: SessionOptions,
     /// When something was first and last kept of it.
@@ -56,7 +59,8 @@ impl Talk {
 pub struct Ideal {
     said: Vec<Said>,
     given: Vec<Given>,
-    talks: BTreeMap<SessionKey, Talk>,
+    pub(super) talks: BTreeMap<SessionKey, Talk>,
+    pub(super) meanings: Meanings,
     grants: BTreeSet<(PeerKey, Grant)>,
     /// Every note ever kept, with whether it is forgotten. Its number is its place in the list, from 1.
     notes: Vec<(Note, bool)>,
@@ -108,6 +112,7 @@ impl Ideal {
                     return None;
                 }
                 talk.turns.truncate(turns);
+                talk.vectors.retain(|number, _| *number < talk.turns.len() as u64);
                 Some(Written::Done)
             }
             Write::SetOptions { session, options, now_unix_ms } => {
@@ -130,6 +135,14 @@ impl Ideal {
                     !*forgotten && kept.id == *note && kept.owner == *owner
                 };
                 self.notes.iter_mut().find(known)?.1 = true;
+                Some(Written::Done)
+            }
+            Write::UseMaker(maker) => {
+                self.use_maker(maker);
+                Some(Written::Done)
+            }
+            Write::KeepVector { maker, of, vector } => {
+                self.keep_vector(maker, of, vector);
                 Some(Written::Done)
             }
         }
@@ -196,6 +209,7 @@ impl Ideal {
             if turn.replaces_last && talk.turns.len() > talk.covered() {
                 talk.turns.pop();
             }
+            talk.vectors.remove(&(talk.turns.len() as u64));
             talk.options.model_once = None;
             talk.touch(end.ended_unix_ms);
             talk.turns.push(TurnRecord {
@@ -266,7 +280,7 @@ impl Ideal {
         self.notes.len() as u64
     }
 
-    fn notes_kept(&self) -> impl Iterator<Item = &Note> {
+    pub(super) fn notes_kept(&self) -> impl Iterator<Item = &Note> {
         self.notes.iter().filter(|(_, forgotten)| !forgotten).map(|(note, _)| note)
     }
 
@@ -336,6 +350,10 @@ impl Ideal {
                 Reply::Notes(notes)
             }
             Question::Recall { owner, question } => Reply::Recalled(self.recall(owner, question)),
+            Question::Unindexed { limit } => {
+                Reply::Unindexed(self.unindexed().into_iter().take(*limit).collect())
+            }
+            Question::Indexed => Reply::Indexed(self.indexed()),
         }
     }
 

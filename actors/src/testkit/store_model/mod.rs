@@ -10,6 +10,7 @@
 //!
 //! Read [`ideal`] first (what must happen), then [`question`] and [`story`] (what may be asked).
 pub mod ideal;
+mod meanings;
 pub mod question;
 pub mod story;
 
@@ -126,6 +127,8 @@ impl<H: Home> Tenant<H> {
             let owner = PeerKey { archon: archons().remove(0), channel: channels().remove(0), peer };
             self.ask(&Question::Recall { owner, question: "hello, words".to_owned() }, ideal);
         }
+        self.ask(&Question::Unindexed { limit: usize::MAX }, ideal);
+        self.ask(&Question::Indexed, ideal);
         let all = Question::Sessions { archon: None, after: None, limit: usize::MAX };
         let Reply::Sessions(heads) = self.ask(&all, ideal) else { return };
         for head in heads {

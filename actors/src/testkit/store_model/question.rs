@@ -1,7 +1,8 @@
 //! Every question that a store can be asked, as data, and every reply.
 use crate::domain::{
-    ArchonId, ChannelId, Grant, InboxEntry, InboxId, JournalEntry, Note, NotePlace, NotesOf, OutboxEntry,
-    OutboxId, PeerId, PeerKey, Recalled, SessionHead, SessionKey, SessionSnapshot, ThreadId, TurnRecord,
+    ArchonId, ChannelId, Grant, InboxEntry, InboxId, Indexed, JournalEntry, Note, NotePlace, NotesOf,
+    OutboxEntry, OutboxId, PeerId, PeerKey, Recalled, SessionHead, SessionKey, SessionSnapshot, ThreadId,
+    TurnRecord, Unindexed,
 };
 use crate::ports::{Store, StoreError};
 
@@ -101,6 +102,13 @@ pub enum Question {
         /// What is looked for.
         question: String,
     },
+    /// [`Store::unindexed`].
+    Unindexed {
+        /// How many at most.
+        limit: usize,
+    },
+    /// [`Store::indexed`].
+    Indexed,
 }
 
 /// What is replied.
@@ -117,6 +125,8 @@ pub(super) enum Reply {
     Thread(ThreadId),
     Notes(Vec<Note>),
     Recalled(Vec<Recalled>),
+    Unindexed(Vec<Unindexed>),
+    Indexed(Indexed),
 }
 
 impl Question {
@@ -152,6 +162,8 @@ impl Question {
                 });
                 Ok(Reply::Recalled(found))
             }
+            Self::Unindexed { limit } => store.unindexed(*limit).map(Reply::Unindexed),
+            Self::Indexed => store.indexed().map(Reply::Indexed),
         }
     }
 }

@@ -5,9 +5,10 @@ use proptest_state_machine::ReferenceStateMachine;
 use super::ideal::Ideal;
 use super::question::Question;
 use crate::domain::{
-    AnswerKind, ArchonId, CallRecord, ChannelId, Footer, Grant, InboundMessage, InboxId, JournalEntry,
+    AnswerKind, ArchonId, CallRecord, ChannelId, Footer, Grant, InboundMessage, InboxId, JournalEntry, Maker,
     ModelId, NewAnswer, NewNote, NewTurn, NoteId, NotePlace, NotesOf, OutboxId, Outcome, PeerId, PeerKey,
-    SessionKey, SessionOptions, Summary, ThreadId, ToolCall, ToolStep, TurnEnd, Usage,
+    Place, Remembered, SessionKey, SessionOptions, Summary, ThreadId, ToolCall, ToolStep, TurnEnd, Usage,
+    Vector,
 };
 use crate::ports::Write;
 
@@ -121,6 +122,32 @@ fn keep_note() -> impl Strategy<Value = Write> {
             Write::KeepNote(NewNote { owner, topic, text, created_unix_ms })
         },
     )
+}
+
+fn maker() -> impl Strategy<Value = Maker> {
+    let model = prop::sample::select(names::<ModelId>(&["m"]));
+    (model, prop::sample::select(vec!["1", "2"]))
+        .prop_map(|(model, version)| Maker { model, version: version.to_owned() })
+}
+
+/// Mostly of a text that waits for it.
+fn keep_vector(ideal: &Ideal) -> BoxedStrategy<Write> {
+    let awaited: Vec<Remembered> = ideal.unindexed().into_iter().map(|unindexed| unindexed.of).collect();
+    let any_note = (owner(), number(ideal.notes_len()), 0..2_u64).prop_map(|(owner, id, stamp)| Remembered {
+        owner,
+        place: Place::Note(NoteId(id)),
+        stamp,
+    });
+    let any_turn = (session(), 0..4_u64, number(ideal.said_len())).prop_map(|(session, number, stamp)| {
+        let (owner, thread) = (session.peer_key(), session.thread);
+        Remembered { owner, place: Place::Turn { thread, number }, stamp }
+    });
+    let of = match awaited.is_empty() {
+        true => prop_oneof![any_note, any_turn].boxed(),
+        false => prop_oneof![8 => prop::sample::select(awaited), 1 => any_note, 1 => any_turn].boxed(),
+    };
+    let vector = (-9..9_i8).prop_map(|number| Vector::of(&[f32::from(number), 1.0]));
+    (maker(), of, vector).prop_map(|(maker, of, vector)| Write::KeepVector { maker, of, vector }).boxed()
 }
 
 fn notes_of() -> impl Strategy<Value = NotesOf> {
@@ -248,6 +275,8 @@ fn write(ideal: &Ideal) -> impl Strategy<Value = Write> + use<> {
         4 => summary,
         1 => known_session(ideal).prop_map(|session| Write::RemoveSession { session }),
         3 => keep_note(),
+        1 => maker().prop_map(Write::UseMaker),
+        4 => keep_vector(ideal),
         1 => (owner(), number(ideal.notes_len())).prop_map(|(owner, note)| Write::ForgetNote { owner, note: NoteId(note) }),
     ]
 }

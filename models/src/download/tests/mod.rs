@@ -61,6 +61,7 @@ impl Place {
             weights: Artifact { file: "tiny.gguf".to_owned(), bytes: Bytes::About(2_000_000), sha256: None },
             mmproj: None,
             drafter: None,
+            prefixes: None,
             kv: KvBytes { full_bytes_per_token: 1024, window_bytes_per_cell: 0, window_tokens: 0 },
         };
         change(&mut model);

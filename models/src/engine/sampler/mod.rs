@@ -246,7 +246,7 @@ fn style(model: &LoadedModel) -> Style {
     match model.family() {
         ChatFamily::Gemma4 => Style::gemma4(token_of),
         // Other templates that know calls mostly have these.
-        ChatFamily::ChatMl | ChatFamily::Template => Style::chatml(token_of),
+        ChatFamily::ChatMl | ChatFamily::Template | ChatFamily::Mute => Style::chatml(token_of),
     }
 }
 
