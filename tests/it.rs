@@ -48,6 +48,8 @@ mod kit;
 mod ledger;
 #[path = "it/log_lines.rs"]
 mod log_lines;
+#[path = "it/long_conversation.rs"]
+mod long_conversation;
 #[path = "it/mcp.rs"]
 mod mcp;
 #[path = "it/mcp_death.rs"]

@@ -101,7 +101,7 @@ fn a_store_of_a_newer_archond_is_not_touched() {
     );
 }
 
-/// The bytes of a store as archond left it before there were vectors.
+/// The bytes of a store as archond left it before there were vectors: without these, and with sessions of version 2.
 fn store_of_layout_3(path: &Path) {
     let store = RedbStore::open(path).unwrap();
     let entry = accept(&store, message("answered"));
@@ -113,6 +113,14 @@ fn store_of_layout_3(path: &Path) {
     assert!(txn.delete_table(redb::TableDefinition::<TurnCols, &[u8]>::new("vectors")).unwrap());
     assert!(txn.delete_table(redb::TableDefinition::<TurnCols, u64>::new("without vector")).unwrap());
     assert!(txn.delete_table(redb::TableDefinition::<u64, &[u8]>::new("maker")).unwrap());
+    let heads = redb::TableDefinition::<(&str, &str, &str, &str), &[u8]>::new("sessions");
+    let mut heads = txn.open_table(heads).unwrap();
+    let head = heads.get(("ezra", "cli", "uid0", "main")).unwrap().unwrap().value().to_vec();
+    // The third version is the second one and the tools behind it that a summary's turns called: here, none.
+    let (Some((3, second)), Some(0)) = (head.split_first(), head.last()) else { panic!("{head:?}") };
+    let second = [&[2], &second[..second.len() - 1]].concat();
+    heads.insert(("ezra", "cli", "uid0", "main"), second.as_slice()).unwrap();
+    drop(heads);
     let meta = redb::TableDefinition::<&str, u64>::new("meta");
     txn.open_table(meta).unwrap().insert("schema", 3).unwrap();
     txn.commit().unwrap();
