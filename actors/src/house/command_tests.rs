@@ -232,3 +232,19 @@ async fn what_a_summary_stands_for_still_counts_when_something_is_to_be_sent() {
     world.say_until("5", "call clock send", asked).await;
     assert_eq!(toys.calls(), ["fetch", "clock"], "nothing was sent unasked");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_model_with_a_shorter_context_than_the_profile_wants_is_summarised_in_time() {
+    let world = World::with(Arc::new(NoTools)).await;
+    world.engine.set_context_tokens(100);
+    let context = ContextPolicy { tokens_max: 8192, compact_at_percent: 50, keep_turns: 1 };
+    let spec = ArchonSpec { context, ..archon_spec("ezra", &model()).unwrap() };
+    world.house.start_archon(spec).await.unwrap();
+    world.hears("1", "one").await;
+    let told = world.hears("2", "/context").await;
+    assert!(told.contains(" of 100 tokens") && told.contains("At 50 tokens"), "{told}");
+    world.hears("3", &"word ".repeat(30)).await;
+    pass(Duration::from_secs(5)).await;
+    let asked = world.read();
+    assert!(asked[0].starts_with("Summarise this conversation:"), "while nobody writes: {asked:?}");
+}

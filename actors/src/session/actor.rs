@@ -17,8 +17,8 @@ use super::preparing::Prepared;
 use super::tidying::Tidying;
 use super::turn::{Beginning, Task, Turn, View};
 use crate::domain::{
-    AGENT, ActorState, Grant, InboxEntry, InboxId, ModelId, Outcome, SessionSnapshot, SessionStatus,
-    TurnEvent, Usage,
+    AGENT, ActorState, ContextPolicy, Grant, InboxEntry, InboxId, ModelId, Outcome, SessionSnapshot,
+    SessionStatus, TurnEvent, Usage,
 };
 use crate::insight::{Inspection, Message, Station};
 use crate::link::{Envelope, Link, answer};
@@ -109,6 +109,8 @@ pub(super) struct LastTurn {
     pub(super) model: Option<ModelId>,
     /// Why the route named the one that it did.
     pub(super) because: Option<String>,
+    /// Context of that model, in tokens, where the pool tells it.
+    pub(super) window: Option<u32>,
 }
 
 pub(super) struct Running {
@@ -364,10 +366,16 @@ impl SessionState {
     pub(super) fn view(&self, replaced: usize) -> View {
         let turns = self.memory.as_ref().map_or(0, |memory| memory.turns.len());
         View {
-            policy: self.args.spec.context,
+            policy: ContextPolicy { tokens_max: self.window(), ..self.args.spec.context },
             uncovered: turns.saturating_sub(replaced),
             context_tokens: self.last.usage.context_tokens(),
         }
+    }
+
+    /// How long the context is: what the profile wants, or what the model of the last answer has.
+    pub(super) fn window(&self) -> u32 {
+        let wanted = self.args.spec.context.tokens_max;
+        self.last.window.map_or(wanted, |window| wanted.min(window))
     }
 
     fn state(&self) -> ActorState {
@@ -405,7 +413,7 @@ impl SessionState {
         let usage = self.last.usage;
         facts.extend([
             ("context tokens", usage.context_tokens().into()),
-            ("context tokens at most", self.args.spec.context.tokens_max.into()),
+            ("context tokens at most", self.window().into()),
             ("prompt tokens cached", usage.cached_tokens.into()),
             ("prompt tokens from disk", usage.restored_tokens.into()),
             ("answer tokens guessed right", usage.accepted_tokens.into()),
@@ -423,7 +431,7 @@ impl SessionState {
             state: self.state(),
             turns: self.memory.as_ref().map_or(0, |memory| memory.head.turns),
             context_tokens: usage.context_tokens(),
-            context_tokens_max: self.args.spec.context.tokens_max,
+            context_tokens_max: self.window(),
             reuse_percent: percent(usage.cached_tokens, usage.prompt_tokens),
             model: self.last.model.clone(),
             because: self.last.because.clone(),

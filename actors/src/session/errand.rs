@@ -46,6 +46,7 @@ impl SessionState {
 
     async fn context(&mut self) -> Result<String, MemoryError> {
         self.read_memory().await?;
+        self.measure_window().await;
         let Some(memory) = &self.memory else { return Ok(String::new()) };
         let kit = ToolKit::new(&self.args.tools, self.args.spec.tools.clone());
         let declared = kit.declarations();
@@ -68,7 +69,7 @@ impl SessionState {
                 .map(|step| calls_len(step, shown_max))
                 .sum(),
             tokens: self.last.usage.context_tokens(),
-            tokens_max: self.args.spec.context.tokens_max,
+            tokens_max: self.window(),
             compact_at_percent: self.args.spec.context.compact_at_percent,
         }))
     }

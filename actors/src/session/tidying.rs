@@ -14,8 +14,17 @@ pub(super) struct Tidying {
 }
 
 impl SessionState {
+    /// Asks how long the context is of the model that answered last. A pool that does not tell leaves it at what is known.
+    pub(super) async fn measure_window(&mut self) {
+        let Some(model) = &self.last.model else { return };
+        let Ok(status) = self.args.pool.status().await else { return };
+        let found = status.models.iter().find(|found| found.id == *model);
+        self.last.window = found.map(|found| found.context_tokens).filter(|tokens| *tokens > 0);
+    }
+
     /// Begins, where a summary is due.
     pub(super) async fn tidy_up(&mut self) {
+        self.measure_window().await;
         let view = self.view(0);
         if self.running.is_some()
             || !compaction::is_due(view.policy, view.context_tokens, view.uncovered as u64)
