@@ -79,6 +79,7 @@ fn accept(peer: &str, number: u64) -> Write {
         thread: Some(format!("s{}", number / TURNS_PER_SESSION).parse().unwrap()),
         text: "hello".into(),
         received_unix_ms: number,
+        waybill: archond_actors::domain::Waybill::default(),
     })
 }
 

@@ -109,6 +109,7 @@ async fn open(store: Arc<dyn Store>) -> House {
         store,
         engine: Arc::new(engine),
         tools: Arc::new(NoTools),
+        channels: Arc::new(archond_actors::ports::NoChannels),
         clock: Arc::new(StoppedClock),
         calls: Arc::new(RuntimeThreads),
         memory: MemorySettings::default(),

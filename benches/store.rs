@@ -28,6 +28,7 @@ fn message(peer: u64) -> InboundMessage {
         thread: None,
         text: "How far is it to the moon, and how long would one walk?".into(),
         received_unix_ms: 0,
+        waybill: archond_actors::domain::Waybill::default(),
     }
 }
 

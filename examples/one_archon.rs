@@ -18,6 +18,7 @@ async fn main() -> anyhow::Result<()> {
         store: Arc::new(MemStore::new()),
         engine: Arc::new(FakeEngine::new([model.clone()])),
         tools: Arc::new(NoTools),
+        channels: Arc::new(archond_actors::ports::NoChannels),
         clock: Arc::new(StoppedClock),
         calls: Arc::new(RuntimeThreads),
         memory: MemorySettings::default(),

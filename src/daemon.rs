@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::admin::{AdminContext, AdminListener, BindError, ProfileError};
+use crate::channels::HouseChannels;
 use crate::clock::SystemClock;
 use crate::engine::{HouseEmbedders, HouseEngine, LlamaEngine, RemoteError, WorkerLimits, idle_gpu_layers};
 use crate::gateway::{Gateway, GatewayContext, KeyError};
@@ -293,6 +294,7 @@ async fn start_house(
             HouseTools::new(&settings.paths, remembering, &settings.house.web)
                 .with_delegation(delegation.clone()),
         ),
+        channels: Arc::new(HouseChannels::new(Vec::new())),
         clock,
         calls: Arc::new(RuntimeThreads),
         memory: MemorySettings::default(),

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod audit;
 pub mod bench;
+pub mod channels;
 pub mod cli;
 pub mod clock;
 pub mod daemon;

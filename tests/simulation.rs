@@ -15,6 +15,8 @@ mod laws;
 mod life;
 #[path = "simulation/outside.rs"]
 mod outside;
+#[path = "simulation/platforms.rs"]
+mod platforms;
 #[path = "simulation/ports.rs"]
 mod ports;
 #[path = "simulation/scenario.rs"]
@@ -22,11 +24,10 @@ mod scenario;
 #[path = "simulation/storm.rs"]
 mod storm;
 
-use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use disk::Disk;
-use outside::Outside;
+use outside::{Outside, World};
 use scenario::Scenario;
 
 /// Seeds of one run.
@@ -37,13 +38,13 @@ const BROKEN_MAX: usize = 10;
 /// Lives through a seed, to the end.
 fn simulate(seed: u64) -> Outside {
     let scenario = Scenario::draw(seed);
-    let outside = RefCell::new(Outside::default());
+    let outside = World::default();
     outside.borrow_mut().note(format!("{scenario:#?}"));
     let mut disk = Disk::default();
     for number in 0..scenario.lives.len() {
         disk = life::live(&scenario, &outside, &disk, number);
     }
-    outside.into_inner()
+    outside.take()
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -51,7 +52,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// What the storms are made of, and the word by which the history shows it. What never happens tests nothing.
-const EVENTS: [(&str, &str); 14] = [
+const EVENTS: [(&str, &str); 17] = [
     ("actors killed", ": Ok(()) (kill)"),
     ("actors that ended badly", "reason: Abnormal"),
     ("restarts of actors", ": ChildRestarting"),
@@ -66,6 +67,9 @@ const EVENTS: [(&str, &str); 14] = [
     ("answers", ": Answer"),
     ("failures told", ": Failure"),
     ("answers stopped", "[stopped]"),
+    ("polls that hung", "a poll hangs"),
+    ("deliveries that hung", "a delivery hangs"),
+    ("deliveries whose answer was lost", "a delivery loses its answer"),
 ];
 
 /// Runs seeds on the whole machine; returns those that broke a law, and how often each event happened.

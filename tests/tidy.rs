@@ -13,8 +13,20 @@ const LINES_MAX: usize = 500;
 /// Words that name no purpose, so that everything ends up under them.
 const EMPTY_NAMES: [&str; 6] = ["manager", "util", "utils", "helper", "common", "misc"];
 /// Modules that only compute.
-const PURE: [&str; 9] =
-    ["policy", "turn", "admission", "routing", "compaction", "delegation", "watchdog", "command", "dispatch"];
+const PURE: [&str; 12] = [
+    "policy",
+    "turn",
+    "admission",
+    "routing",
+    "compaction",
+    "delegation",
+    "watchdog",
+    "command",
+    "dispatch",
+    "receiving",
+    "delivery",
+    "access",
+];
 
 /// A file of the project, with its path from the project's root.
 struct Text {

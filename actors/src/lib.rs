@@ -11,13 +11,16 @@
 //! - [`supervision`]: how actors are kept alive.
 //! - [`pool`]: the one pool into which all inference funnels.
 //! - [`meaning`]: vectors for questions, and for what is remembered.
-//! - [`command`], [`routing`], [`complexity`], [`urgency`], [`compaction`], [`permission`], [`delegation`]: small pure decisions.
+//! - [`access`], [`command`], [`routing`], [`complexity`], [`urgency`], [`compaction`], [`permission`], [`delegation`]: small pure decisions.
 //! - [`tools`]: the sources of tools, and what a turn may do with them.
 //! - [`session`], [`harness`], [`hermes`]: the layers of one Archon.
+//! - [`channel`]: the roads to platforms.
 //! - [`house`]: the tree, and the one way in.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod access;
+pub mod channel;
 pub mod command;
 pub mod compaction;
 pub mod complexity;

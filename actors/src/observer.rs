@@ -32,6 +32,11 @@ impl TurnObservers {
         TurnObserver { key, events, registry: self.clone() }
     }
 
+    /// Whether somebody watches a message.
+    pub fn is_observed(&self, key: &MessageKey) -> bool {
+        self.lock().get(key).is_some_and(|observer| !observer.is_closed())
+    }
+
     /// Tells the observer of a message, if there is one.
     pub fn publish(&self, key: &MessageKey, event: TurnEvent) {
         let mut observers = self.lock();

@@ -1,16 +1,23 @@
 //! What the house needs from the world. Each trait is owned here, by its consumer, and has one adapter per technology elsewhere.
+mod channel;
+mod tools;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use crate::domain::{
-    Accepted, ArchonId, ArchonSpec, ChannelId, Chosen, Embedder, Finding, FinishReason, GenerationId,
-    GenerationRequest, Grant, InboundMessage, InboxEntry, InboxId, Indexed, JournalEntry, Kept, Maker,
-    ModelId, NewNote, Note, NoteId, NotePlace, NotesOf, OutboxEntry, OutboxId, Outcome, PeerId, PeerKey,
-    Recalled, Refusal, Remembered, SessionHead, SessionKey, SessionOptions, SessionSnapshot, Sought, Summary,
-    Token, ToolCall, ToolOrder, ToolSpec, TurnEnd, TurnRecord, Unindexed, Usage, Vector,
+    Accepted, Approved, ArchonId, ChannelId, Chosen, CodeHash, Cursor, Embedder, Finding, FinishReason,
+    GenerationId, GenerationRequest, Grant, InboundMessage, InboxEntry, InboxId, Indexed, JournalEntry, Kept,
+    Knock, Maker, ModelId, NewNote, Note, NoteId, NotePlace, NotesOf, Offered, OutboxEntry, OutboxId, Paired,
+    PeerId, PeerKey, Recalled, Receipt, Refusal, Remembered, SessionHead, SessionKey, SessionOptions,
+    SessionSnapshot, Sought, Summary, Tier, Token, TurnEnd, TurnRecord, Undeliverable, Unindexed, Usage,
+    Vector,
 };
+
+pub use channel::{Channel, ChannelFault, ChannelShed, Handed, NoChannels, POLL_MAX};
+pub use tools::{NoTools, ToolShed, ToolSource};
 
 /// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.
 pub type Sink<T> = Arc<dyn Fn(T) + Send + Sync>;
@@ -98,6 +105,61 @@ pub enum Write {
         /// The answer.
         outbox: OutboxId,
     },
+    /// Keep how far the delivery of a message's answer is; the former receipt is forgotten. Refused when the message is unknown or its
+    /// answer is delivered. Answers [`Written::Done`].
+    KeepReceipt {
+        /// The message.
+        inbox: InboxId,
+        /// What its adapter wants to know again.
+        receipt: Receipt,
+    },
+    /// The channel will never be able to deliver an answer: it is undelivered no more. Doing it again, or to one that was delivered,
+    /// changes nothing. Answers [`Written::Done`].
+    GiveUp {
+        /// The answer.
+        outbox: OutboxId,
+        /// What the platform said.
+        reason: String,
+        /// When, in milliseconds since the Unix epoch.
+        now_unix_ms: u64,
+    },
+    /// An answer that was given up is undelivered again. Refused when it was not given up. Answers [`Written::Done`].
+    DeliverAgain {
+        /// The answer.
+        outbox: OutboxId,
+    },
+    /// Give a stranger a code. Answers [`Written::Offered`].
+    OfferCode {
+        /// Who, to whom, on which channel.
+        with: PeerKey,
+        /// The code's hash.
+        code: CodeHash,
+        /// When, in milliseconds since the Unix epoch.
+        now_unix_ms: u64,
+    },
+    /// Make the stranger known who has this code. Answers [`Written::Approved`].
+    ApproveCode {
+        /// The code's hash.
+        code: CodeHash,
+        /// What he may do.
+        tier: Tier,
+        /// When, in milliseconds since the Unix epoch.
+        now_unix_ms: u64,
+    },
+    /// Somebody who was paired is a stranger again. Refused when he was not paired. Answers [`Written::Done`].
+    Unpair {
+        /// Who, with whom, on which channel.
+        with: PeerKey,
+    },
+    /// A channel has received up to here, and all of that is in the inbox. Answers [`Written::Done`].
+    MoveCursor {
+        /// Whose channel.
+        archon: ArchonId,
+        /// Which.
+        channel: ChannelId,
+        /// Up to where.
+        cursor: Cursor,
+    },
     /// Lay a summary over the first turns of a session. A summary that covers fewer turns than the present one is ignored.
     /// Answers [`Written::Done`].
     SetSummary {
@@ -177,6 +239,10 @@ pub enum Written {
     Ended(OutboxEntry),
     /// What became of the note.
     Kept(Kept),
+    /// Whether the stranger has the code.
+    Offered(Offered),
+    /// Whether somebody is known now.
+    Approved(Approved),
     /// Done.
     Done,
 }
@@ -218,6 +284,23 @@ pub trait Store: Send + Sync + 'static {
         after: Option<OutboxId>,
         limit: usize,
     ) -> Result<Vec<OutboxEntry>, StoreError>;
+    /// Answers that were given up, oldest first; of one channel or of all.
+    fn undeliverable(
+        &self,
+        channel: Option<&ChannelId>,
+        after: Option<OutboxId>,
+        limit: usize,
+    ) -> Result<Vec<Undeliverable>, StoreError>;
+    /// How far the delivery of the answer to a message is; `None` once it is delivered.
+    fn receipt(&self, inbox: InboxId) -> Result<Option<Receipt>, StoreError>;
+    /// What the owner said of somebody who was a stranger.
+    fn paired(&self, with: &PeerKey) -> Result<Option<Paired>, StoreError>;
+    /// All who were strangers, in order.
+    fn pairings(&self) -> Result<Vec<Paired>, StoreError>;
+    /// All who have a code that is not void, in order; some may be too old to count ([`is_recent`](crate::domain::is_recent)).
+    fn knocks(&self) -> Result<Vec<Knock>, StoreError>;
+    /// Up to where a channel of an Archon has received.
+    fn cursor(&self, archon: &ArchonId, channel: &ChannelId) -> Result<Option<Cursor>, StoreError>;
     /// The answer to a message, delivered or not; `None` while there is none.
     fn answer_to(&self, inbox: InboxId) -> Result<Option<OutboxEntry>, StoreError>;
     /// The journal of a running turn, in order. Empty when nothing was written, the turn has ended, or the message is unknown.
@@ -411,54 +494,4 @@ pub trait Engine: Send + Sync + 'static {
         model: &ModelId,
         events: Sink<WorkerEvent>,
     ) -> Result<Arc<dyn WorkerLink>, EngineError>;
-}
-
-/// Where tools come from: those built in, a directory of programs, a server.
-#[async_trait]
-pub trait ToolSource: Send + Sync + 'static {
-    /// Its name, for people: `built-in`, `directory`, `mcp-files`.
-    fn name(&self) -> &str;
-    /// The tools that it has now, always in the same order: the model's prompt begins with them.
-    fn tools(&self) -> Vec<ToolSpec>;
-    /// Whether the model is always told of its tools. Those of other sources are found by search where all together take too much room.
-    fn is_core(&self) -> bool {
-        false
-    }
-    /// The call that a call of this source stands for: it is judged, shown, written down and made in its place. `None`: it stands for
-    /// itself.
-    fn meant(&self, _: &ToolCall) -> Option<ToolCall> {
-        None
-    }
-    /// What a call would do, for the owner's eyes; of a tool that runs programs the command, and nothing else.
-    fn shown(&self, call: &ToolCall) -> String {
-        format!("{} {}", call.name, call.arguments)
-    }
-    /// Makes a call, within its time. What goes wrong with it is an [`Outcome`] too. Dropping the future ends all that was begun for it.
-    async fn call(&self, order: ToolOrder) -> Outcome;
-    /// As [`ToolSource::call`]; tells on the way how far it is, in short lines for people, and not more often than these can read.
-    async fn call_telling(&self, order: ToolOrder, progress: Sink<String>) -> Outcome {
-        drop(progress);
-        self.call(order).await
-    }
-    /// What it does beside calls, as long as its actor lives: keeping a connection. Its end is the actor's failure; most have nothing
-    /// to do, and never end.
-    async fn attend(&self) {
-        std::future::pending().await
-    }
-}
-
-/// Which sources of tools an Archon has. Asked once, when it is started.
-pub trait ToolShed: Send + Sync + 'static {
-    /// The sources, in the order in which they are looked through.
-    fn sources(&self, archon: &ArchonSpec) -> Vec<Arc<dyn ToolSource>>;
-}
-
-/// No tools at all.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoTools;
-
-impl ToolShed for NoTools {
-    fn sources(&self, _: &ArchonSpec) -> Vec<Arc<dyn ToolSource>> {
-        Vec::new()
-    }
 }

@@ -50,6 +50,7 @@ fn accept(archons: &[&str], session: u64, turn: u64) -> Write {
         thread: Some(ThreadId::new(&format!("s{session}")).unwrap()),
         text: format!("message {turn} of conversation {session}: {}", "some words of a person ".repeat(6)),
         received_unix_ms: 1_700_000_000_000 + turn,
+        waybill: archond_actors::domain::Waybill::default(),
     })
 }
 

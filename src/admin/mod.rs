@@ -1,7 +1,9 @@
 //! The Unix socket by which clients of this machine talk with the daemon.
 //!
 //! [`protocol`] is what is said, [`listener`] who is let in, [`connection`] one client, [`operations`] what is done for him;
-//! [`operator`], [`inside`] and [`trail`] are for those who look into the house, [`memory`] and [`remembering`] for those who ask what is remembered.
+//! [`operator`], [`inside`] and [`trail`] are for those who look into the house, [`memory`] and [`remembering`] for those who ask what is remembered;
+//! [`channels`] and [`roads`] for those who ask about the roads to platforms.
+pub mod channels;
 mod connection;
 pub mod inside;
 mod line;
@@ -11,6 +13,7 @@ mod operations;
 pub mod operator;
 pub mod protocol;
 mod remembering;
+mod roads;
 pub mod trail;
 mod views;
 

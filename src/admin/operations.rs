@@ -17,7 +17,7 @@ use archond_actors::ports::{Clock, StoreError};
 use tokio::sync::{Notify, mpsc};
 
 use super::protocol::{ErrorCode, Op, Reply, Request, Response, TurnView};
-use super::{operator, remembering, views};
+use super::{operator, remembering, roads, views};
 use crate::gateway::Gateway;
 use crate::logging::LogLevels;
 
@@ -251,6 +251,7 @@ async fn simple(op: Op, caller: &Caller, context: &AdminContext) -> Result<Reply
             Ok(Reply::Done)
         }
         Op::Memory(op) => remembering::perform(op, caller, context).await,
+        Op::Channel(op) => roads::perform(op, context).await,
         Op::Shutdown => Ok(Reply::Done),
         Op::Chat { .. } | Op::Inside(_) => {
             Err(Refusal { code: ErrorCode::BadRequest, message: "this is a stream".into() })
@@ -335,6 +336,7 @@ impl Chat {
             thread: self.thread.as_deref().map(ThreadId::new).transpose()?,
             text: self.text,
             received_unix_ms: context.clock.now_unix_ms(),
+            waybill: archond_actors::domain::Waybill::default(),
         };
         // Watched before it is handed in, so that not even the quickest answer is missed.
         let key: MessageKey = message.message_key();

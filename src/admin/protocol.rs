@@ -5,6 +5,7 @@
 //! Requests of one connection run side by side. A line longer than [`LINE_BYTES_MAX`] or not UTF-8 is answered by an error.
 use serde::{Deserialize, Serialize};
 
+use super::channels::{ChannelOp, ChannelReply, ChannelView};
 use super::inside::{InsideOp, InsideReply};
 use super::memory::{MemoryOp, MemoryReply};
 
@@ -87,6 +88,8 @@ pub enum Op {
     },
     /// Look what is remembered, or forget some of it.
     Memory(MemoryOp),
+    /// Look at channels, or say who is known on them.
+    Channel(ChannelOp),
     /// Look inside, or act on an actor.
     Inside(InsideOp),
     /// End the daemon. Answered by [`Reply::Done`] at once; the connection ends when everything has ended.
@@ -127,6 +130,8 @@ pub enum Reply {
     Turns(TurnsView),
     /// What is remembered.
     Memory(MemoryReply),
+    /// What there is to say of channels.
+    Channel(ChannelReply),
     /// What was seen inside.
     Inside(InsideReply),
 }
@@ -294,6 +299,9 @@ pub struct HouseView {
     pub archons: Vec<ArchonView>,
     /// Each model.
     pub models: Vec<ModelView>,
+    /// Each channel that leads to a platform.
+    #[serde(default)]
+    pub channels: Vec<ChannelView>,
     /// One line for the operator, such as that a small stand-in answers and how to get the real model.
     pub notice: Option<String>,
 }

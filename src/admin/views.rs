@@ -6,6 +6,7 @@ use archond_actors::domain::{
     SessionHead, TurnEvent, TurnRecord,
 };
 
+use super::channels::ChannelView;
 use super::operations::AdminContext;
 use super::protocol::{
     AnswerView, ArchonView, AttachmentView, CallEnd, CallView, HouseView, ModelView, RecordedTurnView,
@@ -146,6 +147,7 @@ pub(super) async fn house(context: &AdminContext) -> HouseView {
         notice: notice(&status.archons),
         archons: status.archons.iter().map(|archon| archon_view(archon, context)).collect(),
         models: status.pool.models.iter().map(model_view).collect(),
+        channels: context.house.channels().iter().map(ChannelView::of).collect(),
     }
 }
 

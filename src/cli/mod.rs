@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 pub mod archon;
 mod audit;
 mod bench;
+mod channel;
 mod chat;
 mod client;
 pub mod config;
@@ -83,6 +84,18 @@ enum Command {
     Memory {
         #[command(subcommand)]
         command: memory::MemoryCommand,
+    },
+    /// Channels: the roads to platforms on which people write
+    #[command(alias = "channels")]
+    Channel {
+        #[command(subcommand)]
+        command: channel::ChannelCommand,
+    },
+    /// Pairing: let strangers in who write on a channel
+    #[command(alias = "pairings")]
+    Pairing {
+        #[command(subcommand)]
+        command: channel::PairingCommand,
     },
     Repl(repl::ReplArgs),
     /// Watch the running house: actors, models, tokens per second, queue
@@ -199,6 +212,8 @@ fn perform(console: &mut Console, command: Command) -> Result<ExitCode, CliError
         Command::Shutdown => lifecycle::shutdown(console),
         Command::Session { command } => session::run(console, command),
         Command::Memory { command } => memory::run(console, command),
+        Command::Channel { command } => channel::run(console, &command),
+        Command::Pairing { command } => channel::pairing(console, command),
         Command::Repl(args) => repl::run(console, &args),
         Command::Top(args) => top::run(console, &args),
         Command::Logs(args) => logs::run(console, &args),

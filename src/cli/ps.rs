@@ -9,6 +9,7 @@ use super::moment::{ago, bytes, now_unix_ms};
 use super::places::Places;
 use super::plain::plain;
 use super::runtime;
+use crate::admin::channels::ChannelView;
 use crate::admin::protocol::{ArchonView, HouseView, ModelView};
 
 /// Shown where there is nothing to show.
@@ -31,6 +32,10 @@ pub(super) fn show(console: &mut Console, house: &HouseView) -> Result<(), CliEr
     if !house.models.is_empty() {
         console.line("")?;
         console.line(&model_table(&house.models))?;
+    }
+    if !house.channels.is_empty() {
+        console.line("")?;
+        console.line(&channel_table(&house.channels))?;
     }
     for line in troubles(house) {
         console.line(&line)?;
@@ -85,10 +90,14 @@ pub(super) fn notices(house: &HouseView) -> Vec<String> {
 fn troubles(house: &HouseView) -> Vec<String> {
     let archons = house.archons.iter().map(|archon| (&archon.archon, &archon.last_error));
     let models = house.models.iter().map(|model| (&model.model, &model.last_error));
-    let lines: Vec<String> = archons
+    let mut lines: Vec<String> = archons
         .chain(models)
         .filter_map(|(name, error)| error.as_ref().map(|error| format!("{name}: {error}")))
         .collect();
+    lines.extend(house.channels.iter().filter_map(|channel| {
+        let trouble = channel.trouble.as_ref()?;
+        Some(format!("{}/{}: {trouble}", channel.archon, channel.channel))
+    }));
     if lines.is_empty() { lines } else { std::iter::once(String::new()).chain(lines).collect() }
 }
 
@@ -151,6 +160,28 @@ pub(super) fn model_table(models: &[ModelView]) -> String {
             "CRASHES",
         ],
         models.iter().map(row),
+    )
+}
+
+pub(super) fn channel_table(channels: &[ChannelView]) -> String {
+    let row = |channel: &ChannelView| {
+        let polled = channel.polled_ago_ms.map(|ago| format!("{} s ago", ago / 1000));
+        [
+            channel.archon.clone(),
+            channel.channel.clone(),
+            channel.state.clone(),
+            channel.leads_to.clone(),
+            polled.unwrap_or_else(|| NOTHING.to_owned()),
+            channel.replaced.to_string(),
+            channel.received.to_string(),
+            channel.delivered.to_string(),
+            channel.waiting.to_string(),
+            channel.given_up.to_string(),
+        ]
+    };
+    table(
+        ["ARCHON", "CHANNEL", "STATE", "LEADS TO", "POLLED", "HUNG", "IN", "OUT", "WAITING", "GIVEN UP"],
+        channels.iter().map(row),
     )
 }
 
@@ -244,11 +275,48 @@ mod tests {
             logs: String::new(),
             archons: archons.to_vec(),
             models: Vec::new(),
+            channels: Vec::new(),
             notice: None,
         };
         assert_eq!(troubles(&house), ["", "electra: session ended"]);
         assert!(notices(&house).is_empty());
         let older = HouseView { version: "0.0.9".into(), ..house };
         assert!(notices(&older).concat().contains("version 0.0.9"));
+    }
+
+    #[test]
+    fn channels_are_shown_in_columns_with_what_is_wrong() {
+        let channel = ChannelView {
+            archon: "ezra".into(),
+            channel: "telegram".into(),
+            leads_to: "@ezra_bot".into(),
+            state: "failed".into(),
+            polled_ago_ms: Some(21_500),
+            poll_max_ms: 60_000,
+            replaced: 1,
+            received: 12,
+            delivered: 11,
+            given_up: 0,
+            waiting: 1,
+            trouble: Some("the token is not known".into()),
+        };
+        insta::assert_snapshot!(channel_table(std::slice::from_ref(&channel)), @r"
+        ARCHON  CHANNEL   STATE   LEADS TO   POLLED    HUNG  IN  OUT  WAITING  GIVEN UP
+        ezra    telegram  failed  @ezra_bot  21 s ago  1     12  11   1        0
+        ");
+        let house = HouseView {
+            version: String::new(),
+            pid: 1,
+            gateway: None,
+            started_unix_ms: 0,
+            memory_bytes: 0,
+            socket: String::new(),
+            logs: String::new(),
+            archons: Vec::new(),
+            models: Vec::new(),
+            channels: vec![channel],
+            notice: None,
+        };
+        assert_eq!(troubles(&house), ["", "ezra/telegram: the token is not known"]);
     }
 }

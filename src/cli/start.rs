@@ -307,6 +307,7 @@ mod tests {
             logs: String::new(),
             archons: Vec::new(),
             models: vec![model],
+            channels: Vec::new(),
             notice: None,
         };
         assert_eq!(stage(&house, ["ezra"].into_iter()), "starting ezra: loading gemma-4-e4b 37 %");

@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 
 use super::finding::Finding;
+use crate::admin::channels::ChannelView;
 use crate::admin::protocol::{ArchonView, HouseView, ModelView, SessionView};
 use crate::cli::moment::bytes;
 
@@ -79,6 +80,7 @@ fn judge_house(house: &HouseView, program: Option<PathBuf>) -> Finding {
     }
     faults.extend(house.archons.iter().filter_map(judge_archon));
     faults.extend(house.models.iter().filter_map(judge_model));
+    faults.extend(house.channels.iter().filter_map(judge_channel));
     let archons = match house.archons.len() {
         1 => "1 Archon".to_owned(),
         count => format!("{count} Archons"),
@@ -108,6 +110,24 @@ fn judge_model(model: &ModelView) -> Option<Finding> {
     Some(Finding::problem(format!("the model {name} has failed: {why}"), remedy))
 }
 
+fn judge_channel(channel: &ChannelView) -> Option<Finding> {
+    let name = format!("{}'s channel {}", channel.archon, channel.channel);
+    let trouble = channel.trouble.as_deref().unwrap_or("`archond logs` says why");
+    if channel.has_failed() {
+        let remedy = format!("mend what it says, then `archond start {}`", channel.archon);
+        return Some(Finding::problem(format!("{name} has failed: {trouble}"), remedy));
+    }
+    let silent = channel.polled_ago_ms.is_some_and(|ago| ago > 3 * channel.poll_max_ms);
+    if silent || channel.trouble.is_some() {
+        let finding = format!("{name} hears nothing of {}: {trouble}", channel.leads_to);
+        return Some(Finding::warning(finding, "it tries again by itself; `archond logs` shows how often"));
+    }
+    (channel.given_up > 0).then(|| {
+        let finding = format!("{name} could not deliver {} answers", channel.given_up);
+        Finding::warning(finding, "`archond logs` says why")
+    })
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::finding::State;
@@ -124,6 +144,7 @@ pub(super) mod tests {
             logs: String::new(),
             archons: Vec::new(),
             models: Vec::new(),
+            channels: Vec::new(),
             notice: None,
         }
     }
@@ -156,6 +177,37 @@ pub(super) mod tests {
         let told = check(HouseView { archons: vec![quarantined], ..house() }, "/x");
         assert_eq!(told.finding, "electra is quarantined: session ended");
         assert_eq!(told.state, State::Problem);
+    }
+
+    #[test]
+    fn a_channel_is_well_or_says_why_not() {
+        let well = ChannelView {
+            archon: "ezra".into(),
+            channel: "telegram".into(),
+            leads_to: "@ezra_bot".into(),
+            state: "ready".into(),
+            polled_ago_ms: Some(20_000),
+            poll_max_ms: 60_000,
+            replaced: 0,
+            received: 1,
+            delivered: 1,
+            given_up: 0,
+            waiting: 0,
+            trouble: None,
+        };
+        let check = |channel| check(HouseView { channels: vec![channel], ..house() }, "/x");
+        assert_eq!(check(well.clone()).state, State::Ok);
+        let trouble = Some("the token is not known".to_owned());
+        let failed = check(ChannelView { state: "failed".into(), trouble: trouble.clone(), ..well.clone() });
+        assert_eq!(failed.finding, "ezra's channel telegram has failed: the token is not known");
+        assert_eq!(failed.state, State::Problem);
+        for ill in [
+            ChannelView { trouble, ..well.clone() },
+            ChannelView { polled_ago_ms: Some(200_000), ..well.clone() },
+            ChannelView { given_up: 2, ..well },
+        ] {
+            assert_eq!(check(ill).state, State::Warning);
+        }
     }
 
     #[test]

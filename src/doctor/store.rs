@@ -294,6 +294,7 @@ mod tests {
                 thread: None,
                 text: "hello".into(),
                 received_unix_ms: 0,
+                waybill: archond_actors::domain::Waybill::default(),
             };
             let entries =
                 vec![JournalEntry::Begun { call: "1".into() }, JournalEntry::Begun { call: "2".into() }];

@@ -42,7 +42,7 @@ pub(super) async fn health(State(served): State<Served>) -> Response {
 
 pub(super) async fn metrics(State(served): State<Served>) -> Result<Response, ApiError> {
     let pool = served.gateway.house.pool_status().await?;
-    let text = served.gateway.counters.page(&pool);
+    let text = served.gateway.counters.page(&pool, &served.gateway.house.channels());
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 
@@ -171,6 +171,7 @@ async fn ask_archon(served: &Served, name: &str, fields: &Fields<'_>) -> Result<
             .map_err(|error| ApiError::field("user", format!("`user` names the session: {error}")))?,
         text: chat::last_user_text(fields)?,
         received_unix_ms: gateway.clock.now_unix_ms(),
+        waybill: archond_actors::domain::Waybill::default(),
     };
     ArchonAnswer::begin(gateway.house.clone(), message, served.abandoned.clone()).await
 }

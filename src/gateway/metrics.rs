@@ -2,7 +2,7 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use archond_actors::domain::{ModelStatus, PoolStatus, Usage};
+use archond_actors::domain::{ActorState, ChannelStatus, ModelStatus, PoolStatus, Usage};
 
 /// Numbers since the daemon started.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Counters {
     }
 
     /// The page.
-    pub(super) fn page(&self, pool: &PoolStatus) -> String {
+    pub(super) fn page(&self, pool: &PoolStatus, channels: &[ChannelStatus]) -> String {
         let mut page = String::new();
         metric(&mut page, "http_requests_total", "counter", "HTTP requests by class of status");
         for (class, count) in (1..).zip(&self.by_class) {
@@ -90,7 +90,32 @@ impl Counters {
                 line(&mut page, name, &format!("{{model=\"{}\"}}", model.id), read(model));
             }
         }
+        of_channels(&mut page, channels);
         page
+    }
+}
+
+fn of_channels(page: &mut String, channels: &[ChannelStatus]) {
+    type Read = fn(&ChannelStatus) -> f64;
+    let all: [(&str, &str, &str, Read); 7] = [
+        ("channel_failed", "gauge", "whether only the owner can help", |c| {
+            f64::from(u8::from(c.state == ActorState::Failed))
+        }),
+        ("channel_poll_age_seconds", "gauge", "since the last poll came back", |c| {
+            c.polled_ago.map_or(f64::NAN, |ago| ago.as_secs_f64())
+        }),
+        ("channel_polls_hung_total", "counter", "polls that hung and were replaced", |c| c.replaced.into()),
+        ("channel_messages_total", "counter", "messages that were taken", |c| c.received as f64),
+        ("channel_delivered_total", "counter", "answers that were delivered", |c| c.delivered as f64),
+        ("channel_given_up_total", "counter", "answers that were given up", |c| c.given_up as f64),
+        ("channel_answers_waiting", "gauge", "answers that wait or are under way", |c| c.waiting.into()),
+    ];
+    for (name, kind, words, read) in all.iter().filter(|_| !channels.is_empty()) {
+        metric(page, name, kind, words);
+        for channel in channels {
+            let labels = format!("{{archon=\"{}\",channel=\"{}\"}}", channel.archon, channel.channel);
+            line(page, name, &labels, read(channel));
+        }
     }
 }
 

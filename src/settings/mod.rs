@@ -17,6 +17,7 @@ pub mod mcp_file;
 pub mod memory;
 pub mod paths;
 pub mod profile;
+pub mod profile_channels;
 mod profile_tools;
 pub mod reader;
 pub mod remotes;

@@ -122,6 +122,7 @@ impl Reading<'_> {
             tools: Arc::new(tools),
             context,
             channels: channels.into_iter().map(|channel| channel.value).collect(),
+            access: std::collections::BTreeMap::new(),
             limits,
         })
     }
@@ -274,6 +275,13 @@ fn fit(mut group: Group<'_>) -> FitPolicy {
             seconds(1),
             Duration::from_millis(100),
             seconds(60),
+        ),
+        message_age_max: duration(
+            &mut group,
+            "message_age_max",
+            seconds(86_400),
+            seconds(60),
+            seconds(30 * 86_400),
         ),
     };
     group.finish();

@@ -1,12 +1,14 @@
-//! Answers as they lie in the outbox: with nothing beside them in the first version, with files in the second. See `records`.
-use archond_actors::domain::{AnswerKind, Attachment, InboxId, OutboxEntry, OutboxId};
+//! Answers as they lie in the outbox: with nothing beside them in the first version, with files in the second, to a place in the third. See `records`.
+use archond_actors::domain::{AnswerKind, Attachment, InboxId, OutboxEntry, OutboxId, ReplyTo};
 use serde::{Deserialize, Serialize};
 
 use super::records::{RecordError, cols, encode, encode_as, session_key, split};
 use super::tables::SessionCols;
 
-/// The version of answers that something goes with; the others are written as ever.
-const OUTBOX_VERSION: u8 = 2;
+/// The last version that is read, and the one of answers that go to a place which their platform named.
+const OUTBOX_VERSION: u8 = 3;
+/// The version of answers that something goes with; those with nothing beside them are written as ever.
+const WITH_FILES: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct OutboxV1<'a> {
@@ -25,6 +27,14 @@ struct OutboxV2<'a> {
     first: OutboxV1<'a>,
     #[serde(borrow)]
     attachments: Vec<AttachmentV1<'a>>,
+}
+
+/// All that the second version had, then where the answer goes.
+#[derive(Serialize, Deserialize)]
+struct OutboxV3<'a> {
+    #[serde(borrow)]
+    second: OutboxV2<'a>,
+    reply_to: &'a str,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,21 +78,27 @@ pub(super) fn write_outbox(entry: &OutboxEntry) -> Result<Vec<u8>, RecordError> 
         text: &entry.text,
         created_unix_ms: entry.created_unix_ms,
     };
-    if entry.attachments.is_empty() {
-        return encode(&first);
+    let attachments: Vec<_> = entry.attachments.iter().map(AttachmentV1::of).collect();
+    match (entry.reply_to.is_empty(), attachments.is_empty()) {
+        (true, true) => encode(&first),
+        (true, false) => encode_as(WITH_FILES, &OutboxV2 { first, attachments }),
+        (false, _) => {
+            let second = OutboxV2 { first, attachments };
+            encode_as(OUTBOX_VERSION, &OutboxV3 { second, reply_to: entry.reply_to.as_str() })
+        }
     }
-    encode_as(
-        OUTBOX_VERSION,
-        &OutboxV2 { first, attachments: entry.attachments.iter().map(AttachmentV1::of).collect() },
-    )
 }
 
 pub(super) fn read_outbox(id: OutboxId, bytes: &[u8]) -> Result<OutboxEntry, RecordError> {
-    let (record, attachments) = match split(bytes, OUTBOX_VERSION)? {
-        (1, rest) => (postcard::from_bytes::<OutboxV1<'_>>(rest)?, Vec::new()),
-        (_, rest) => {
+    let (record, attachments, reply_to) = match split(bytes, OUTBOX_VERSION)? {
+        (1, rest) => (postcard::from_bytes::<OutboxV1<'_>>(rest)?, Vec::new(), ""),
+        (2, rest) => {
             let record: OutboxV2<'_> = postcard::from_bytes(rest)?;
-            (record.first, record.attachments)
+            (record.first, record.attachments, "")
+        }
+        (_, rest) => {
+            let OutboxV3 { second, reply_to } = postcard::from_bytes(rest)?;
+            (second.first, second.attachments, reply_to)
         }
     };
     let attachment = |attachment: AttachmentV1<'_>| Attachment {
@@ -105,6 +121,7 @@ pub(super) fn read_outbox(id: OutboxId, bytes: &[u8]) -> Result<OutboxEntry, Rec
         text: record.text.to_owned(),
         attachments: attachments.into_iter().map(attachment).collect(),
         created_unix_ms: record.created_unix_ms,
+        reply_to: ReplyTo::new(reply_to)?,
     })
 }
 
@@ -124,6 +141,7 @@ mod tests {
             text: "ho".into(),
             attachments: Vec::new(),
             created_unix_ms: 9,
+            reply_to: ReplyTo::default(),
         };
         let bytes = b"\x01\x07\x01k\x04ezra\x03cli\x04uid0\x04main\x02\x02ho\x09";
         assert_eq!(write_outbox(&entry).unwrap(), bytes);
@@ -141,5 +159,12 @@ mod tests {
         let bytes = b"\x02\x07\x01k\x04ezra\x03cli\x04uid0\x04main\x02\x02ho\x09\x01\x01a\xac\x02\x020f\x01t\x01\x01c";
         assert_eq!(write_outbox(&with_file).unwrap(), bytes);
         assert_eq!(read_outbox(OutboxId(8), bytes).unwrap(), with_file);
+
+        // The third version.
+        let to_a_place =
+            OutboxEntry { reply_to: ReplyTo::new("c:1").unwrap(), attachments: Vec::new(), ..with_file };
+        let bytes = b"\x03\x07\x01k\x04ezra\x03cli\x04uid0\x04main\x02\x02ho\x09\x00\x03c:1";
+        assert_eq!(write_outbox(&to_a_place).unwrap(), bytes);
+        assert_eq!(read_outbox(OutboxId(8), bytes).unwrap(), to_a_place);
     }
 }

@@ -1,13 +1,15 @@
 //! The store on disk: redb, one file per house, one owner, every commit durable before it is answered.
 //!
-//! Files: `open` (the file comes to be), `tables`, `records` and `tool_records` (what lies in it), `writes` and `session_writes`, `reads`, `remembered` (notes, and
-//! what turns are found by), `meanings` (their vectors), `fault`.
+//! Files: `open` (the file comes to be), `tables`, `records`, `answer_records` and `tool_records` (what lies in it), `writes` and `session_writes`, `reads`,
+//! `deliveries`, `access`, `remembered` (notes, and what turns are found by), `meanings` (their vectors), `fault`.
 //!
 //! After an I/O error redb refuses everything until it is opened anew. We close it then and open it at the next call:
 //! the house lives on, and works again once there is space. A commit whose fsync failed may turn out to be there after
 //! that; every change may safely be repeated, so the caller simply tries again. Only what was appended to a journal would
 //! stand there twice: who appends looks first.
+mod access;
 mod answer_records;
+mod deliveries;
 mod fault;
 mod meanings;
 mod open;
@@ -23,9 +25,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, Grant, InboxEntry, InboxId, Indexed, JournalEntry, Note, NotePlace, NotesOf,
-    OutboxEntry, OutboxId, PeerId, PeerKey, Recalled, SessionHead, SessionKey, SessionSnapshot, Sought,
-    ThreadId, TurnRecord, Unindexed,
+    ArchonId, ChannelId, Cursor, Grant, InboxEntry, InboxId, Indexed, JournalEntry, Knock, Note, NotePlace,
+    NotesOf, OutboxEntry, OutboxId, Paired, PeerId, PeerKey, Recalled, Receipt, SessionHead, SessionKey,
+    SessionSnapshot, Sought, ThreadId, TurnRecord, Undeliverable, Unindexed,
 };
 use archond_actors::ports::{Store, StoreError, Write, Written};
 use redb::{Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, StorageBackend};
@@ -232,6 +234,35 @@ impl Store for RedbStore {
         limit: usize,
     ) -> Result<Vec<OutboxEntry>, StoreError> {
         self.read(|txn| reads::undelivered(txn, channel, peer, after, limit))
+    }
+
+    fn undeliverable(
+        &self,
+        channel: Option<&ChannelId>,
+        after: Option<OutboxId>,
+        limit: usize,
+    ) -> Result<Vec<Undeliverable>, StoreError> {
+        self.read(|txn| deliveries::undeliverable(txn, channel, after, limit))
+    }
+
+    fn paired(&self, with: &PeerKey) -> Result<Option<Paired>, StoreError> {
+        self.read(|txn| access::paired(txn, with))
+    }
+
+    fn pairings(&self) -> Result<Vec<Paired>, StoreError> {
+        self.read(access::pairings)
+    }
+
+    fn knocks(&self) -> Result<Vec<Knock>, StoreError> {
+        self.read(access::knocks)
+    }
+
+    fn receipt(&self, inbox: InboxId) -> Result<Option<Receipt>, StoreError> {
+        self.read(|txn| deliveries::receipt(txn, inbox))
+    }
+
+    fn cursor(&self, archon: &ArchonId, channel: &ChannelId) -> Result<Option<Cursor>, StoreError> {
+        self.read(|txn| deliveries::cursor(txn, archon, channel))
     }
 
     fn answer_to(&self, inbox: InboxId) -> Result<Option<OutboxEntry>, StoreError> {

@@ -2,9 +2,11 @@
 //! so that a change of theirs cannot change the file. A reader of every version ever written stays here.
 use archond_actors::domain::{
     Footer, Grant, InboxEntry, InboxId, SessionHead, SessionKey, SessionOptions, Summary, TurnRecord, Usage,
+    Waybill,
 };
 use serde::{Deserialize, Serialize};
 
+use super::deliveries::WaybillV1;
 use super::tables::SessionCols;
 use super::tool_records::StepV1;
 
@@ -14,6 +16,8 @@ const VERSION: u8 = 1;
 const TURN_VERSION: u8 = 2;
 /// The same of sessions.
 const HEAD_VERSION: u8 = 3;
+/// The version of messages with which a platform gave something along; others are still of the first version.
+const INBOX_VERSION: u8 = 2;
 
 /// Why a record cannot be read; says what was found.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,15 @@ struct InboxV1<'a> {
     text: &'a str,
     received_unix_ms: u64,
     attempts: u32,
+}
+
+/// All that the first version had, then what the platform gave along.
+#[derive(Serialize, Deserialize)]
+struct InboxV2<'a> {
+    #[serde(borrow)]
+    first: InboxV1<'a>,
+    #[serde(borrow)]
+    waybill: WaybillV1<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -130,17 +143,27 @@ pub(super) fn session_key(cols: SessionCols<'_>) -> Result<SessionKey, RecordErr
 }
 
 pub(super) fn write_inbox(entry: &InboxEntry) -> Result<Vec<u8>, RecordError> {
-    encode(&InboxV1 {
+    let first = InboxV1 {
         session: cols(&entry.session),
         key: &entry.key,
         text: &entry.text,
         received_unix_ms: entry.received_unix_ms,
         attempts: entry.attempts,
-    })
+    };
+    if entry.waybill.is_empty() {
+        return encode(&first);
+    }
+    encode_as(INBOX_VERSION, &InboxV2 { first, waybill: WaybillV1::of(&entry.waybill) })
 }
 
 pub(super) fn read_inbox(id: InboxId, bytes: &[u8]) -> Result<InboxEntry, RecordError> {
-    let record: InboxV1<'_> = decode(bytes)?;
+    let (record, waybill) = match split(bytes, INBOX_VERSION)? {
+        (1, rest) => (postcard::from_bytes::<InboxV1<'_>>(rest)?, Waybill::default()),
+        (_, rest) => {
+            let InboxV2 { first, waybill } = postcard::from_bytes(rest)?;
+            (first, waybill.into_waybill()?)
+        }
+    };
     Ok(InboxEntry {
         id,
         session: session_key(record.session)?,
@@ -148,6 +171,7 @@ pub(super) fn read_inbox(id: InboxId, bytes: &[u8]) -> Result<InboxEntry, Record
         text: record.text.to_owned(),
         received_unix_ms: record.received_unix_ms,
         attempts: record.attempts,
+        waybill,
     })
 }
 
@@ -336,6 +360,7 @@ mod tests {
             text: "hi".into(),
             received_unix_ms: 9,
             attempts: 2,
+            waybill: Waybill::default(),
         };
         let bytes = b"\x01\x04ezra\x03cli\x04uid0\x04main\x01k\x02hi\x09\x02";
         assert_eq!(write_inbox(&entry).unwrap(), bytes);

@@ -212,6 +212,8 @@ impl Writer<'_> {
             if self.undelivered.get((channel, outbox))?.is_none() {
                 self.answer.remove(inbox)?;
                 self.outbox.remove(outbox)?;
+                self.given_up.remove(outbox)?;
+                self.receipts.remove(inbox)?;
                 self.inbox.remove(inbox)?;
                 self.messages.remove(numbered(session, inbox))?;
             }

@@ -9,9 +9,10 @@ use redb::TableDefinition;
 ///
 /// 1: without [`JOURNAL`]. 2: with it; and turns may be of version 2, which archonds of layout 1 cannot read. 3: with [`GRANTS`], [`NOTES`] and
 /// [`TERMS`], which an archond of layout 2 would not keep in step with the turns; and sessions may be of version 2. 4: with [`VECTORS`],
-/// [`WITHOUT_VECTOR`] and [`MAKER`], which an archond of layout 3 would not keep in step either. When `archond_actors::recall` takes texts apart in
-/// another way, that is a new layout too: [`TERMS`] are made anew from the turns of every older one.
-pub(super) const SCHEMA: u64 = 4;
+/// [`WITHOUT_VECTOR`] and [`MAKER`], which an archond of layout 3 would not keep in step either. 5: with [`GIVEN_UP`], [`RECEIPTS`], [`CURSORS`],
+/// [`PAIRED`] and [`KNOCKS`], the first of which an archond of layout 4 would not clear; and messages may be of version 2. When
+/// `archond_actors::recall` takes texts apart in another way, that is a new layout too: [`TERMS`] are made anew from the turns of every older one.
+pub(super) const SCHEMA: u64 = 5;
 
 /// Archon, channel, peer, thread.
 pub(super) type SessionCols<'a> = (&'a str, &'a str, &'a str, &'a str);
@@ -31,6 +32,8 @@ pub(super) const META_INBOX: &str = "last inbox";
 pub(super) const META_OUTBOX: &str = "last outbox";
 /// The last note's number that was given away; never given again.
 pub(super) const META_NOTE: &str = "last note";
+/// Wrong pairing codes since the last right one.
+pub(super) const META_WRONG_CODES: &str = "wrong codes";
 
 /// Inbox number: the message.
 pub(super) const INBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("inbox");
@@ -51,6 +54,16 @@ pub(super) const UNDELIVERED: TableDefinition<(&str, u64), ()> = TableDefinition
 /// The same by channel, Archon, peer and outbox number.
 pub(super) const UNDELIVERED_TO: TableDefinition<(&str, &str, &str, u64), ()> =
     TableDefinition::new("undelivered to");
+/// Outbox number of each answer that no channel will ever deliver: why and since when. Such an answer is not undelivered.
+pub(super) const GIVEN_UP: TableDefinition<u64, &[u8]> = TableDefinition::new("given up");
+/// Inbox number: how far the delivery of its answer is. Only messages whose answer is not delivered have one.
+pub(super) const RECEIPTS: TableDefinition<u64, &str> = TableDefinition::new("receipts");
+/// Archon, channel, peer: what the owner said of somebody who was a stranger.
+pub(super) const PAIRED: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("paired");
+/// Archon, channel, peer: the code of a stranger.
+pub(super) const KNOCKS: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("knocks");
+/// Archon and channel: up to where it has received, and since when.
+pub(super) const CURSORS: TableDefinition<(&str, &str), (&str, u64)> = TableDefinition::new("cursors");
 /// Inbox number: the outbox number of its answer.
 pub(super) const ANSWER: TableDefinition<u64, u64> = TableDefinition::new("answer");
 /// Session: its head.

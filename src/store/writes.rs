@@ -35,6 +35,11 @@ pub(super) struct Writer<'txn> {
     pub(super) outbox: Table<'txn, u64, Bytes>,
     pub(super) undelivered: Table<'txn, (Text, u64), ()>,
     pub(super) undelivered_to: Table<'txn, (Text, Text, Text, u64), ()>,
+    pub(super) given_up: Table<'txn, u64, Bytes>,
+    pub(super) receipts: Table<'txn, u64, Text>,
+    pub(super) paired: Table<'txn, (Text, Text, Text), Bytes>,
+    pub(super) knocks: Table<'txn, (Text, Text, Text), Bytes>,
+    pub(super) cursors: Table<'txn, (Text, Text), (Text, u64)>,
     pub(super) answer: Table<'txn, u64, u64>,
     pub(super) sessions: Table<'txn, SessionCols<'static>, Bytes>,
     pub(super) turns: Table<'txn, SessionNumberCols<'static>, Bytes>,
@@ -71,6 +76,11 @@ impl<'txn> Writer<'txn> {
             outbox: txn.open_table(tables::OUTBOX)?,
             undelivered: txn.open_table(tables::UNDELIVERED)?,
             undelivered_to: txn.open_table(tables::UNDELIVERED_TO)?,
+            given_up: txn.open_table(tables::GIVEN_UP)?,
+            receipts: txn.open_table(tables::RECEIPTS)?,
+            paired: txn.open_table(tables::PAIRED)?,
+            knocks: txn.open_table(tables::KNOCKS)?,
+            cursors: txn.open_table(tables::CURSORS)?,
             answer: txn.open_table(tables::ANSWER)?,
             sessions: txn.open_table(tables::SESSIONS)?,
             turns: txn.open_table(tables::TURNS)?,
@@ -107,6 +117,23 @@ impl<'txn> Writer<'txn> {
             Write::Journal { inbox, entries } => self.append_journal(*inbox, entries).map(|()| Written::Done),
             Write::EndTurn(end) => self.end_turn(end).map(Written::Ended),
             Write::MarkSent { outbox } => self.mark_sent(*outbox).map(|()| Written::Done),
+            Write::KeepReceipt { inbox, receipt } => {
+                self.keep_receipt(*inbox, receipt).map(|()| Written::Done)
+            }
+            Write::GiveUp { outbox, reason, now_unix_ms } => {
+                self.give_up(*outbox, reason, *now_unix_ms).map(|()| Written::Done)
+            }
+            Write::DeliverAgain { outbox } => self.deliver_again(*outbox).map(|()| Written::Done),
+            Write::OfferCode { with, code, now_unix_ms } => {
+                self.offer_code(with, *code, *now_unix_ms).map(Written::Offered)
+            }
+            Write::ApproveCode { code, tier, now_unix_ms } => {
+                self.approve_code(*code, *tier, *now_unix_ms).map(Written::Approved)
+            }
+            Write::Unpair { with } => self.unpair(with).map(|()| Written::Done),
+            Write::MoveCursor { archon, channel, cursor } => {
+                self.move_cursor(archon, channel, cursor).map(|()| Written::Done)
+            }
             Write::SetSummary { session, summary } => {
                 self.set_summary(session, summary).map(|()| Written::Done)
             }
@@ -153,6 +180,7 @@ impl<'txn> Writer<'txn> {
             text: message.text.clone(),
             received_unix_ms: message.received_unix_ms,
             attempts: 0,
+            waybill: message.waybill.clone(),
         };
         let record = records::write_inbox(&entry).map_err(|e| Fault::record("inbox", id, &e))?;
 
@@ -235,6 +263,7 @@ impl<'txn> Writer<'txn> {
             text: end.answer.text.clone(),
             attachments: end.attachments(),
             created_unix_ms: end.ended_unix_ms,
+            reply_to: message.waybill.reply_to,
         };
         let record =
             answer_records::write_outbox(&entry).map_err(|e| Fault::record("outbox", entry.id, &e))?;
@@ -263,11 +292,9 @@ impl<'txn> Writer<'txn> {
         if self.outbox.get(outbox.0)?.is_none() {
             return Err(Fault::not_found("answer", outbox));
         }
-        let session = outbox_entry(&self.outbox, outbox.0)?.session;
-        let (archon, channel, peer, _) = cols(&session);
-        if self.undelivered.remove((channel, outbox.0))?.is_some() {
-            self.changed = true;
-            self.undelivered_to.remove((channel, archon, peer, outbox.0))?;
+        let entry = outbox_entry(&self.outbox, outbox.0)?;
+        if self.owe_no_more(&entry)? {
+            self.receipts.remove(entry.answers.0)?;
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ pub(crate) fn message(key: &str) -> InboundMessage {
         thread: None,
         text: "hello".into(),
         received_unix_ms: 1_000,
+        waybill: archond_actors::domain::Waybill::default(),
     }
 }
 
@@ -172,6 +173,7 @@ fn a_turn_ends_once_and_whole() {
             text: "first".into(),
             attachments: Vec::new(),
             created_unix_ms: 2_000,
+            reply_to: archond_actors::domain::ReplyTo::default(),
         };
         assert_eq!(ended, expected);
         assert_eq!(end(store, turn_end(entry.id, "second")), expected, "the first answer stands");

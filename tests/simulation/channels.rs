@@ -1,5 +1,4 @@
-//! The people, and an adapter for each platform with that platform's habits: what comes twice, in which order, and what
-//! never comes again.
+//! The people: they write, and those at a terminal hand in themselves, and look at the answers.
 use std::time::Duration;
 
 use archond_actors::domain::{Accepted, AnswerKind, MessageKey, OutboxEntry, TurnEvent};
@@ -10,7 +9,7 @@ use tokio::time::timeout;
 use crate::disk::Random;
 use crate::life::Running;
 use crate::ports::pass;
-use crate::scenario::{Chat, Road, pick};
+use crate::scenario::{Chat, Road};
 
 /// Longer than every deadline inside: whoever waits longer was forgotten.
 const SUBMIT_MAX: Duration = Duration::from_secs(100);
@@ -151,124 +150,4 @@ async fn hand_in(running: &Running<'_>, key: &str, random: &mut Random) -> Hande
     }
     running.outside.borrow_mut().acknowledge(key, id, fresh);
     Handed::Taken
-}
-
-/// Everything between one platform and the house, for one Archon.
-pub(crate) async fn adapter(running: &Running<'_>, road: Road, archon: &'static str) {
-    let purpose = 2_000 + road as u64 * 10 + archon.len() as u64;
-    match road {
-        Road::Cli => {}
-        Road::Telegram => {
-            futures::join!(updates(running, archon, purpose), send(running, road, archon, purpose + 500));
-        }
-        Road::Nostr => {
-            futures::join!(
-                relay(running, archon, purpose),
-                relay(running, archon, purpose + 250),
-                send(running, road, archon, purpose + 500)
-            );
-        }
-        Road::Gitea => {
-            futures::join!(
-                hooks(running, archon, purpose),
-                list(running, archon, purpose + 250),
-                send(running, road, archon, purpose + 500)
-            );
-        }
-    }
-}
-
-/// Telegram's getUpdates: what is not confirmed by the next fetch comes again, in order.
-async fn updates(running: &Running<'_>, archon: &'static str, purpose: u64) {
-    let mut random = running.random(purpose);
-    let mut offset = running.outside.borrow().confirmed.get(archon).copied().unwrap_or(0);
-    loop {
-        running.outside.borrow_mut().confirmed.insert(archon, offset);
-        let keys = running.outside.borrow().keys(Road::Telegram, archon, offset);
-        for key in keys.iter().take(pick(&mut random, 1, 5)) {
-            if hand_in(running, key, &mut random).await == Handed::Unknown {
-                break;
-            }
-            offset += 1;
-        }
-        pass(Duration::from_millis(100 + random.below(900))).await;
-    }
-}
-
-/// A Nostr relay: has most events, in an order of its own; tells all it has after each new connection.
-async fn relay(running: &Running<'_>, archon: &'static str, purpose: u64) {
-    let mut random = running.random(purpose);
-    let mut told = Vec::new();
-    loop {
-        let mut keys = running.outside.borrow().keys(Road::Nostr, archon, 0);
-        keys.retain(|key| !told.contains(key) && random.below(5) > 0);
-        for index in (1..keys.len()).rev() {
-            keys.swap(index, pick(&mut random, 0, index));
-        }
-        for key in keys {
-            if hand_in(running, &key, &mut random).await != Handed::Unknown {
-                told.push(key);
-            }
-        }
-        if random.below(10) == 0 {
-            told.clear();
-        }
-        pass(Duration::from_millis(200 + random.below(3_000))).await;
-    }
-}
-
-/// Gitea's webhooks: one call for each comment that is written while the house lives.
-async fn hooks(running: &Running<'_>, archon: &'static str, purpose: u64) {
-    let mut random = running.random(purpose);
-    let mut called = running.outside.borrow().keys(Road::Gitea, archon, 0).len();
-    loop {
-        let keys = running.outside.borrow().keys(Road::Gitea, archon, called);
-        for key in keys {
-            called += 1;
-            if random.below(4) > 0 {
-                hand_in(running, &key, &mut random).await;
-            }
-        }
-        pass(Duration::from_millis(100)).await;
-    }
-}
-
-/// A look at Gitea's list of what is new since the house started, and before that.
-async fn list(running: &Running<'_>, archon: &'static str, purpose: u64) {
-    let mut random = running.random(purpose);
-    let mut seen = Vec::new();
-    loop {
-        let keys = running.outside.borrow().keys(Road::Gitea, archon, 0);
-        for key in keys {
-            if !seen.contains(&key) && hand_in(running, &key, &mut random).await != Handed::Unknown {
-                seen.push(key);
-            }
-        }
-        pass(Duration::from_secs(20 + random.below(40))).await;
-    }
-}
-
-/// Sends what is in the outbox. A send may fail, and its confirmation may be lost.
-async fn send(running: &Running<'_>, road: Road, archon: &'static str, purpose: u64) {
-    let (mut random, channel) = (running.random(purpose), road.channel().parse().unwrap());
-    loop {
-        pass(Duration::from_millis(200 + random.below(1_000))).await;
-        let waiting = running.house.memory().undelivered(&channel, None, None, 20).await.unwrap_or_default();
-        running.outside.borrow_mut().offered(&waiting);
-        for entry in waiting.into_iter().filter(|entry| entry.session.archon.as_str() == archon) {
-            pass(Duration::from_millis(random.below(100))).await;
-            let luck = random.below(12);
-            if luck == 0 {
-                break;
-            }
-            // Gitea's comments carry a mark, so that a second one is recognised.
-            let again = road == Road::Gitea && !running.outside.borrow_mut().posted.insert(entry.id);
-            if !again {
-                running.outside.borrow_mut().deliver(&entry);
-            }
-            if luck > 1 {
-                running.mark_sent(entry.id).await;
-            }
-        }
-    }
 }

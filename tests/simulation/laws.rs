@@ -86,6 +86,10 @@ fn intensity(running: &Running<'_>, path: &str) -> (usize, Duration) {
         "house" => HOUSE_INTENSITY,
         // A failed Archon is not restarted but put into quarantine.
         "house/archons" => (0, HOUSE_INTENSITY.1),
+        // Each of the three is counted for itself.
+        _ if path.ends_with("/channels") => {
+            (3 * running.scenario.crashes_max as usize, Duration::from_secs(60))
+        }
         _ => (running.scenario.crashes_max as usize, Duration::from_secs(60)),
     }
 }
@@ -156,6 +160,9 @@ fn judge(running: &Running<'_>, key: &str, letter: &Letter) -> Vec<String> {
     let ids: BTreeSet<_> = letter.answers.iter().map(|answer| answer.id).collect();
     if ids.len() != 1 {
         wrong.push(format!("{key} has the answers {ids:?}"));
+    }
+    if letter.inbound.channel.as_str() != "cli" && letter.answers.len() > 1 {
+        wrong.push(format!("{key} was answered {} times before its writer's eyes", letter.answers.len()));
     }
     for answer in &letter.answers {
         if letter.acknowledged.is_some_and(|id| id != answer.answers) {

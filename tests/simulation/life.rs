@@ -1,5 +1,5 @@
 //! One life of the daemon: the real house on the simulated world, from its start to its end.
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +17,8 @@ use futures::future::{Either, join, join_all, select};
 use tokio::time::Instant;
 
 use crate::disk::{Disk, Random};
-use crate::outside::Outside;
+use crate::outside::World;
+use crate::platforms::{Platforms, everybody};
 use crate::ports::{SimCalls, SimClock, pass};
 use crate::scenario::{Ending, Life, MESSAGE_BYTES_MAX, POISON, Road, Scenario};
 use crate::{channels, laws, storm};
@@ -33,7 +34,7 @@ pub(crate) type Reported = (Duration, String, SupervisionFact);
 /// The daemon while it lives, and what is around it.
 pub(crate) struct Running<'s> {
     pub(crate) scenario: &'s Scenario,
-    pub(crate) outside: &'s RefCell<Outside>,
+    pub(crate) outside: &'s World,
     pub(crate) number: usize,
     pub(crate) life: &'s Life,
     pub(crate) house: House,
@@ -52,10 +53,11 @@ pub(crate) fn model() -> ModelId {
 }
 
 /// Runs one life on a disk; returns the disk as the next life finds it.
-pub(crate) fn live(scenario: &Scenario, outside: &RefCell<Outside>, disk: &Disk, number: usize) -> Disk {
+pub(crate) fn live(scenario: &Scenario, outside: &World, disk: &Disk, number: usize) -> Disk {
     let life = &scenario.lives[number];
     let mut random = Random::new(scenario.seed * 31 + number as u64);
     outside.borrow_mut().note(format!("life {number}: {life:?}"));
+    outside.borrow_mut().is_calm = false;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
@@ -85,7 +87,7 @@ pub(crate) fn live(scenario: &Scenario, outside: &RefCell<Outside>, disk: &Disk,
 
 async fn open<'s>(
     scenario: &'s Scenario,
-    outside: &'s RefCell<Outside>,
+    outside: &'s World,
     disk: &Disk,
     number: usize,
     store: RedbStore,
@@ -102,6 +104,10 @@ async fn open<'s>(
         store: Arc::new(store),
         engine: Arc::new(engine.clone()),
         tools: Arc::new(archond_actors::ports::NoTools),
+        channels: Arc::new(Platforms {
+            outside: outside.clone(),
+            seed: scenario.seed * 1_009 + number as u64 * 101 + 2_000,
+        }),
         clock: clock.clone(),
         calls: Arc::new(SimCalls::new(scenario.seed + number as u64, slow.clone())),
         memory: MemorySettings::default(),
@@ -149,14 +155,8 @@ impl Running<'_> {
     async fn run(self) {
         let chats = self.scenario.chats.iter().enumerate();
         let people = join_all(chats.map(|(number, chat)| channels::person(&self, number, chat)));
-        let adapters = join_all(
-            Road::ALL
-                .into_iter()
-                .flat_map(|road| self.scenario.archons.iter().map(move |archon| (road, *archon)))
-                .map(|(road, archon)| channels::adapter(&self, road, archon)),
-        );
         let around = join(join(self.operate(), storm::rage(&self)), laws::watch(&self));
-        let world = std::pin::pin!(join(join(people, adapters), around));
+        let world = std::pin::pin!(join(people, around));
         let end = std::pin::pin!(self.until_its_end());
         if let Either::Left(_) = select(world, end).await {
             self.violate("the world stands still".into());
@@ -240,6 +240,7 @@ impl Running<'_> {
         let spec = archon_spec(name, &model()).unwrap();
         ArchonSpec {
             channels: Road::ALL.map(|road| ChannelId::new(road.channel()).unwrap()).to_vec(),
+            access: Road::ALL.map(|road| (ChannelId::new(road.channel()).unwrap(), everybody())).into(),
             context: ContextPolicy { tokens_max: scenario.context_tokens, ..spec.context },
             fit: FitPolicy { progress_timeout: Duration::from_secs(10), ..spec.fit },
             limits: ArchonLimits {

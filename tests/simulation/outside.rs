@@ -1,6 +1,7 @@
 //! The world outside of the house: what people wrote, what they were told, what the platforms remember. It outlives the
 //! daemon, and it is what the laws are about.
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use archond_actors::command::Intent;
 use archond_actors::domain::{InboundMessage, InboxId, OutboxEntry, OutboxId};
@@ -37,6 +38,25 @@ impl Letter {
     }
 }
 
+/// Everything outside, seen from several sides.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct World(Arc<RwLock<Outside>>);
+
+impl World {
+    pub(crate) fn borrow(&self) -> RwLockReadGuard<'_, Outside> {
+        self.0.read().unwrap()
+    }
+
+    pub(crate) fn borrow_mut(&self) -> RwLockWriteGuard<'_, Outside> {
+        self.0.write().unwrap()
+    }
+
+    /// What it is at the end.
+    pub(crate) fn take(&self) -> Outside {
+        std::mem::take(&mut self.borrow_mut())
+    }
+}
+
 /// Everything outside.
 #[derive(Debug, Default)]
 pub(crate) struct Outside {
@@ -45,8 +65,14 @@ pub(crate) struct Outside {
     pub(crate) written: BTreeMap<(Road, &'static str), Vec<String>>,
     /// How many of its planned messages each chat has written.
     pub(crate) progress: BTreeMap<usize, usize>,
-    /// How many updates of an Archon's bot the platform regards as taken.
-    pub(crate) confirmed: BTreeMap<&'static str, usize>,
+    /// Messages that were made in place of answers to come.
+    pub(crate) placeholders: u32,
+    /// Which of them were replaced, by what.
+    pub(crate) replaced: BTreeSet<(String, OutboxId)>,
+    /// The platforms work.
+    pub(crate) is_calm: bool,
+    /// The last answer that each person saw on a platform.
+    last_seen: BTreeMap<String, OutboxId>,
     /// Answers that the platform can recognise when they are posted again.
     pub(crate) posted: BTreeSet<OutboxId>,
     /// Answers whose delivery the house has taken note of.
@@ -71,6 +97,7 @@ impl Outside {
             thread: None,
             text: planned.text.clone(),
             received_unix_ms: 1,
+            waybill: archond_actors::domain::Waybill::default(),
         };
         let letter =
             Letter { inbound, acknowledged: None, fresh: false, refused: false, answers: Vec::new() };
@@ -80,8 +107,9 @@ impl Outside {
     }
 
     /// Keys of one road and Archon from the `from`th on.
-    pub(crate) fn keys(&self, road: Road, archon: &'static str, from: usize) -> Vec<String> {
-        self.written.get(&(road, archon)).and_then(|keys| keys.get(from..)).unwrap_or_default().to_vec()
+    pub(crate) fn keys(&self, road: Road, archon: &str, from: usize) -> Vec<String> {
+        let written = self.written.iter().find(|((by, to), _)| *by == road && *to == archon);
+        written.and_then(|(_, keys)| keys.get(from..)).unwrap_or_default().to_vec()
     }
 
     /// The house says that it has a message.
@@ -107,8 +135,23 @@ impl Outside {
         }
     }
 
+    /// The channel says that it will not take a letter.
+    pub(crate) fn refuse(&mut self, key: &str, is_failure: bool) {
+        self.note(format!("{key} is refused by the channel"));
+        match self.letters.get_mut(key) {
+            Some(letter) if is_failure && !letter.is_acceptable() => letter.refused = true,
+            _ => self.violate(format!("{key} is refused by the channel, failure: {is_failure}")),
+        }
+    }
+
     /// An answer reaches the person.
     pub(crate) fn deliver(&mut self, entry: &OutboxEntry) {
+        if entry.session.channel.as_str() != Road::Cli.channel() {
+            let last = self.last_seen.insert(entry.session.peer_key().to_string(), entry.id);
+            if last.is_some_and(|last| last >= entry.id) {
+                self.violate(format!("{} is seen after {last:?}", entry.id));
+            }
+        }
         self.note(format!("delivered {} of {}: {:?} {}", entry.id, entry.key, entry.kind, entry.text));
         match self.letters.get_mut(&entry.key) {
             Some(letter) => letter.answers.push(entry.clone()),

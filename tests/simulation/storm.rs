@@ -30,6 +30,7 @@ pub(crate) async fn rage(running: &Running<'_>) {
         }
     }
     running.is_over.set(true);
+    running.outside.borrow_mut().is_calm = true;
     std::future::pending::<()>().await;
 }
 

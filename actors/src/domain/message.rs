@@ -1,5 +1,6 @@
 //! What comes in, what goes out, and what can be watched in between.
 use super::attachment::Attachment;
+use super::channel::{ReplyTo, Waybill};
 use super::ids::{ArchonId, ChannelId, InboxId, ModelId, OutboxId, PeerId, SessionKey, ThreadId};
 
 /// The identity that the channel's platform gave a message; a key seen before is a repetition.
@@ -28,6 +29,8 @@ pub struct InboundMessage {
     pub text: String,
     /// When it was received, in milliseconds since the Unix epoch.
     pub received_unix_ms: u64,
+    /// What the platform gave along with it.
+    pub waybill: Waybill,
 }
 
 impl InboundMessage {
@@ -52,6 +55,8 @@ pub struct InboxEntry {
     pub received_unix_ms: u64,
     /// How often a turn was begun for it. Counted before each try, so that a message that kills the process is noticed.
     pub attempts: u32,
+    /// What the platform gave along with it.
+    pub waybill: Waybill,
 }
 
 impl InboxEntry {
@@ -100,6 +105,8 @@ pub struct OutboxEntry {
     pub attachments: Vec<Attachment>,
     /// When it was written, in milliseconds since the Unix epoch.
     pub created_unix_ms: u64,
+    /// Where it goes, as the platform said with the message.
+    pub reply_to: ReplyTo,
 }
 
 /// What a watcher of one message sees until its answer is there. Losing one loses no answer: that is in the outbox.

@@ -1,7 +1,9 @@
 //! The words of the house as plain types: no I/O, no wire format, no actor.
 //!
-//! Reading order: [`ids`], [`message`], [`session`], [`attachment`], [`memory`], [`meaning`], [`generation`], [`tool`], [`spec`], [`status`].
+//! Reading order: [`ids`], [`message`], [`channel`], [`access`], [`session`], [`attachment`], [`memory`], [`meaning`], [`generation`], [`tool`], [`spec`], [`status`].
+pub mod access;
 pub mod attachment;
+pub mod channel;
 pub mod generation;
 pub mod ids;
 pub mod meaning;
@@ -12,7 +14,15 @@ pub mod spec;
 pub mod status;
 pub mod tool;
 
+pub use access::{
+    AccessMode, AccessPolicy, Approved, CodeHash, GroupAccess, Knock, OPEN_CODES_MAX, Offered, Paired, Tier,
+    WRONG_CODES_MAX, is_platform_id, is_recent,
+};
 pub use attachment::{Attachment, SEND_FILE};
+pub use channel::{
+    Batch, ChannelStatus, Cursor, ENCLOSURES_MAX, Enclosure, EnclosureKind, Inbound, MediaId, Parcel,
+    Receipt, ReplyTo, Shown, Undeliverable, Waybill,
+};
 pub use generation::{
     AnswerForm, AnswerPart, CallRule, ChatRole, ChatTurn, Chosen, Content, Conversation, Finding,
     FinishReason, GenerationRequest, Inquiry, Passage, Prompt, Refusal, Sampling, Shape, Stretch, Token,

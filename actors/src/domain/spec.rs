@@ -1,7 +1,9 @@
 //! What an Archon is made from: its profile after all checks, in the units that the actors use.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::AccessPolicy;
 use super::generation::Sampling;
 use super::ids::{ArchonId, ChannelId, ModelId};
 use super::tool::ToolPolicy;
@@ -29,6 +31,8 @@ pub struct ArchonSpec {
     pub context: ContextPolicy,
     /// The channels on which it may be reached.
     pub channels: Vec<ChannelId>,
+    /// Who may write on those that lead to a platform. One that is not in it is as one with [`AccessPolicy::default`].
+    pub access: BTreeMap<ChannelId, AccessPolicy>,
     /// What it may use up.
     pub limits: ArchonLimits,
 }
@@ -81,6 +85,8 @@ pub struct FitPolicy {
     pub retries_max: u32,
     /// Wait before a retry; doubled each time.
     pub retry_backoff: Duration,
+    /// A message that was older when it came is not answered, and its sender is told so.
+    pub message_age_max: Duration,
 }
 
 /// How a conversation is kept within the model's context.

@@ -5,7 +5,7 @@ use super::memory;
 use super::notice::{self, StatusInput};
 use crate::command::{Command, Intent, argument};
 use crate::domain::{
-    AnswerKind, InboxEntry, ModelId, NewAnswer, SessionHead, SessionOptions, TurnEnd, TurnEvent,
+    AnswerKind, InboxEntry, ModelId, NewAnswer, SessionHead, SessionOptions, Tier, TurnEnd, TurnEvent,
 };
 use crate::memory::MemoryError;
 use crate::routing::{self, RouteInput};
@@ -53,6 +53,9 @@ impl HarnessState {
                 Ok(false) => "Nothing is running.".into(),
                 Err(error) => format!("It could not be stopped: {error}."),
             },
+            (Command::Approve | Command::Deny, _) if entry.waybill.tier == Some(Tier::User) => {
+                "Only my owner may decide that.".to_owned()
+            }
             (Command::Approve, [] | ["once"]) => self.decide(entry, Decision::Once).await,
             (Command::Approve, ["session"]) => self.decide(entry, Decision::Session).await,
             (Command::Approve, ["always"]) => self.decide(entry, Decision::Always).await,

@@ -165,6 +165,9 @@ impl HermesState {
     }
 
     fn take_up(&mut self, entry: InboxEntry) {
+        if let Some(age) = self.too_old(&entry) {
+            return self.expire(entry, age);
+        }
         if Intent::of(&entry.text).takes_a_turn() {
             return self.dispatch.accept(entry);
         }
@@ -192,6 +195,33 @@ impl HermesState {
             // It lay in the store, and will never come from there.
             self.args.counters.closed();
         }
+    }
+
+    /// How old a message was when it came, if nobody waits for its answer any more: its platform kept it while nobody was there.
+    fn too_old(&self, entry: &InboxEntry) -> Option<Duration> {
+        let written = entry.waybill.written_unix_ms?;
+        let age = Duration::from_millis(entry.received_unix_ms.saturating_sub(written));
+        (age > self.args.spec.fit.message_age_max).then_some(age)
+    }
+
+    /// Its sender is told at the next tick, instead of an answer.
+    fn expire(&mut self, entry: InboxEntry, age: Duration) {
+        if self.unsaid.contains_key(&entry.id) {
+            return;
+        }
+        let most = in_words(self.args.spec.fit.message_age_max);
+        let text = format!(
+            "I could not answer that: it came {} after it was written, and I answer nothing that is older than {most}. Write it again if it still matters.",
+            in_words(age)
+        );
+        self.trail_of_own(&entry);
+        self.unsaid.insert(entry.id, (entry, text));
+    }
+
+    /// It goes to nobody else, and is counted as a command is.
+    fn trail_of_own(&mut self, entry: &InboxEntry) {
+        self.args.trail.note(entry.id, Station::Hermes { attempt: 1 });
+        self.commands.insert(entry.id, entry.clone());
     }
 
     async fn on_turn_happened(&mut self, fact: SessionFact) {
@@ -289,8 +319,9 @@ impl HermesState {
         match self.args.memory.pending(&self.args.spec.id, None, limit).await {
             Ok(entries) => {
                 let complete = entries.len() < limit;
-                let (messages, commands): (Vec<_>, Vec<_>) =
-                    entries.into_iter().partition(|entry| Intent::of(&entry.text).takes_a_turn());
+                let (messages, commands): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| {
+                    Intent::of(&entry.text).takes_a_turn() && self.too_old(entry).is_none()
+                });
                 self.dispatch.refill(messages, complete);
                 for entry in commands {
                     self.take_up(entry);
@@ -311,6 +342,17 @@ impl HermesState {
         }
         self.args.counters.set(self.dispatch.in_flight(), self.dispatch.waiting());
     }
+}
+
+/// An age, roughly: `3 days`, `20 hours`, `5 minutes`.
+fn in_words(age: Duration) -> String {
+    let minutes = age.as_secs() / 60;
+    let (count, unit) = match minutes {
+        0..=119 => (minutes, "minutes"),
+        120..=2879 => (minutes / 60, "hours"),
+        _ => (minutes / 1440, "days"),
+    };
+    format!("{count} {unit}")
 }
 
 /// What the sender is told.

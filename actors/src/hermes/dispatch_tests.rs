@@ -7,7 +7,12 @@ use crate::domain::{InboxEntry, InboxId};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn policy(in_flight_max: usize, window_len_max: usize) -> DispatchPolicy {
-    let fit = FitPolicy { progress_timeout: 30 * SECOND, retries_max: 3, retry_backoff: SECOND };
+    let fit = FitPolicy {
+        progress_timeout: 30 * SECOND,
+        retries_max: 3,
+        retry_backoff: SECOND,
+        message_age_max: 86_400 * SECOND,
+    };
     DispatchPolicy { in_flight_max, window_len_max, fit }
 }
 
@@ -19,6 +24,7 @@ fn entry(id: u64, peer: u8) -> InboxEntry {
         text: "hello".into(),
         received_unix_ms: 0,
         attempts: 0,
+        waybill: crate::domain::Waybill::default(),
     }
 }
 

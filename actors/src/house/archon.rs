@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use super::counters::ArchonCounters;
 use super::open_tasks::OpenTasks;
-use crate::domain::{ArchonId, ArchonSpec, InboxEntry};
+use super::submit::Intake;
+use crate::channel::{ChannelArgs, ChannelHandle};
+use crate::domain::{ArchonId, ArchonSpec, ChannelStatus, InboxEntry, SessionKey};
 use crate::harness::{HarnessArgs, HarnessHandle};
 use crate::hermes::{HermesArgs, HermesHandle};
 use crate::insight::{Roster, Trail};
 use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
 use crate::pool::PoolHandle;
-use crate::ports::{Clock, Sink, ToolShed};
+use crate::ports::{ChannelShed, Clock, Sink, ToolShed};
 use crate::supervision::{
     ChildSpec, Exceeded, ExitReason, Intensity, Shutdown, Strategy, SupervisionFact, SupervisorHandle,
     SupervisorSpec, start_fn, sub_supervisor,
@@ -23,6 +25,8 @@ use crate::tools::ToolsHandle;
 pub(super) const ARCHONS_PATH: &str = "house/archons";
 /// Time for one Archon's actors to stop in order: none of them holds anything that is not in the store.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// A channel whose actor failed too often rests for so long.
+const CHANNEL_RETRY: Duration = Duration::from_secs(60);
 
 /// Those that were started.
 pub(super) type Archons = Arc<RwLock<BTreeMap<ArchonId, Archon>>>;
@@ -33,6 +37,7 @@ pub(super) struct Shared {
     pub(super) memory: MemoryHandle,
     pub(super) pool: PoolHandle,
     pub(super) tools: Arc<dyn ToolShed>,
+    pub(super) channels: Arc<dyn ChannelShed>,
     pub(super) observers: TurnObservers,
     pub(super) clock: Arc<dyn Clock>,
     /// Where supervisors report to, with their paths.
@@ -67,13 +72,18 @@ pub(super) struct Archon {
     tools: SupervisorHandle,
     sources: Vec<ToolsHandle>,
     sessions: SupervisorHandle,
+    channels_supervisor: SupervisorHandle,
+    channels: Vec<ChannelHandle>,
 }
 
 impl Archon {
-    pub(super) fn new(spec: ArchonSpec, shed: &dyn ToolShed) -> Self {
-        let sources = shed.sources(&spec).into_iter().map(ToolsHandle::new).collect();
+    pub(super) fn new(spec: ArchonSpec, shared: &Shared) -> Self {
+        let sources = shared.tools.sources(&spec).into_iter().map(ToolsHandle::new).collect();
+        let channels = shared.channels.channels(&spec).into_iter().map(ChannelHandle::new).collect();
         Self {
             sources,
+            channels,
+            channels_supervisor: SupervisorHandle::new("the channels' supervisor"),
             tools: SupervisorHandle::new("the tools' supervisor"),
             spec: Arc::new(spec),
             counters: Arc::default(),
@@ -111,6 +121,12 @@ impl Archon {
         roster.enter(&format!("{path}/harness"), self.harness.vitals());
         roster.enter_supervisor(&self.sessions_path(), &self.sessions);
         roster.enter(&format!("{path}/hermes"), self.hermes.vitals());
+        if !self.channels.is_empty() {
+            roster.enter_supervisor(&self.channels_path(), &self.channels_supervisor);
+        }
+        for channel in &self.channels {
+            roster.enter(&format!("{}/{}", self.channels_path(), channel.id()), channel.vitals());
+        }
     }
 
     /// Shows them no more.
@@ -141,12 +157,16 @@ impl Archon {
             intensity: self.intensity(),
             exceeded: Exceeded::GiveUp,
             count_temporary: false,
-            children: vec![
-                self.tools_child(shared.clone()),
-                self.harness_child(&shared),
-                self.sessions_child(shared.clone()),
-                self.hermes_child(shared),
-            ],
+            children: [
+                Some(self.tools_child(shared.clone())),
+                Some(self.harness_child(&shared)),
+                Some(self.sessions_child(shared.clone())),
+                Some(self.hermes_child(shared.clone())),
+                (!self.channels.is_empty()).then(|| self.channels_child(shared)),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             report,
         }
     }
@@ -254,6 +274,66 @@ impl Archon {
         )
     }
 
+    fn channels_path(&self) -> String {
+        format!("{}/channels", self.path())
+    }
+
+    /// The way into its inbox.
+    pub(super) fn intake(&self, memory: &MemoryHandle) -> Intake {
+        Intake { spec: self.spec.clone(), counters: self.counters.clone(), memory: memory.clone() }
+    }
+
+    /// There is an answer in the outbox.
+    pub(super) fn answered(&self, session: &SessionKey) {
+        if let Some(channel) = self.channels.iter().find(|channel| channel.id() == session.channel) {
+            channel.answered();
+        }
+    }
+
+    /// There may be something in the outbox for any of its channels.
+    pub(super) fn outbox_changed(&self) {
+        self.channels.iter().for_each(ChannelHandle::answered);
+    }
+
+    /// How its channels are doing.
+    pub(super) fn channel_statuses(&self) -> Vec<ChannelStatus> {
+        self.channels.iter().map(|channel| channel.status(&self.spec)).collect()
+    }
+
+    fn channels_child(&self, shared: Shared) -> ChildSpec {
+        let archon = self.clone();
+        sub_supervisor(self.channels_supervisor.clone(), "channels", move || archon.channels_spec(&shared))
+    }
+
+    /// A platform that brings its adapter down costs the Archon nothing but that road.
+    fn channels_spec(&self, shared: &Shared) -> SupervisorSpec {
+        let child = |channel: &ChannelHandle| {
+            let (name, channel) = (channel.id().to_string(), channel.clone());
+            let args = Arc::new(ChannelArgs {
+                spec: self.spec.clone(),
+                channel: channel.channel(),
+                intake: self.intake(&shared.memory),
+                codes: shared.channels.clone(),
+                observers: shared.observers.clone(),
+                clock: shared.clock.clone(),
+            });
+            let start = start_fn(move |supervisor| {
+                let (channel, args) = (channel.clone(), args.clone());
+                async move { channel.spawn(args, supervisor).await }
+            });
+            ChildSpec::new(name, start)
+        };
+        SupervisorSpec {
+            name: self.channels_path(),
+            strategy: Strategy::OneForOne,
+            intensity: self.intensity(),
+            exceeded: Exceeded::Quarantine { retry_after: CHANNEL_RETRY },
+            count_temporary: false,
+            children: self.channels.iter().map(child).collect(),
+            report: self.counting(shared, self.channels_path()),
+        }
+    }
+
     /// Reports on, and counts crashes on the way.
     fn counting(&self, shared: &Shared, path: String) -> Sink<SupervisionFact> {
         let (counters, report) = (self.counters.clone(), shared.reporting(path));
@@ -263,6 +343,14 @@ impl Archon {
             }
             report(fact);
         })
+    }
+}
+
+/// There is an answer in the outbox for one of an Archon's channels. When it was stopped meanwhile, they look at the next start.
+pub(super) fn hand_out(archons: &Archons, session: &SessionKey) {
+    let archons = archons.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(archon) = archons.get(&session.archon) {
+        archon.answered(session);
     }
 }
 

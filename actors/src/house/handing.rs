@@ -176,6 +176,7 @@ impl Ways {
             thread: Some(order.session.thread.clone()),
             text: task.to_owned(),
             received_unix_ms: self.clock.now_unix_ms(),
+            waybill: crate::domain::Waybill::default(),
         };
         let asked = self.at_work(to)?;
         submit::check_handed_on(&asked.spec, &message, &asked.counters)?;
@@ -225,10 +226,10 @@ impl Ways {
 
 /// A task that was journalled before.
 fn known(id: crate::domain::InboxId, message: InboundMessage) -> InboxEntry {
-    let InboundMessage { archon, channel, peer, key, thread, text, received_unix_ms } = message;
+    let InboundMessage { archon, channel, peer, key, thread, text, received_unix_ms, waybill } = message;
     let thread = thread.unwrap_or_else(crate::domain::ThreadId::main);
     let session = SessionKey { archon, channel, peer, thread };
-    InboxEntry { id, session, key, text, received_unix_ms, attempts: 0 }
+    InboxEntry { id, session, key, text, received_unix_ms, attempts: 0, waybill }
 }
 
 /// The answer, when it comes; what is called on the way to it is told.

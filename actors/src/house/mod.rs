@@ -8,7 +8,8 @@
 //! │   └── ezra       rest_for_one
 //! │       ├── harness
 //! │       ├── sessions   temporary children; too many crashes end the Archon
-//! │       └── hermes
+//! │       ├── hermes
+//! │       └── channels   one_for_one: one for each platform; one that fails rests for a minute, alone
 //! └── services   one_for_one: tasks of the world around the house, such as the gateway
 //! ```
 mod archon;
@@ -24,5 +25,5 @@ mod tree;
 pub use counters::ArchonCounters;
 pub use handing::Delegation;
 pub use service::{Look, Service, Task};
-pub use submit::SubmitError;
+pub use submit::{Intake, SubmitError};
 pub use tree::{House, HouseArgs, HouseError};

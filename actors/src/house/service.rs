@@ -1,6 +1,7 @@
 //! One task of the world around the house, such as the HTTP gateway, kept alive as actors are: shown in the tree, started again
 //! when it ends by itself or panics, stopped in order with the house. What it does is not the house's affair.
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use ractor::{Actor, ActorCell, SpawnErr};
@@ -8,9 +9,21 @@ use ractor::{Actor, ActorCell, SpawnErr};
 use super::service_actor::{ServiceActor, ServiceMsg};
 use crate::insight::{Inspection, Vitals};
 use crate::link::Link;
+use crate::ports::Sink;
+use crate::supervision::{
+    ChildSpec, Exceeded, Intensity, Strategy, SupervisionError, SupervisionFact, SupervisorHandle,
+    SupervisorSpec, start_fn, sub_supervisor,
+};
 
 /// Nobody but itself sends it anything: room for the questions of those who look.
 const MAILBOX_LEN_MAX: usize = 16;
+
+/// The supervisor of what the world adds; its children are below.
+pub(super) const SERVICES_PATH: &str = "house/services";
+/// A service that fails more often than this rests for a minute; the house goes on without it.
+const SERVICE_INTENSITY: Intensity = Intensity { restarts_max: 4, period: Duration::from_secs(60) };
+/// See [`SERVICE_INTENSITY`].
+const SERVICE_RETRY: Duration = Duration::from_secs(60);
 
 /// A task: runs until it cannot go on, and says why. Dropping it must end it cleanly at any time.
 pub type Task = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
@@ -55,6 +68,50 @@ impl ServiceHandle {
     }
 }
 
+/// The services that were added, and their supervisor, which starts them all again when it is started again itself.
+#[derive(Clone)]
+pub(super) struct Services {
+    pub(super) supervisor: SupervisorHandle,
+    added: Arc<RwLock<Vec<ServiceHandle>>>,
+}
+
+impl Services {
+    pub(super) fn new() -> Self {
+        Self { supervisor: SupervisorHandle::new("the services' supervisor"), added: Arc::default() }
+    }
+
+    pub(super) async fn start(&self, service: ServiceHandle) -> Result<(), SupervisionError> {
+        self.added.write().unwrap_or_else(PoisonError::into_inner).push(service.clone());
+        self.supervisor.start_child(child(service)).await
+    }
+
+    /// Their supervisor, as a child of the house.
+    pub(super) fn child(&self, report: Sink<SupervisionFact>) -> ChildSpec {
+        let services = self.clone();
+        sub_supervisor(self.supervisor.clone(), "services", move || {
+            let added = services.added.read().unwrap_or_else(PoisonError::into_inner);
+            SupervisorSpec {
+                name: SERVICES_PATH.into(),
+                strategy: Strategy::OneForOne,
+                intensity: SERVICE_INTENSITY,
+                exceeded: Exceeded::Quarantine { retry_after: SERVICE_RETRY },
+                count_temporary: false,
+                children: added.iter().cloned().map(child).collect(),
+                report: report.clone(),
+            }
+        })
+    }
+}
+
+fn child(service: ServiceHandle) -> ChildSpec {
+    let name = service.name();
+    let start = start_fn(move |supervisor| {
+        let service = service.clone();
+        async move { service.spawn(supervisor).await }
+    });
+    ChildSpec::new(name, start)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -62,10 +119,6 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::supervision::{
-        ChildSpec, Exceeded, Intensity, Strategy, SupervisorHandle, SupervisorSpec, start_fn,
-    };
-    use std::time::Duration;
 
     /// Tells that the task was dropped.
     struct OnEnd(tokio::sync::mpsc::UnboundedSender<u32>);

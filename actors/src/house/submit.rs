@@ -1,8 +1,10 @@
-//! The one way in: what is checked before a message is journalled. Pure.
+//! The one way in: what is checked before a message is journalled.
+use std::sync::Arc;
+
 use super::counters::ArchonCounters;
 use crate::command::Intent;
-use crate::domain::{ActorState, ArchonId, ArchonSpec, ChannelId, InboundMessage};
-use crate::memory::MemoryError;
+use crate::domain::{Accepted, ActorState, ArchonId, ArchonSpec, ChannelId, InboundMessage};
+use crate::memory::{MemoryError, MemoryHandle};
 
 /// Commands that are taken beyond a full inbox: whoever wants to stop what fills it must be heard. They are answered at once,
 /// so that more of them than this are a flood.
@@ -59,12 +61,30 @@ pub enum SubmitError {
     Memory(#[from] MemoryError),
 }
 
+/// The way into one Archon's inbox.
+#[derive(Clone)]
+pub struct Intake {
+    pub(super) spec: Arc<ArchonSpec>,
+    pub(super) counters: Arc<ArchonCounters>,
+    pub(super) memory: MemoryHandle,
+}
+
+impl Intake {
+    /// Takes a message. When this returns, it is durable, and it will be answered once.
+    pub async fn submit(&self, message: InboundMessage) -> Result<Accepted, SubmitError> {
+        check(&self.spec, &message, &self.counters)?;
+        // From here on it is memory that tells Hermes: the order is the inbox's, and nobody has to wait for it.
+        Ok(self.memory.accept(message).await?)
+    }
+
+    /// The store.
+    pub fn memory(&self) -> &MemoryHandle {
+        &self.memory
+    }
+}
+
 /// Checks what can be checked without the store.
-pub(super) fn check(
-    spec: &ArchonSpec,
-    message: &InboundMessage,
-    counters: &ArchonCounters,
-) -> Result<(), SubmitError> {
+fn check(spec: &ArchonSpec, message: &InboundMessage, counters: &ArchonCounters) -> Result<(), SubmitError> {
     check_health(spec, counters)?;
     if !spec.channels.contains(&message.channel) {
         let (archon, channel) = (spec.id.clone(), message.channel.clone());
@@ -100,7 +120,7 @@ fn check_message(
     counters: &ArchonCounters,
 ) -> Result<(), SubmitError> {
     let open = counters.open();
-    if message.text.trim().is_empty() {
+    if message.text.trim().is_empty() && message.waybill.enclosures.is_empty() {
         return Err(SubmitError::Empty);
     }
     let (bytes, bytes_max) = (message.text.len(), spec.limits.message_bytes_max);

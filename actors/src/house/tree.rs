@@ -1,25 +1,25 @@
 //! Builds the tree, and is the handle to all of it.
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use ractor::{ActorCell, SpawnErr};
 
 use super::archon::{self, ARCHONS_PATH, Archon, Archons, Shared};
 use super::open_tasks::OpenTasks;
-use super::service::{Service, ServiceHandle};
+use super::service::{SERVICES_PATH, Service, ServiceHandle, Services};
 use super::status::status_of;
-use super::submit::{self, SubmitError};
+use super::submit::SubmitError;
 use crate::domain::{
-    Accepted, ActorState, ArchonId, ArchonSpec, ArchonStatus, HouseStatus, InboundMessage, PoolStatus,
-    SessionKey, SessionOptions, SessionStatus,
+    Accepted, ActorState, ArchonId, ArchonSpec, ArchonStatus, ChannelStatus, HouseStatus, InboundMessage,
+    OutboxId, PoolStatus, SessionKey, SessionOptions, SessionStatus,
 };
 use crate::harness::HarnessError;
 use crate::insight::{Roster, RosterError, Station, Trail};
 use crate::memory::{MemoryArgs, MemoryHandle, MemorySettings};
 use crate::observer::TurnObservers;
 use crate::pool::{PoolArgs, PoolError, PoolHandle, PoolSettings};
-use crate::ports::{BlockingCalls, Clock, Engine, Sink, Store, ToolShed};
+use crate::ports::{BlockingCalls, ChannelShed, Clock, Engine, Sink, Store, ToolShed};
 use crate::routing::{self, RouteInput};
 use crate::supervision::{
     ChildSpec, ChildStatus, Exceeded, Intensity, Shutdown, Strategy, SupervisionError, SupervisionFact,
@@ -32,12 +32,6 @@ const ROOT_PATH: &str = "house";
 const MEMORY_PATH: &str = "house/memory";
 /// See [`ROOT_PATH`].
 const POOL_PATH: &str = "house/pool";
-/// The supervisor of what the world adds; its children are below.
-const SERVICES_PATH: &str = "house/services";
-/// A service that fails more often than this rests for a minute; the house goes on without it.
-const SERVICE_INTENSITY: Intensity = Intensity { restarts_max: 4, period: Duration::from_secs(60) };
-/// See [`SERVICE_INTENSITY`].
-const SERVICE_RETRY: Duration = Duration::from_secs(60);
 /// Failures of the whole that are borne: 3 in 5 minutes; then the process ends and its service manager decides.
 const HOUSE_INTENSITY: Intensity = Intensity { restarts_max: 3, period: Duration::from_secs(300) };
 /// The first failure of an Archon's supervisor is its last: it has borne its own profile's number already.
@@ -60,6 +54,8 @@ pub struct HouseArgs {
     pub engine: Arc<dyn Engine>,
     /// Which tools there are.
     pub tools: Arc<dyn ToolShed>,
+    /// Which platforms there are.
+    pub channels: Arc<dyn ChannelShed>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Where the store is called.
@@ -98,13 +94,6 @@ pub enum HouseError {
     },
 }
 
-/// The services that were added, and their supervisor, which starts them all again when it is started again itself.
-#[derive(Clone)]
-struct Services {
-    supervisor: SupervisorHandle,
-    added: Arc<RwLock<Vec<ServiceHandle>>>,
-}
-
 /// The house. Dropping it ends nothing; [`House::shutdown`] does.
 pub struct House {
     shared: Shared,
@@ -133,6 +122,7 @@ impl House {
             memory,
             pool,
             tools: args.tools.clone(),
+            channels: args.channels.clone(),
             observers: TurnObservers::default(),
             clock: args.clock.clone(),
             report: args.report.clone(),
@@ -142,8 +132,7 @@ impl House {
         };
         let archons = Archons::default();
         let archons_supervisor = SupervisorHandle::new("the Archons' supervisor");
-        let services =
-            Services { supervisor: SupervisorHandle::new("the services' supervisor"), added: Arc::default() };
+        let services = Services::new();
         let root = SupervisorHandle::new("the house");
         let spec = SupervisorSpec {
             name: ROOT_PATH.into(),
@@ -155,7 +144,7 @@ impl House {
                 memory_child(&shared, &args, archons.clone()),
                 pool_child(&shared, &args),
                 archons_child(archons_supervisor.clone(), archons.clone(), shared.clone()),
-                services_child(services.clone(), shared.clone()),
+                services.child(shared.reporting(SERVICES_PATH.into())),
             ],
             report: shared.reporting(ROOT_PATH.into()),
         };
@@ -183,7 +172,7 @@ impl House {
         let child = self.children().await?.into_iter().find(|child| child.id == id.as_str());
         let runs = child.as_ref().is_some_and(|child| child.state == ActorState::Ready);
         if !runs {
-            let archon = Archon::new(spec, &*self.shared.tools);
+            let archon = Archon::new(spec, &self.shared);
             let child_spec = archon.child_spec(&self.shared);
             archon.enter(&self.shared.roster);
             self.write().insert(id.clone(), archon);
@@ -204,8 +193,7 @@ impl House {
     pub async fn start_service(&self, service: Service) -> Result<(), HouseError> {
         let service = ServiceHandle::new(service);
         self.shared.roster.enter(&format!("{SERVICES_PATH}/{}", service.name()), service.vitals());
-        self.services.added.write().unwrap_or_else(PoisonError::into_inner).push(service.clone());
-        Ok(self.services.supervisor.start_child(service_child(service)).await?)
+        Ok(self.services.start(service).await?)
     }
 
     /// Stops an Archon. Messages that it has not answered stay in the inbox until it is started again.
@@ -250,9 +238,7 @@ impl House {
     pub async fn submit(&self, message: InboundMessage) -> Result<Accepted, SubmitError> {
         let archon = message.archon.clone();
         let Some(archon) = self.archon(&archon) else { return Err(SubmitError::NotRunning { archon }) };
-        submit::check(&archon.spec, &message, &archon.counters)?;
-        // From here on it is memory that tells Hermes: the order is the inbox's, and nobody has to wait for it.
-        Ok(self.shared.memory.accept(message).await?)
+        archon.intake(&self.shared.memory).submit(message).await
     }
 
     /// Ends the running turn of a session at its next step. Answers whether one was running.
@@ -299,6 +285,19 @@ impl House {
             status_of(archon, child, &pool, chosen)
         });
         HouseStatus { archons: archons.collect(), pool }
+    }
+
+    /// Every channel of every Archon that was started.
+    pub fn channels(&self) -> Vec<ChannelStatus> {
+        self.read().values().flat_map(Archon::channel_statuses).collect()
+    }
+
+    /// Puts an answer that was given up into the outbox again. Refused when it was not given up.
+    pub async fn deliver_again(&self, outbox: OutboxId) -> Result<(), HouseError> {
+        self.shared.memory.deliver_again(outbox).await?;
+        // Whose it is nobody has to look up: those who have nothing to do find nothing.
+        self.read().values().for_each(Archon::outbox_changed);
+        Ok(())
     }
 
     /// The Archons that were started.
@@ -404,6 +403,7 @@ fn memory_child(shared: &Shared, args: &HouseArgs, archons: Archons) -> ChildSpe
         answered: Arc::new(move |answer| {
             leaving.answered(&answer);
             answered.answered(&archons, answer.answers);
+            archon::hand_out(&archons, &answer.session);
         }),
     };
     let start = start_fn(move |supervisor| {
@@ -448,31 +448,6 @@ fn archons_child(supervisor: SupervisorHandle, archons: Archons, shared: Shared)
         }
     });
     ChildSpec { shutdown: Shutdown::Within(ARCHONS_STOP_TIMEOUT), ..child }
-}
-
-fn services_child(services: Services, shared: Shared) -> ChildSpec {
-    let supervisor = services.supervisor.clone();
-    sub_supervisor(supervisor, "services", move || {
-        let added = services.added.read().unwrap_or_else(PoisonError::into_inner);
-        SupervisorSpec {
-            name: SERVICES_PATH.into(),
-            strategy: Strategy::OneForOne,
-            intensity: SERVICE_INTENSITY,
-            exceeded: Exceeded::Quarantine { retry_after: SERVICE_RETRY },
-            count_temporary: false,
-            children: added.iter().cloned().map(service_child).collect(),
-            report: shared.reporting(SERVICES_PATH.into()),
-        }
-    })
-}
-
-fn service_child(service: ServiceHandle) -> ChildSpec {
-    let name = service.name();
-    let start = start_fn(move |supervisor| {
-        let service = service.clone();
-        async move { service.spawn(supervisor).await }
-    });
-    ChildSpec::new(name, start)
 }
 
 #[cfg(test)]

@@ -253,6 +253,7 @@ mod tests {
             text: "secret".into(),
             attachments: Vec::new(),
             created_unix_ms: 5,
+            reply_to: crate::domain::ReplyTo::default(),
         }
     }
 

@@ -54,6 +54,7 @@ impl World {
             store: store.clone(),
             engine: Arc::new(engine.clone()),
             tools: Arc::new(NoTools),
+            channels: Arc::new(crate::ports::NoChannels),
             clock: Arc::new(StoppedClock),
             calls: Arc::new(RuntimeThreads),
             memory: MemorySettings::default(),

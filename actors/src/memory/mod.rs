@@ -13,10 +13,11 @@ use ractor::{Actor, ActorCell, SpawnErr};
 use tokio::sync::Notify;
 
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, Grant, InboundMessage, InboxEntry, InboxId, Indexed, JournalEntry, Kept,
-    Maker, NewNote, Note, NoteId, NotePlace, NotesOf, OutboxEntry, OutboxId, PeerId, PeerKey, Recalled,
-    Remembered, SessionHead, SessionKey, SessionOptions, SessionSnapshot, Sought, Summary, ThreadId, TurnEnd,
-    TurnRecord, Unindexed, Vector,
+    Accepted, Approved, ArchonId, ChannelId, CodeHash, Cursor, Grant, InboundMessage, InboxEntry, InboxId,
+    Indexed, JournalEntry, Kept, Knock, Maker, NewNote, Note, NoteId, NotePlace, NotesOf, Offered,
+    OutboxEntry, OutboxId, Paired, PeerId, PeerKey, Recalled, Receipt, Remembered, SessionHead, SessionKey,
+    SessionOptions, SessionSnapshot, Sought, Summary, ThreadId, Tier, TurnEnd, TurnRecord, Undeliverable,
+    Unindexed, Vector,
 };
 use crate::insight::Vitals;
 use crate::link::{Link, LinkError, answer};
@@ -156,6 +157,107 @@ impl MemoryHandle {
     /// The channel has delivered an answer. Safe to repeat.
     pub async fn mark_sent(&self, outbox: OutboxId) -> Result<(), MemoryError> {
         self.write(Write::MarkSent { outbox }).await.map(drop)
+    }
+
+    /// Keeps how far the delivery of a message's answer is. Safe to repeat.
+    pub async fn keep_receipt(&self, inbox: InboxId, receipt: Receipt) -> Result<(), MemoryError> {
+        self.write(Write::KeepReceipt { inbox, receipt }).await.map(drop)
+    }
+
+    /// The channel will never be able to deliver an answer. Safe to repeat.
+    pub async fn give_up(
+        &self,
+        outbox: OutboxId,
+        reason: String,
+        now_unix_ms: u64,
+    ) -> Result<(), MemoryError> {
+        self.write(Write::GiveUp { outbox, reason, now_unix_ms }).await.map(drop)
+    }
+
+    /// An answer that was given up is to be delivered again.
+    pub async fn deliver_again(&self, outbox: OutboxId) -> Result<(), MemoryError> {
+        self.write(Write::DeliverAgain { outbox }).await.map(drop)
+    }
+
+    /// Gives a stranger a code, unless he has one, or too many have.
+    pub async fn offer_code(
+        &self,
+        with: PeerKey,
+        code: CodeHash,
+        now_unix_ms: u64,
+    ) -> Result<Offered, MemoryError> {
+        match self.write(Write::OfferCode { with, code, now_unix_ms }).await? {
+            Written::Offered(offered) => Ok(offered),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    /// Makes the stranger known who has this code.
+    pub async fn approve_code(
+        &self,
+        code: CodeHash,
+        tier: Tier,
+        now_unix_ms: u64,
+    ) -> Result<Approved, MemoryError> {
+        match self.write(Write::ApproveCode { code, tier, now_unix_ms }).await? {
+            Written::Approved(approved) => Ok(approved),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    /// Somebody who was paired is a stranger again.
+    pub async fn unpair(&self, with: PeerKey) -> Result<(), MemoryError> {
+        self.write(Write::Unpair { with }).await.map(drop)
+    }
+
+    /// See [`Store::paired`].
+    pub async fn paired(&self, with: PeerKey) -> Result<Option<Paired>, MemoryError> {
+        self.read(move |store| store.paired(&with)).await
+    }
+
+    /// See [`Store::pairings`].
+    pub async fn pairings(&self) -> Result<Vec<Paired>, MemoryError> {
+        self.read(|store| store.pairings()).await
+    }
+
+    /// See [`Store::knocks`].
+    pub async fn knocks(&self) -> Result<Vec<Knock>, MemoryError> {
+        self.read(|store| store.knocks()).await
+    }
+
+    /// A channel has received up to here. Safe to repeat.
+    pub async fn move_cursor(
+        &self,
+        archon: ArchonId,
+        channel: ChannelId,
+        cursor: Cursor,
+    ) -> Result<(), MemoryError> {
+        self.write(Write::MoveCursor { archon, channel, cursor }).await.map(drop)
+    }
+
+    /// See [`Store::undeliverable`].
+    pub async fn undeliverable(
+        &self,
+        channel: Option<ChannelId>,
+        after: Option<OutboxId>,
+        limit: usize,
+    ) -> Result<Vec<Undeliverable>, MemoryError> {
+        self.read(move |store| store.undeliverable(channel.as_ref(), after, limit)).await
+    }
+
+    /// See [`Store::receipt`].
+    pub async fn receipt(&self, inbox: InboxId) -> Result<Option<Receipt>, MemoryError> {
+        self.read(move |store| store.receipt(inbox)).await
+    }
+
+    /// See [`Store::cursor`].
+    pub async fn cursor(
+        &self,
+        archon: &ArchonId,
+        channel: &ChannelId,
+    ) -> Result<Option<Cursor>, MemoryError> {
+        let (archon, channel) = (archon.clone(), channel.clone());
+        self.read(move |store| store.cursor(&archon, &channel)).await
     }
 
     /// Lays a summary over the first turns of a session.

@@ -4,7 +4,7 @@ use ractor::{ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::domain::{AnswerKind, NewAnswer};
+use crate::domain::{AnswerKind, NewAnswer, Waybill};
 use crate::testkit::MemStore;
 
 /// Supervises the actor under test and tells how it ended.
@@ -82,6 +82,7 @@ fn message(key: &str) -> InboundMessage {
         thread: None,
         text: "hello".into(),
         received_unix_ms: 1,
+        waybill: Waybill::default(),
     }
 }
 
@@ -318,6 +319,12 @@ impl Store for Broken {
         sessions(&self, archon: Option<&ArchonId>, after: Option<&SessionKey>, limit: usize) -> Vec<SessionHead>;
         undelivered(&self, channel: &ChannelId, peer: Option<(&ArchonId, &PeerId)>, after: Option<OutboxId>, limit: usize) -> Vec<OutboxEntry>;
         answer_to(&self, inbox: InboxId) -> Option<OutboxEntry>;
+        undeliverable(&self, channel: Option<&ChannelId>, after: Option<OutboxId>, limit: usize) -> Vec<Undeliverable>;
+        paired(&self, with: &PeerKey) -> Option<Paired>;
+        pairings(&self) -> Vec<Paired>;
+        knocks(&self) -> Vec<Knock>;
+        receipt(&self, inbox: InboxId) -> Option<Receipt>;
+        cursor(&self, archon: &ArchonId, channel: &ChannelId) -> Option<Cursor>;
         journal(&self, inbox: InboxId) -> Vec<JournalEntry>;
         current_thread(&self, archon: &ArchonId, channel: &ChannelId, peer: &PeerId) -> ThreadId;
         notes(&self, of: &NotesOf, after: Option<&NotePlace>, limit: usize) -> Vec<Note>;

@@ -15,7 +15,7 @@ use super::turn::Effect;
 use crate::compaction::{self, PromptParts};
 use crate::domain::{
     AGENT, AnswerForm, AnswerKind, Footer, Grant, InboxId, JournalEntry, MessageKey, NewAnswer, NewTurn,
-    Outcome, Priority, Prompt, Summary, ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
+    Outcome, Priority, Prompt, Summary, Tier, ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
 };
 use crate::insight::Station;
 use crate::link::Envelope;
@@ -260,7 +260,11 @@ impl SessionState {
 
     /// Whether somebody is there who can be asked.
     pub(super) fn is_attended(&self) -> bool {
-        !UNATTENDED.contains(&self.args.key.channel.as_str())
+        let by_user = self.running.as_ref().is_some_and(|running| {
+            // Nobody but an owner could say yes, and none is here.
+            running.entry.waybill.tier == Some(Tier::User)
+        });
+        !by_user && !UNATTENDED.contains(&self.args.key.channel.as_str())
     }
 
     fn drop_calls(&mut self) {

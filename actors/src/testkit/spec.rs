@@ -1,10 +1,11 @@
 //! An Archon with ordinary limits, and a clock that stands still.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::{
     ArchonLimits, ArchonSpec, ChannelId, ContextPolicy, FitPolicy, IdError, InboundMessage, ModelId, Route,
-    Sampling,
+    Sampling, Waybill,
 };
 use crate::ports::Clock;
 
@@ -33,10 +34,12 @@ pub fn archon_spec(name: &str, model: &ModelId) -> Result<ArchonSpec, IdError> {
             progress_timeout: Duration::from_secs(30),
             retries_max: 3,
             retry_backoff: Duration::from_secs(1),
+            message_age_max: Duration::from_secs(86_400),
         },
         tools: Arc::default(),
         context: ContextPolicy { tokens_max: 8192, compact_at_percent: 75, keep_turns: 4 },
         channels: vec![ChannelId::new("cli")?],
+        access: BTreeMap::new(),
         limits: ArchonLimits {
             message_bytes_max: 65_536,
             answer_tokens_max: 1024,
@@ -59,6 +62,7 @@ pub fn message(archon: &str, peer: &str, key: &str, text: &str) -> Result<Inboun
         thread: None,
         text: text.to_owned(),
         received_unix_ms: 1,
+        waybill: Waybill::default(),
     })
 }
 

@@ -113,6 +113,7 @@ pub(super) mod tests {
                 logs: String::new(),
                 archons: Vec::new(),
                 models: Vec::new(),
+                channels: Vec::new(),
                 notice: None,
             },
             actors: vec![

@@ -1,7 +1,7 @@
 //! What is found again in the store in memory: by words, and by the vectors that were kept.
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Session, Tables, missing};
+use super::tables::{Session, Tables, missing};
 use crate::domain::{
     Indexed, Kept, Maker, NOTES_MAX, NewNote, Note, NoteId, PeerKey, Place, Recalled, Remembered, SessionKey,
     Sought, TurnRecord, Unindexed, Vector,

@@ -1,34 +1,40 @@
 //! A store as its port promises it: lists of what was said and answered, in order. Every question looks through them all.
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::doors::Doors;
 use super::meanings::Meanings;
 use super::question::{Question, Reply};
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry, Kept, NOTES_MAX,
-    NewNote, Note, NoteId, OutboxEntry, OutboxId, PeerId, PeerKey, Recalled, SessionHead, SessionKey,
-    SessionOptions, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord, Vector,
+    Accepted, ArchonId, ChannelId, Cursor, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry, Kept,
+    NOTES_MAX, NewNote, Note, NoteId, OutboxEntry, OutboxId, PeerId, PeerKey, Recalled, Receipt, SessionHead,
+    SessionKey, SessionOptions, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord, Vector,
 };
 use crate::ports::{Write, Written};
 use crate::recall::{Query, Terms};
 
 /// A message that was accepted. Its number is its place in the list, from 1.
 #[derive(Debug, Clone)]
-struct Said {
-    entry: InboxEntry,
+pub(super) struct Said {
+    pub(super) entry: InboxEntry,
     /// Which answer it got.
-    answered: Option<OutboxId>,
+    pub(super) answered: Option<OutboxId>,
     /// What was written of its turn, while that runs.
     journal: Vec<JournalEntry>,
+    /// How far the delivery of its answer is.
+    pub(super) receipt: Option<Receipt>,
     /// Its session was removed after its answer was delivered: only its key is still known.
-    forgotten: bool,
+    pub(super) forgotten: bool,
 }
 
 /// An answer that was given. Its number is its place in the list, from 1.
 #[derive(Debug, Clone)]
-struct Given {
-    entry: OutboxEntry,
-    sent: bool,
-    forgotten: bool,
+pub(super) struct Given {
+    pub(super) entry: OutboxEntry,
+    /// Delivered or given up: it is owed no more.
+    pub(super) sent: bool,
+    /// Why and when it was given up.
+    pub(super) given_up: Option<(String, u64)>,
+    pub(super) forgotten: bool,
 }
 
 /// A conversation.
@@ -57,11 +63,13 @@ impl Talk {
 /// The whole store.
 #[derive(Debug, Clone, Default)]
 pub struct Ideal {
-    said: Vec<Said>,
-    given: Vec<Given>,
+    pub(super) said: Vec<Said>,
+    pub(super) given: Vec<Given>,
     pub(super) talks: BTreeMap<SessionKey, Talk>,
     pub(super) meanings: Meanings,
     grants: BTreeSet<(PeerKey, Grant)>,
+    pub(super) cursors: BTreeMap<(ArchonId, ChannelId), Cursor>,
+    pub(super) doors: Doors,
     /// Every note ever kept, with whether it is forgotten. Its number is its place in the list, from 1.
     notes: Vec<(Note, bool)>,
     /// What the changes of the last step answer; `None` for one that is refused because its subject does not exist.
@@ -89,9 +97,13 @@ impl Ideal {
                 Some(Written::Done)
             }
             Write::EndTurn(end) => self.end_turn(end).map(Written::Ended),
-            Write::MarkSent { outbox } => {
-                let given = self.given.iter_mut().find(|given| given.entry.id == *outbox && !given.forgotten);
-                given?.sent = true;
+            Write::MarkSent { .. } | Write::GiveUp { .. } | Write::DeliverAgain { .. } => self.deliver(write),
+            Write::KeepReceipt { inbox, receipt } => self.keep_receipt(*inbox, receipt),
+            Write::OfferCode { .. } | Write::ApproveCode { .. } | Write::Unpair { .. } => {
+                self.doors.apply(write)
+            }
+            Write::MoveCursor { archon, channel, cursor } => {
+                self.cursors.insert((archon.clone(), channel.clone()), cursor.clone());
                 Some(Written::Done)
             }
             Write::SetSummary { session, summary } => {
@@ -105,16 +117,7 @@ impl Ideal {
                 }
                 Some(Written::Done)
             }
-            Write::Rewind { session, turns } => {
-                let talk = self.talks.get_mut(session)?;
-                let turns = usize::try_from(*turns).ok()?;
-                if turns > talk.turns.len() || turns < talk.covered() {
-                    return None;
-                }
-                talk.turns.truncate(turns);
-                talk.vectors.retain(|number, _| *number < talk.turns.len() as u64);
-                Some(Written::Done)
-            }
+            Write::Rewind { session, turns } => self.rewind(session, *turns),
             Write::SetOptions { session, options, now_unix_ms } => {
                 let talk = self.talks.entry(session.clone()).or_default();
                 talk.options = options.clone();
@@ -180,8 +183,15 @@ impl Ideal {
             text: message.text.clone(),
             received_unix_ms: message.received_unix_ms,
             attempts: 0,
+            waybill: message.waybill.clone(),
         };
-        self.said.push(Said { entry: entry.clone(), answered: None, journal: Vec::new(), forgotten: false });
+        self.said.push(Said {
+            entry: entry.clone(),
+            answered: None,
+            journal: Vec::new(),
+            receipt: None,
+            forgotten: false,
+        });
         Accepted::Fresh(entry)
     }
 
@@ -202,8 +212,9 @@ impl Ideal {
             text: end.answer.text.clone(),
             attachments: end.attachments(),
             created_unix_ms: end.ended_unix_ms,
+            reply_to: said.entry.waybill.reply_to.clone(),
         };
-        self.given.push(Given { entry: entry.clone(), sent: false, forgotten: false });
+        self.given.push(Given { entry: entry.clone(), sent: false, given_up: None, forgotten: false });
         if let Some(turn) = &end.turn {
             let talk = self.talks.entry(entry.session.clone()).or_default();
             if turn.replaces_last && talk.turns.len() > talk.covered() {
@@ -225,6 +236,17 @@ impl Ideal {
             });
         }
         Some(entry)
+    }
+
+    fn rewind(&mut self, session: &SessionKey, turns: u64) -> Option<Written> {
+        let talk = self.talks.get_mut(session)?;
+        let turns = usize::try_from(turns).ok()?;
+        if turns > talk.turns.len() || turns < talk.covered() {
+            return None;
+        }
+        talk.turns.truncate(turns);
+        talk.vectors.retain(|number, _| *number < talk.turns.len() as u64);
+        Some(Written::Done)
     }
 
     fn keep_note(&mut self, new: &NewNote) -> Kept {
@@ -258,7 +280,7 @@ impl Ideal {
         known
     }
 
-    fn said_mut(&mut self, id: InboxId) -> Option<&mut Said> {
+    pub(super) fn said_mut(&mut self, id: InboxId) -> Option<&mut Said> {
         self.said.iter_mut().find(|said| said.entry.id == id && !said.forgotten)
     }
 }
@@ -329,11 +351,13 @@ impl Ideal {
                 });
                 Reply::Outbox(wanted.take(*limit).cloned().collect())
             }
-            Question::AnswerTo { inbox } => {
-                let answer =
-                    self.given.iter().find(|given| given.entry.answers == *inbox && !given.forgotten);
-                Reply::Outbox(answer.map(|given| given.entry.clone()).into_iter().collect())
-            }
+            Question::Undeliverable { .. }
+            | Question::Receipt { .. }
+            | Question::Cursor { .. }
+            | Question::AnswerTo { .. }
+            | Question::Paired { .. }
+            | Question::Pairings
+            | Question::Knocks => self.ask_of_roads(question),
             Question::Journal { inbox } => {
                 let said = self.said.iter().find(|said| said.entry.id == *inbox);
                 Reply::Journal(said.map(|said| said.journal.clone()).unwrap_or_default())

@@ -9,9 +9,11 @@
 //! ```
 //!
 //! Read [`ideal`] first (what must happen), then [`question`] and [`story`] (what may be asked).
+pub mod doors;
 pub mod ideal;
 mod meanings;
 pub mod question;
+mod roads;
 pub mod story;
 
 use std::collections::BTreeMap;
@@ -121,7 +123,9 @@ impl<H: Home> Tenant<H> {
         for inbox in 0..=ideal.said_len() {
             self.ask(&Question::AnswerTo { inbox: InboxId(inbox) }, ideal);
             self.ask(&Question::Journal { inbox: InboxId(inbox) }, ideal);
+            self.ask(&Question::Receipt { inbox: InboxId(inbox) }, ideal);
         }
+        self.ask(&Question::Undeliverable { channel: None, after: None, limit: usize::MAX }, ideal);
         self.ask(&Question::Notes { of: NotesOf::House, after: None, limit: usize::MAX }, ideal);
         for peer in peers() {
             let owner = PeerKey { archon: archons().remove(0), channel: channels().remove(0), peer };

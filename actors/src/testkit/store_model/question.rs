@@ -1,8 +1,8 @@
 //! Every question that a store can be asked, as data, and every reply.
 use crate::domain::{
-    ArchonId, ChannelId, Grant, InboxEntry, InboxId, Indexed, JournalEntry, Note, NotePlace, NotesOf,
-    OutboxEntry, OutboxId, PeerId, PeerKey, Recalled, SessionHead, SessionKey, SessionSnapshot, ThreadId,
-    TurnRecord, Unindexed,
+    ArchonId, ChannelId, Cursor, Grant, InboxEntry, InboxId, Indexed, JournalEntry, Knock, Note, NotePlace,
+    NotesOf, OutboxEntry, OutboxId, Paired, PeerId, PeerKey, Recalled, Receipt, SessionHead, SessionKey,
+    SessionSnapshot, ThreadId, TurnRecord, Undeliverable, Unindexed,
 };
 use crate::ports::{Store, StoreError};
 
@@ -67,6 +67,36 @@ pub enum Question {
         /// How many at most.
         limit: usize,
     },
+    /// [`Store::undeliverable`].
+    Undeliverable {
+        /// By which road.
+        channel: Option<ChannelId>,
+        /// After which.
+        after: Option<OutboxId>,
+        /// How many at most.
+        limit: usize,
+    },
+    /// [`Store::receipt`].
+    Receipt {
+        /// Of the answer to which message.
+        inbox: InboxId,
+    },
+    /// [`Store::paired`].
+    Paired {
+        /// Who.
+        with: PeerKey,
+    },
+    /// [`Store::pairings`].
+    Pairings,
+    /// [`Store::knocks`].
+    Knocks,
+    /// [`Store::cursor`].
+    Cursor {
+        /// Whose.
+        archon: ArchonId,
+        /// Of which channel.
+        channel: ChannelId,
+    },
     /// [`Store::answer_to`].
     AnswerTo {
         /// To which message.
@@ -121,6 +151,11 @@ pub(super) enum Reply {
     Sessions(Vec<SessionHead>),
     Grants(Vec<Grant>),
     Outbox(Vec<OutboxEntry>),
+    Undeliverable(Vec<Undeliverable>),
+    Receipt(Option<Receipt>),
+    Cursor(Option<Cursor>),
+    Paired(Vec<Paired>),
+    Knocks(Vec<Knock>),
     Journal(Vec<JournalEntry>),
     Thread(ThreadId),
     Notes(Vec<Note>),
@@ -145,6 +180,16 @@ impl Question {
                 let peer = peer.as_ref().map(|(archon, peer)| (archon, peer));
                 store.undelivered(channel, peer, *after, *limit).map(Reply::Outbox)
             }
+            Self::Undeliverable { channel, after, limit } => {
+                store.undeliverable(channel.as_ref(), *after, *limit).map(Reply::Undeliverable)
+            }
+            Self::Receipt { inbox } => store.receipt(*inbox).map(Reply::Receipt),
+            Self::Paired { with } => {
+                store.paired(with).map(|paired| Reply::Paired(paired.into_iter().collect()))
+            }
+            Self::Pairings => store.pairings().map(Reply::Paired),
+            Self::Knocks => store.knocks().map(Reply::Knocks),
+            Self::Cursor { archon, channel } => store.cursor(archon, channel).map(Reply::Cursor),
             Self::AnswerTo { inbox } => {
                 store.answer_to(*inbox).map(|answer| Reply::Outbox(answer.into_iter().collect()))
             }

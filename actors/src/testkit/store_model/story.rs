@@ -5,10 +5,10 @@ use proptest_state_machine::ReferenceStateMachine;
 use super::ideal::Ideal;
 use super::question::Question;
 use crate::domain::{
-    AnswerKind, ArchonId, CallRecord, ChannelId, Footer, Grant, InboundMessage, InboxId, JournalEntry, Maker,
-    ModelId, NewAnswer, NewNote, NewTurn, NoteId, NotePlace, NotesOf, OutboxId, Outcome, PeerId, PeerKey,
-    Place, Remembered, SessionKey, SessionOptions, Summary, ThreadId, ToolCall, ToolStep, TurnEnd, Usage,
-    Vector,
+    AnswerKind, ArchonId, CallRecord, ChannelId, CodeHash, Cursor, Enclosure, EnclosureKind, Footer, Grant,
+    InboundMessage, InboxId, JournalEntry, Maker, MediaId, ModelId, NewAnswer, NewNote, NewTurn, NoteId,
+    NotePlace, NotesOf, OutboxId, Outcome, PeerId, PeerKey, Place, Receipt, Remembered, ReplyTo, SessionKey,
+    SessionOptions, Summary, ThreadId, Tier, ToolCall, ToolStep, TurnEnd, Usage, Vector, Waybill,
 };
 use crate::ports::Write;
 
@@ -106,12 +106,74 @@ fn accept() -> impl Strategy<Value = Write> {
         "\u{1F980}",
     ]);
     let thread = prop_oneof![3 => Just(None), 1 => thread().prop_map(Some)];
-    (0..24_u8, archon(), channel(), peer(), thread, text, 0..9_u64).prop_map(
-        |(key, archon, channel, peer, thread, text, received_unix_ms)| {
+    (0..24_u8, archon(), channel(), peer(), thread, text, 0..9_u64, waybill()).prop_map(
+        |(key, archon, channel, peer, thread, text, received_unix_ms, waybill)| {
             let (key, text) = (key.to_string(), text.to_owned());
-            Write::Accept(InboundMessage { archon, channel, peer, key, thread, text, received_unix_ms })
+            Write::Accept(InboundMessage {
+                archon,
+                channel,
+                peer,
+                key,
+                thread,
+                text,
+                received_unix_ms,
+                waybill,
+            })
         },
     )
+}
+
+/// A terminal gives none.
+fn waybill() -> impl Strategy<Value = Waybill> {
+    let kind =
+        prop::sample::select(vec![EnclosureKind::Picture, EnclosureKind::Recording, EnclosureKind::File]);
+    let enclosure = (any::<[u8; 32]>(), kind, any::<u64>()).prop_map(|(hash, kind, bytes)| Enclosure {
+        id: MediaId::new(hash),
+        kind,
+        bytes,
+        name: "a.jpg".to_owned(),
+    });
+    let tier = prop::option::of(prop::sample::select(vec![Tier::User, Tier::Owner]));
+    let full = (0..9_u8, any::<Option<u64>>(), prop::collection::vec(enclosure, 0..3), tier);
+    let full = full.prop_map(|(chat, written_unix_ms, enclosures, tier)| Waybill {
+        reply_to: ReplyTo::new(&format!("chat {chat}")).unwrap_or_default(),
+        written_unix_ms,
+        enclosures,
+        tier,
+    });
+    prop_oneof![Just(Waybill::default()), full]
+}
+
+/// Who knocks, and what the owner says. Times on both sides of an hour; few codes, so that some fit and some are the same.
+fn door() -> impl Strategy<Value = Write> {
+    let code = || (0..4_u8).prop_map(|code| CodeHash([code; 32]));
+    let now = || prop::sample::select(vec![0, 1, 3_599_999, 3_600_000, 7_300_000]);
+    let tier = prop::sample::select(vec![Tier::User, Tier::Owner]);
+    prop_oneof![
+        4 => (with(), code(), now())
+            .prop_map(|(with, code, now_unix_ms)| Write::OfferCode { with, code, now_unix_ms }),
+        4 => (code(), tier, now())
+            .prop_map(|(code, tier, now_unix_ms)| Write::ApproveCode { code, tier, now_unix_ms }),
+        1 => with().prop_map(|with| Write::Unpair { with }),
+    ]
+}
+
+/// What becomes of answers, and how far channels are.
+fn delivery(said: u64, given: u64) -> impl Strategy<Value = Write> {
+    let receipt = |text: u8| Receipt::new(&text.to_string()).ok();
+    let keep = (number(said), 0..9_u8).prop_filter_map("it is short", move |(inbox, text)| {
+        Some(Write::KeepReceipt { inbox: InboxId(inbox), receipt: receipt(text)? })
+    });
+    let give_up = (number(given), 0..9_u8, any::<u64>()).prop_map(|(outbox, why, now_unix_ms)| {
+        Write::GiveUp { outbox: OutboxId(outbox), reason: format!("because {why}"), now_unix_ms }
+    });
+    let again = number(given).prop_map(|outbox| Write::DeliverAgain { outbox: OutboxId(outbox) });
+    let cursor =
+        (archon(), channel(), 0..9_u8, any::<u64>()).prop_map(|(archon, channel, place, moved_unix_ms)| {
+            let cursor = Cursor { place: place.to_string().into(), moved_unix_ms };
+            Write::MoveCursor { archon, channel, cursor }
+        });
+    prop_oneof![3 => keep, 2 => give_up, 2 => again, 1 => cursor]
 }
 
 fn keep_note() -> impl Strategy<Value = Write> {
@@ -272,6 +334,8 @@ fn write(ideal: &Ideal) -> impl Strategy<Value = Write> + use<> {
         2 => number(said).prop_map(|id| Write::BeginAttempt { inbox: InboxId(id) }),
         8 => end_turn(said),
         4 => number(given).prop_map(|id| Write::MarkSent { outbox: OutboxId(id) }),
+        5 => delivery(said, given),
+        4 => door(),
         4 => summary,
         1 => known_session(ideal).prop_map(|session| Write::RemoveSession { session }),
         3 => keep_note(),
@@ -311,6 +375,14 @@ fn house_question(ideal: &Ideal) -> impl Strategy<Value = Question> + use<> {
         ),
         with().prop_map(|with| Question::SessionsWith { with }),
         with().prop_map(|with| Question::Grants { with }),
+        (prop::option::of(channel()), after(given), limit()).prop_map(|(channel, after, limit)| {
+            Question::Undeliverable { channel, after: after.map(OutboxId), limit }
+        }),
+        number(said).prop_map(|inbox| Question::Receipt { inbox: InboxId(inbox) }),
+        (archon(), channel()).prop_map(|(archon, channel)| Question::Cursor { archon, channel }),
+        with().prop_map(|with| Question::Paired { with }),
+        Just(Question::Pairings),
+        Just(Question::Knocks),
         number(said).prop_map(|inbox| Question::AnswerTo { inbox: InboxId(inbox) }),
         number(said).prop_map(|inbox| Question::Journal { inbox: InboxId(inbox) }),
         known_session(ideal).prop_map(|key| Question::Session { key }),

@@ -1,0 +1,151 @@
+//! Shows how one answer comes along, for as long as it does: a courtesy that never holds anything up, but for the owner's question.
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::carrying::{address, guarded};
+use super::handle::ChannelArgs;
+use crate::domain::{InboxEntry, InboxId, Parcel, Receipt, Shown, TurnEvent};
+use crate::observer::TurnObserver;
+use crate::ports::ChannelFault;
+
+/// Longest that showing something may take; what takes longer is given up.
+const SHOW_MAX: Duration = Duration::from_secs(10);
+/// Times that the owner's question is shown again where that failed: nobody else asks him.
+const ASK_TRIES: u32 = 3;
+/// A platform that wants no more is left alone at least for so long.
+const REST_MIN: Duration = Duration::from_secs(1);
+
+/// A watcher's task. Dropped, it ends at once.
+pub(super) struct Watcher {
+    task: JoinSet<Option<Receipt>>,
+    running: AbortHandle,
+    end: Arc<Notify>,
+}
+
+impl Watcher {
+    pub(super) fn begin(args: Arc<ChannelArgs>, entry: &InboxEntry, observer: TurnObserver) -> Self {
+        let end = Arc::new(Notify::new());
+        let watch = Watch {
+            period: args.channel.show_period(),
+            to: address(&args, entry),
+            inbox: entry.id,
+            args,
+            text: String::new(),
+            dirty: true,
+            next: Instant::now(),
+            kept: true,
+        };
+        let mut task = JoinSet::new();
+        let ending = end.clone();
+        let running = task.spawn(watch.run(observer, ending));
+        Self { task, running, end }
+    }
+
+    /// The message it watched is answered.
+    pub(super) fn is_over(&self) -> bool {
+        self.running.is_finished()
+    }
+
+    /// Lets it finish what it shows just now; answers how far the adapter came.
+    pub(super) async fn end(mut self) -> Option<Receipt> {
+        self.end.notify_one();
+        // One that takes too long is dropped with its task.
+        timeout(SHOW_MAX, self.task.join_next()).await.ok()??.ok()?
+    }
+}
+
+struct Watch {
+    args: Arc<ChannelArgs>,
+    inbox: InboxId,
+    period: Duration,
+    to: Parcel,
+    text: String,
+    /// There is something to show that was not shown.
+    dirty: bool,
+    /// Nothing is shown before.
+    next: Instant,
+    /// The store knows the receipt.
+    kept: bool,
+}
+
+impl Watch {
+    async fn run(mut self, mut observer: TurnObserver, end: Arc<Notify>) -> Option<Receipt> {
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = end.notified() => break,
+                event = timeout_at(self.next, observer.next()) => event,
+            };
+            match event {
+                Ok(Some(TurnEvent::Ended { .. }) | None) => break,
+                Ok(Some(event)) => self.happened(event).await,
+                Err(_) => self.is_time().await,
+            }
+        }
+        self.to.receipt.filter(|_| !self.kept)
+    }
+
+    async fn happened(&mut self, event: TurnEvent) {
+        match event {
+            TurnEvent::Text { text } => {
+                self.text.push_str(&text);
+                self.dirty = true;
+            }
+            TurnEvent::Retrying { .. } => {
+                self.text.clear();
+                self.show(Shown::Void).await.ok();
+            }
+            TurnEvent::ApprovalWanted { tool, shown, why, timeout_s } => {
+                let asked = Shown::Asked { tool, shown, why, timeout_s };
+                for _ in 0..ASK_TRIES {
+                    match self.show(asked.clone()).await {
+                        Ok(()) => break,
+                        // Bounded by the number of tries; the turn itself waits for longer.
+                        Err(rest) => tokio::time::sleep_until(Instant::now() + rest.min(SHOW_MAX)).await,
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Shows the text so far, or that the Archon is at work.
+    async fn is_time(&mut self) {
+        let shown = match self.text.trim().is_empty() {
+            true => Shown::Working,
+            false if self.dirty => Shown::Text(self.text.clone()),
+            false => {
+                self.next = Instant::now() + self.period;
+                return;
+            }
+        };
+        self.dirty = false;
+        self.show(shown).await.ok();
+    }
+
+    /// An error: how long the platform is to be left alone.
+    async fn show(&mut self, shown: Shown) -> Result<(), Duration> {
+        let call = guarded(self.args.channel.show(self.to.clone(), shown));
+        let came = timeout(SHOW_MAX, call)
+            .await
+            .unwrap_or_else(|_| Err(ChannelFault::transient("it took too long")));
+        let rest = match &came {
+            Err(ChannelFault::Limited { after, .. }) => (*after).max(REST_MIN),
+            Ok(_) | Err(_) => self.period,
+        };
+        self.next = Instant::now() + rest;
+        match came {
+            Ok(Some(receipt)) => {
+                let kept = self.args.intake.memory().keep_receipt(self.inbox, receipt.clone()).await;
+                (self.to.receipt, self.kept) = (Some(receipt), kept.is_ok());
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(_) => Err(rest),
+        }
+    }
+}
