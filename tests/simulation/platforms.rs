@@ -206,7 +206,9 @@ impl Channel for Platform {
             Luck::Fails(fault) => return Err(fault),
             Luck::LosesItsAnswer => {
                 // The next call starts where this one did, but for what only comes once.
+                let told = self.mind().told.clone();
                 drop(self.news(after.as_ref()));
+                self.mind().told = told;
                 return Err(ChannelFault::transient("connection reset"));
             }
             Luck::Hangs => {
@@ -217,6 +219,11 @@ impl Channel for Platform {
         let (keys, next) = self.news(after.as_ref());
         let messages = keys.iter().filter_map(|key| self.inbound(key)).collect();
         Ok(Batch { messages, place: next.map(|next| next.to_string().into()) })
+    }
+
+    fn renew(&self) {
+        // What was told may not have been kept.
+        self.mind().told.clear();
     }
 
     async fn deliver(&self, parcel: Parcel) -> Result<Handed, ChannelFault> {

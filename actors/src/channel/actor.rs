@@ -117,6 +117,8 @@ impl Actor for ChannelActor {
     ) -> Result<ChannelState, ActorProcessingErr> {
         self.handle.link.attach(me.clone());
         self.handle.told.store(false, Ordering::Release);
+        // What a former incarnation was given may have ended with it.
+        args.channel.renew();
         let mut state = ChannelState {
             me,
             handle: self.handle.clone(),

@@ -13,7 +13,7 @@ use crate::access::{self, Judgement};
 use crate::command::Intent;
 use crate::domain::{
     Accepted, AccessPolicy, AnswerKind, ChannelId, Cursor, ENCLOSURES_MAX, Enclosure, Inbound,
-    InboundMessage, InboxEntry, MessageKey, Offered, OutboxEntry, Parcel, PeerKey, Receipt, Tier,
+    InboundMessage, InboxEntry, MessageKey, Offered, OutboxEntry, OutboxId, Parcel, PeerKey, Receipt, Tier,
 };
 use crate::house::SubmitError;
 use crate::memory::MemoryError;
@@ -308,6 +308,12 @@ pub(super) async fn carry(
         Ok(receipt) => receipt,
         Err(error) => return failed(ChannelFault::transient(error.to_string()), None),
     };
+    // After the receipt was read: both end in one commit, which a former incarnation may have asked for.
+    match is_owed(args, entry).await {
+        Ok(true) => {}
+        Ok(false) => return Tried::Delivered { marked: true },
+        Err(error) => return failed(ChannelFault::transient(error.to_string()), receipt),
+    }
     for _ in 0..STEPS_MAX {
         match hand_over(&*args.channel, parcel(args, entry, receipt.clone(), tries)).await {
             Ok(Handed::Whole) => {
@@ -325,6 +331,15 @@ pub(super) async fn carry(
     }
     let reason = format!("its adapter needs more than {STEPS_MAX} steps for it");
     failed(ChannelFault::Refused { reason }, receipt)
+}
+
+/// Whether an answer still waits to be delivered.
+async fn is_owed(args: &ChannelArgs, entry: &OutboxEntry) -> Result<bool, MemoryError> {
+    let session = &entry.session;
+    let to = (session.archon.clone(), session.peer.clone());
+    let before = entry.id.0.checked_sub(1).map(OutboxId);
+    let next = args.intake.memory().undelivered(&session.channel, Some(to), before, 1).await?;
+    Ok(next.first().is_some_and(|next| next.id == entry.id))
 }
 
 fn failed(fault: ChannelFault, receipt: Option<Receipt>) -> Tried {

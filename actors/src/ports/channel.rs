@@ -73,8 +73,8 @@ pub trait Channel: Send + Sync + 'static {
     }
     /// Waits for what comes next, but not for long: with nothing new it returns an empty batch within [`Channel::poll_max`].
     ///
-    /// `after` is where the last batch said to go on, kept in the store; `None` at the first time of all. Being called again means
-    /// that all of the last batch is durable (or was refused for good, and its sender told): what waits for that, such as the offset
+    /// `after` is where the last batch said to go on, kept in the store; `None` at the first time of all. Being called again, without
+    /// [`Channel::renew`] between, means that all of the last batch is durable (or was refused for good, and its sender told): what waits for that, such as the offset
     /// of a poll or the answer to a webhook, is done now and not before. What is handed in a second time is recognised by its key.
     async fn receive(&self, after: Option<Cursor>) -> Result<Batch, ChannelFault>;
     /// Fetches something that came with a message, and keeps it in the house's folder of media. [`ChannelFault::Refused`]: it cannot be
@@ -94,7 +94,8 @@ pub trait Channel: Send + Sync + 'static {
     fn show_period(&self) -> Duration {
         Duration::from_secs(4)
     }
-    /// A poll hung and was given up: connections that it used are not to be used again.
+    /// A poll hung and was given up, or the channel begins anew after a failure: connections are not to be used again, and what was
+    /// handed in since the last cursor may not be durable. It is handed in again; whoever waits to be acknowledged is refused.
     fn renew(&self) {}
 }
 
