@@ -300,13 +300,19 @@ pub(super) async fn carry(
         Some(watcher) => watcher.end().await,
         None => None,
     };
-    let kept = match known.or(shown) {
-        Some(receipt) => Ok(Some(receipt)),
+    // One that the store does not know yet has to be there before the next step: a crash after that would begin from nothing.
+    let unkept = known.or(shown);
+    let kept = match &unkept {
+        Some(receipt) => memory.keep_receipt(entry.answers, receipt.clone()).await.map(|()| unkept.clone()),
         None => memory.receipt(entry.answers).await,
     };
     let mut receipt = match kept {
         Ok(receipt) => receipt,
-        Err(error) => return failed(ChannelFault::transient(error.to_string()), None),
+        // A receipt of what is delivered meanwhile is refused, too.
+        Err(error) => match is_owed(args, entry).await {
+            Ok(false) => return Tried::Delivered { marked: true },
+            Ok(true) | Err(_) => return failed(ChannelFault::transient(error.to_string()), unkept),
+        },
     };
     // After the receipt was read: both end in one commit, which a former incarnation may have asked for.
     match is_owed(args, entry).await {
