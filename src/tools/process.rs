@@ -26,6 +26,9 @@ const START_TRIES: u32 = 30;
 const START_PERIOD: Duration = Duration::from_millis(100);
 /// For a process that is asked to end, to end what it started before.
 const END_TIMEOUT: Duration = Duration::from_secs(4);
+/// The same for one that keeps a shell or a server: while it lives, what it keeps can be ended, and after it nobody knows what that was.
+/// More than it takes for that itself.
+pub(super) const KEEPER_TIMEOUT: Duration = Duration::from_secs(40);
 /// Longest wait of one poll; what happens ends it earlier.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Read at once.
@@ -75,7 +78,11 @@ pub(super) fn run(start: &Start<'_>, order: &Order, cancel: &PipeReader) -> Resu
     let mut running = Running::start(start, order)?;
     let watched = running.watch(order.time_max, cancel);
     // One that has answered is about to end, and one that keeps a shell has to end that first. The others do not listen.
-    let patience = if watched.is_ok() || order.keeps() { END_TIMEOUT } else { Duration::ZERO };
+    let patience = match &watched {
+        _ if order.keeps() => KEEPER_TIMEOUT,
+        Ok(()) => END_TIMEOUT,
+        Err(_) => Duration::ZERO,
+    };
     let status = running.end(patience).map_err(ProcessError::Watch)?;
     watched?;
     if running.answer.is_empty() {

@@ -14,12 +14,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::sync::oneshot;
 
 use super::order::{Order, SERVER, ServerOrder};
-use super::process::{PATH, ProcessError, Start, now, prepare, wait_for};
+use super::process::{KEEPER_TIMEOUT, PATH, ProcessError, Start, now, prepare, wait_for};
 use super::runner::KEEP_SERVER;
 use super::{BuiltIn, Ground};
 
-/// For a server that is not wanted any more, and for its keeper, to end.
-const END_TIMEOUT: Duration = Duration::from_secs(8);
 /// Longest wait of one poll; what happens ends it earlier.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Between two signs that a server's temporary folder is in use.
@@ -198,7 +196,7 @@ impl Running {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let Some(pid) = id.filter(|_| !self.is_reaped) {
             if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) {
-                let _looked = wait_for(&mut [PollFd::new(&handle, PollFlags::IN)], END_TIMEOUT);
+                let _looked = wait_for(&mut [PollFd::new(&handle, PollFlags::IN)], KEEPER_TIMEOUT);
             }
             // Until it is reaped, its number means nobody else, nor does that of its group.
             let _gone = kill_process_group(pid, Signal::KILL);

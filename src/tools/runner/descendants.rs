@@ -2,13 +2,18 @@
 //!
 //! The keeper is a subreaper: whose parent ends becomes its child. Where Landlock bounds signals, one `kill` of all that may be reached
 //! reaches exactly what was started here, in one step of the kernel, so that not even a fork bomb outruns it. Elsewhere they are sought.
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpgid, getpgrp, kill_process, kill_process_group, wait,
+};
 
-/// Longest time for the end of killed processes: the kernel may have to free gigabytes.
-const END_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest time for the end of killed processes: the kernel may have to free gigabytes, or a machine that is full of them has to come
+/// round to this one.
+const END_TIMEOUT: Duration = Duration::from_secs(30);
+/// Children that are reaped before somebody looks at something else again.
+const REAPED_MOST: usize = 256;
 /// Between two looks at what is left.
 const PERIOD: Duration = Duration::from_millis(5);
 
@@ -17,8 +22,19 @@ pub(super) fn now() -> Instant {
     Instant::now()
 }
 
+/// Whether more than so many threads came of this process. There were so many on the machine before.
+///
+/// The machine's own count costs nothing: below the limit nobody is counted one by one, and far beyond it nobody has to be. A fork bomb
+/// grows while somebody counts it, and on a busy machine it outgrew the one who did.
+pub(super) fn are_more_than(most: u64, others: u64) -> bool {
+    /// So many times the limit is no doubt: nothing else on a machine grows like that within a tick.
+    const NO_DOUBT: u64 = 8;
+    let more = u64::from(rustix::system::sysinfo().procs).saturating_sub(others);
+    more > most.saturating_mul(NO_DOUBT) || (more > most && threads() > most)
+}
+
 /// Threads of all processes that came of this one, itself left out.
-pub(super) fn threads() -> u64 {
+fn threads() -> u64 {
     all().into_iter().map(|(_, threads)| threads).sum()
 }
 
@@ -59,6 +75,33 @@ fn parent_and_threads(stat: &str) -> Option<(i32, u64)> {
     (state != "Z").then_some((parent, threads))
 }
 
+/// How this child ended, if it did. Orphans that have ended are reaped on the way, but not all that there are: those of a fork bomb end
+/// faster than anybody reaps them, and whoever looks for the last one looks for nothing else any more.
+pub(super) fn reap(child: Pid) -> Option<WaitStatus> {
+    for _ in 0..REAPED_MOST {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == child => return Some(status),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => break,
+        }
+    }
+    None
+}
+
+/// Whole groups first: that is one step of the kernel, in which nobody of them starts another.
+fn seek_and_kill() {
+    let own = getpgrp();
+    let found = all();
+    let groups: HashSet<Pid> =
+        found.iter().filter_map(|&(pid, _)| getpgid(Some(pid)).ok()).filter(|&group| group != own).collect();
+    for group in groups {
+        let _ended_before = kill_process_group(group, Signal::KILL);
+    }
+    for (pid, _) in found {
+        let _ended_before = kill_process(pid, Signal::KILL);
+    }
+}
+
 /// Ends them all and reaps them. `false`: some are left.
 pub(super) fn end(bounds_signals: bool) -> bool {
     let deadline = now() + END_TIMEOUT;
@@ -67,11 +110,10 @@ pub(super) fn end(bounds_signals: bool) -> bool {
             // Process 1 as a group means everybody whom this process may send signals to, itself left out.
             let _nobody_left = kill_process_group(Pid::INIT, Signal::KILL);
         } else {
-            for (pid, _) in all() {
-                let _ended_before = kill_process(pid, Signal::KILL);
-            }
+            seek_and_kill();
         }
-        loop {
+        // As above: more may start and end while these are reaped, and have to be ended first.
+        for _ in 0..REAPED_MOST {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
                 Ok(None) => break,

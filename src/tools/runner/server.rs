@@ -9,10 +9,10 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, WaitOptions, WaitStatus, set_child_subreaper, wait};
+use rustix::process::{Pid, WaitStatus, set_child_subreaper};
 
 use super::confine::{self, Role};
-use super::shell::{NICE, OOM_SCORE, reaches_its_own_alone};
+use super::shell::{OOM_SCORE, go_first, go_last, reaches_its_own_alone};
 use super::{BECOME_SERVER, RunnerFailure, VERB, descendants, end_with_parent, own_id, settle};
 use crate::tools::order::{ORDER_BYTES_MAX, Order};
 
@@ -48,6 +48,7 @@ fn kept() -> Result<i32, RunnerFailure> {
     // Where it cannot be said, the kernel chooses by itself.
     let _said = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     set_child_subreaper(Some(own_id())).map_err(|error| system("to adopt orphans")(error.into()))?;
+    go_first();
     let locks = confine::close(&order, Role::Keeps)?;
     let others = u64::from(rustix::system::sysinfo().procs);
     let server = start(&order).map_err(system("to start the server"))?;
@@ -91,7 +92,7 @@ fn start(order: &Order) -> io::Result<Pid> {
 fn watch(order: &Order, server: Pid, others: u64) -> io::Result<Option<WaitStatus>> {
     let mut until: Option<Instant> = None;
     loop {
-        if let Some(status) = reap(server) {
+        if let Some(status) = descendants::reap(server) {
             return Ok(Some(status));
         }
         // An input whose end has come would end every wait at once.
@@ -111,21 +112,11 @@ fn watch(order: &Order, server: Pid, others: u64) -> io::Result<Option<WaitStatu
             return Ok(None);
         }
         let most = u64::from(order.limits.processes_max);
-        if u64::from(rustix::system::sysinfo().procs) > others + most && descendants::threads() > most {
+        if descendants::are_more_than(most, others) {
             say(&format!("the server ran more than {most} processes at once and was ended"));
             return Ok(None);
         }
     }
-}
-
-/// How the server ended, if it did. Orphans that have ended are reaped on the way.
-fn reap(server: Pid) -> Option<WaitStatus> {
-    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-        if pid == server {
-            return Some(status);
-        }
-    }
-    None
 }
 
 /// Closes itself in one lock further than its keeper, to whom it cannot even send a signal, and becomes the server.
@@ -149,7 +140,7 @@ fn prepared() -> Result<Command, RunnerFailure> {
     let order: Order = serde_json::from_str(&std::env::var(ORDER_VARIABLE).map_err(|_| absent())?)?;
     end_with_parent()?;
     rustix::process::setsid().map_err(system("a session of its own"))?;
-    rustix::process::nice(NICE).map_err(system("a lower priority"))?;
+    go_last().map_err(system("a lower priority"))?;
     confine::close(&order, Role::Shell)?;
     let (Some(program), Some(server)) = (&order.program, &order.server) else { return Err(absent()) };
     let mut command = Command::new(program);

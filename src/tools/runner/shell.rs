@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, WaitOptions, WaitStatus, getppid, set_child_subreaper, test_kill_process, wait};
+use rustix::process::{Pid, WaitStatus, getppid, set_child_subreaper, test_kill_process};
 
 use super::captured::Captured;
 use super::confine::{self, Role};
@@ -27,7 +27,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Says to the kernel, when memory runs out: take these processes, not the daemon. Of 1000.
 pub(super) const OOM_SCORE: &str = "900";
 /// Lets the house go first when both want the processor.
-pub(super) const NICE: i32 = 5;
+const NICE: i32 = 5;
 
 /// How the shell ended, or was ended.
 enum End {
@@ -47,6 +47,7 @@ pub(super) fn keep(order: &Order) -> Result<Answer, RunnerFailure> {
     // Where it cannot be said, the kernel chooses by itself.
     let _said = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     set_child_subreaper(Some(own_id())).map_err(|error| system("to adopt orphans")(error.into()))?;
+    go_first();
     let locks = confine::close(order, Role::Keeps)?;
     let most = order.time_max.saturating_sub(RESERVE).max(RESERVE);
     let time_max = bash
@@ -73,6 +74,19 @@ pub(super) fn keep(order: &Order) -> Result<Answer, RunnerFailure> {
     } else {
         Answer::Failed("a process of this command cannot be ended; look at the machine".to_owned())
     })
+}
+
+/// Lets a keeper be heard however many processes want the processor. Only root may ask for it, for whom alone the kernel's own limit does
+/// not hold: a fork bomb of his is bounded by its keeper, who must not wait in one queue with it.
+pub(super) fn go_first() {
+    let _only_root_may = rustix::process::setpriority_process(None, -20);
+}
+
+/// Lets the house, and the keeper, go before what a tool runs. Most systems share the processor between sessions, and only then between
+/// the processes of each, so the session that just began has to say it, too.
+pub(super) fn go_last() -> rustix::io::Result<()> {
+    let _system_may_have_none = std::fs::write("/proc/self/autogroup", NICE.to_string());
+    rustix::process::setpriority_process(None, NICE)
 }
 
 /// Whether a signal to everybody reaches nobody but what was started here. Before everybody who can be reached is killed, it must be sure
@@ -234,14 +248,14 @@ impl Keeper<'_> {
             if has_errors {
                 self.errors.read()?;
             }
-            if let Some(status) = self.reap() {
+            if let Some(status) = descendants::reap(self.shell) {
                 return Ok(End::Exited(status));
-            }
-            if descendants::now() >= deadline {
-                return Ok(End::TimedOut);
             }
             if self.is_crowded() {
                 return Ok(End::TooManyProcesses);
+            }
+            if descendants::now() >= deadline {
+                return Ok(End::TimedOut);
             }
         }
     }
@@ -251,20 +265,9 @@ impl Keeper<'_> {
         self.errors.drain()
     }
 
-    /// How the shell ended, if it did. Orphans that have ended are reaped on the way.
-    fn reap(&self) -> Option<WaitStatus> {
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            if pid == self.shell {
-                return Some(status);
-            }
-        }
-        None
-    }
-
     /// Counts exactly only when the machine as a whole has that many more: the kernel's own limit does not hold for root.
     fn is_crowded(&self) -> bool {
-        let most = u64::from(self.order.limits.processes_max);
-        u64::from(rustix::system::sysinfo().procs) > self.others + most && descendants::threads() > most
+        descendants::are_more_than(u64::from(self.order.limits.processes_max), self.others)
     }
 }
 
@@ -276,7 +279,7 @@ pub(super) fn become_shell() -> RunnerFailure {
             |what| move |error: rustix::io::Errno| RunnerFailure::System { what, source: error.into() };
         end_with_parent()?;
         rustix::process::setsid().map_err(system("a session of its own"))?;
-        rustix::process::nice(NICE).map_err(system("a lower priority"))?;
+        go_last().map_err(system("a lower priority"))?;
         let input = match order.program {
             Some(_) => program::input(&order),
             None => std::fs::File::open("/dev/null"),
