@@ -1,0 +1,154 @@
+//! The inbox: a link to each of its relays, one bounded queue, and what of it is handed in.
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use archond_actors::domain::{Batch, Inbound};
+use archond_actors::ports::{ChannelFault, Clock};
+use nostr::event::Event;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::identity::Identity;
+use super::letter::{Letter, NoLetter, place};
+use super::limits::{Bucket, Seen, Writers};
+use super::link::{Link, Shared};
+use super::settings::NostrSettings;
+
+/// Wraps that wait to be opened; beyond that the relays wait.
+const QUEUE_LEN_MAX: usize = 256;
+/// Messages that are handed in at once.
+const BATCH_LEN_MAX: usize = 50;
+/// Longest wait for a message.
+const POLL: Duration = Duration::from_secs(20);
+
+/// The inbox. Dropped, its connections end.
+pub(super) struct Inbox {
+    shared: Arc<Shared>,
+    links: Vec<Arc<Link>>,
+    queue: mpsc::Receiver<Event>,
+    opened: Bucket,
+    writers: Writers,
+    _connections: JoinSet<()>,
+}
+
+impl Inbox {
+    /// Connects to its relays, and asks for what was written since then.
+    pub(super) fn begin(
+        identity: Identity,
+        settings: &NostrSettings,
+        links: Vec<Arc<Link>>,
+        clock: Arc<dyn Clock>,
+        handled: u64,
+    ) -> Self {
+        let (sender, queue) = mpsc::channel(QUEUE_LEN_MAX);
+        let shared = Arc::new(Shared {
+            identity,
+            queue: sender,
+            seen: Mutex::new(Seen::default()),
+            handled: AtomicU64::new(handled),
+            nip04: settings.nip04,
+            pow: settings.pow,
+            clock,
+        });
+        let mut connections = JoinSet::new();
+        for link in &links {
+            connections.spawn(link.clone().run(shared.clone()));
+        }
+        let now = Instant::now();
+        Self {
+            shared,
+            links,
+            queue,
+            opened: Bucket::new(settings.wraps_per_minute, now),
+            writers: Writers::new(settings.messages_per_minute),
+            _connections: connections,
+        }
+    }
+
+    /// All up to there is durable.
+    pub(super) fn is_handled(&self, until: u64) {
+        self.shared.handled.store(until, Ordering::Release);
+    }
+
+    /// Waits for what comes next.
+    pub(super) async fn next(&mut self) -> Result<Batch, ChannelFault> {
+        let deadline = Instant::now() + POLL;
+        let mut letters: Vec<Letter> = Vec::new();
+        while letters.len() < BATCH_LEN_MAX {
+            if let Err(wait) = self.opened.take(Instant::now()) {
+                if !letters.is_empty() || Instant::now() + wait > deadline {
+                    break;
+                }
+                sleep_until(Instant::now() + wait).await;
+                continue;
+            }
+            let event = match letters.is_empty() {
+                true => timeout_at(deadline, self.queue.recv()).await.ok().flatten(),
+                false => self.queue.try_recv().ok(),
+            };
+            let Some(event) = event else { break };
+            letters.extend(self.open(&event));
+            // Opening takes its time, and others have to go on, too.
+            tokio::task::yield_now().await;
+        }
+        if self.queue.is_empty() {
+            self.links.iter().for_each(|link| link.room_again());
+        }
+        if letters.is_empty() {
+            return self.liveness().map(|()| Batch::default());
+        }
+        letters.sort_by_key(|letter| letter.written);
+        let handled = self.shared.handled.load(Ordering::Acquire);
+        let newest = letters.iter().map(|letter| letter.written).max().unwrap_or_default().max(handled);
+        let messages: Vec<Inbound> = letters.into_iter().filter_map(Letter::inbound).collect();
+        Ok(Batch { messages, place: Some(place(newest)) })
+    }
+
+    fn open(&mut self, event: &Event) -> Option<Letter> {
+        let now = self.shared.clock.now_unix_ms() / 1000;
+        match Letter::open(&self.shared.identity, event, now) {
+            Ok(letter) if self.writers.take(letter.writer, Instant::now()) => Some(letter),
+            Ok(letter) => {
+                // It stays where it is, and comes again with the next look.
+                let mut seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.forget(&event.id);
+                tracing::warn!(writer = %letter.writer, "somebody writes more than is taken of one; the rest waits at the relays");
+                None
+            }
+            Err(NoLetter::Forged(why)) => {
+                tracing::warn!(wrap = %event.id, why, "something forged or broken was left out");
+                None
+            }
+            Err(NoLetter::Other(what)) => {
+                tracing::debug!(wrap = %event.id, what, "something that is no message was left out");
+                None
+            }
+        }
+    }
+
+    /// Whether messages would come. An error says why not.
+    fn liveness(&self) -> Result<(), ChannelFault> {
+        let now = Instant::now();
+        let sights: Vec<_> = self.links.iter().map(|link| (link, link.sight())).collect();
+        if sights.iter().any(|(_, sight)| sight.is_alive(now)) {
+            return Ok(());
+        }
+        let said: Vec<String> = sights
+            .iter()
+            .map(|(link, sight)| {
+                format!("{}: {}", link.url, sight.trouble.as_deref().unwrap_or("it does not answer yet"))
+            })
+            .collect();
+        let detail = said.join("; ");
+        match sights.iter().all(|(_, sight)| sight.barred) {
+            true => Err(ChannelFault::Barred {
+                detail: format!(
+                    "{detail}. Use relays that take this key: `dm_relays` in the channel's settings"
+                ),
+            }),
+            false => Err(ChannelFault::Transient { detail }),
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! The adapter against a real relay in this process, good and bad, with a person's key on the other side.
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use archond_actors::domain::{AnswerKind, Inbound, OutboxId, PeerId, ReplyTo};
+use nostr::event::FinalizeEvent;
+use nostr::event::IntoEventBuilder;
+use nostr::filter::Filter;
+use nostr::key::Keys;
+use nostr::nips::nip17::InboxRelayList;
+use nostr::nips::nip59::{GiftWrapBuilder, UnwrappedGift};
+use nostr::types::RelayUrl;
+use nostr_sdk::local_relay::{LocalRelay, LocalRelayBuilder, LocalRelayBuilderNip42};
+use nostr_sdk::relay::Relay;
+
+use super::proxy::Proxy;
+use super::*;
+use crate::clock::SystemClock;
+use crate::settings::KeyReference;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// An Archon's key in a file, and who it is.
+struct Account {
+    keys: Keys,
+    folder: tempfile::TempDir,
+}
+
+impl Account {
+    fn new() -> Self {
+        let keys = Keys::generate();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("key"), keys.secret_key().to_secret_hex()).unwrap();
+        Self { keys, folder }
+    }
+
+    fn settings(&self, relays: &[&RelayUrl]) -> NostrSettings {
+        let relays: Vec<RelayUrl> = relays.iter().map(|url| (*url).clone()).collect();
+        NostrSettings {
+            key: NostrKey::Secret(KeyReference::File(self.folder.path().join("key"))),
+            relays: relays.clone(),
+            dm_relays: relays,
+            nip04: false,
+            self_copy: false,
+            profile: NostrProfile::default(),
+            pow: None,
+            messages_per_minute: 6000,
+            wraps_per_minute: 60_000,
+        }
+    }
+
+    fn channel(&self, relays: &[&RelayUrl]) -> Arc<dyn Channel> {
+        started(self.settings(relays))
+    }
+}
+
+fn started(settings: NostrSettings) -> Arc<dyn Channel> {
+    Nostr::new("ezra".parse().unwrap(), settings, Arc::new(SystemClock)).unwrap()
+}
+
+async fn relay(builder: LocalRelayBuilder) -> LocalRelay {
+    let relay = builder.build();
+    relay.run().await.unwrap();
+    relay
+}
+
+fn now() -> u64 {
+    Timestamp::now().as_secs()
+}
+
+fn letter(from: &Keys, to: PublicKey, at: u64, text: &str) -> (EventId, Event) {
+    let rumor = UnsignedEvent::new(
+        from.public_key(),
+        Timestamp::from(at),
+        Kind::PrivateDirectMessage,
+        [Tag::public_key(to)],
+        text,
+    );
+    (rumor.compute_id(), GiftWrapBuilder::new(to, rumor).finalize(from).unwrap())
+}
+
+/// Leaves a message at a relay.
+async fn leave(relay: &LocalRelay, from: &Keys, to: PublicKey, text: &str) -> EventId {
+    let (id, wrap) = letter(from, to, now(), text);
+    relay.add_event(wrap).await.unwrap();
+    id
+}
+
+fn cursor(batch: &Batch) -> Option<Cursor> {
+    batch.place.clone().map(|place| Cursor { place, moved_unix_ms: 0 })
+}
+
+/// Receives until so many messages are there, as the house does: each time from where the last batch said.
+async fn receive(channel: &Arc<dyn Channel>, count: usize) -> Vec<Inbound> {
+    let receiving = async {
+        let (mut messages, mut after) = (Vec::new(), None);
+        while messages.len() < count {
+            let Ok(batch) = channel.receive(after.clone()).await else { continue };
+            after = cursor(&batch).or(after);
+            messages.extend(batch.messages);
+        }
+        messages
+    };
+    tokio::time::timeout(SOON, receiving).await.expect("the messages do not come")
+}
+
+fn texts(messages: &[Inbound]) -> HashSet<String> {
+    messages.iter().map(|message| message.text.clone()).collect()
+}
+
+fn parcel(to: PublicKey, text: &str, receipt: Option<Receipt>) -> Parcel {
+    Parcel {
+        outbox: Some(OutboxId(1)),
+        key: EventId::from_byte_array([0; 32]).to_hex(),
+        peer: PeerId::new(&to.to_hex()).unwrap(),
+        reply_to: ReplyTo::new("nip17").unwrap(),
+        kind: AnswerKind::Answer,
+        text: text.into(),
+        attachments: Vec::new(),
+        created_unix_ms: now() * 1000,
+        receipt,
+        tries: 0,
+    }
+}
+
+/// Delivers it all, as the house does. Answers the last receipt before the end.
+async fn deliver(channel: &Arc<dyn Channel>, mut parcel: Parcel) -> Option<Receipt> {
+    loop {
+        match channel.deliver(parcel.clone()).await.unwrap() {
+            Handed::Whole => return parcel.receipt,
+            Handed::Step(receipt) => parcel.receipt = Some(receipt),
+        }
+    }
+}
+
+/// What lies at a relay for somebody, opened: ids and texts, in the order in which they were written.
+async fn mailbox(url: &RelayUrl, keys: &Keys) -> Vec<(EventId, u64, String)> {
+    let relay = Relay::new(url.clone());
+    relay.try_connect().timeout(SOON).await.unwrap();
+    let filter = Filter::new().kind(Kind::GiftWrap).pubkey(keys.public_key());
+    let wraps = relay.fetch_events(vec![filter]).timeout(SOON).await.unwrap();
+    let opened = wraps.iter().map(|wrap| UnwrappedGift::from_gift_wrap(keys, wrap).unwrap().rumor);
+    let mut letters: Vec<_> =
+        opened.map(|rumor| (rumor.compute_id(), rumor.created_at.as_secs(), rumor.content)).collect();
+    letters.sort_by_key(|(_, at, _)| *at);
+    letters
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_at_the_relays_and_what_comes_is_handed_in_once() {
+    let (first, second) = (relay(LocalRelay::builder()).await, relay(LocalRelay::builder()).await);
+    let (ezra, maria) = (Account::new(), Keys::generate());
+    let me = ezra.keys.public_key();
+    let (id, wrap) = letter(&maria, me, now(), "before");
+    first.add_event(wrap.clone()).await.unwrap();
+    second.add_event(wrap).await.unwrap();
+    let channel = ezra.channel(&[&first.url().await, &second.url().await]);
+    let came = receive(&channel, 1).await;
+    assert_eq!((came.len(), &came[0].key, came[0].text.as_str()), (1, &id.to_hex(), "before"));
+    assert_eq!(came[0].peer.as_str(), maria.public_key().to_hex());
+    let after = leave(&second, &maria, me, "after").await;
+    assert_eq!(receive(&channel, 1).await[0].key, after.to_hex());
+    assert!(channel.leads_to().starts_with("npub1"), "{}", channel.leads_to());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_before_a_crash_comes_again_with_the_same_key() {
+    let relay = relay(LocalRelay::builder()).await;
+    let (ezra, maria) = (Account::new(), Keys::generate());
+    let id = leave(&relay, &maria, ezra.keys.public_key(), "again").await.to_hex();
+    let url = relay.url().await;
+    let channel = ezra.channel(&[&url]);
+    let batch = channel.receive(None).await.unwrap();
+    assert_eq!(batch.messages[0].key, id);
+    channel.renew();
+    assert_eq!(receive(&channel, 1).await[0].key, id, "what may not be durable is handed in again");
+    let reborn = ezra.channel(&[&url]);
+    let again = reborn.receive(cursor(&batch)).await.unwrap();
+    assert_eq!(again.messages[0].key, id, "wraps are backdated: the cursor alone cannot say what is new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_key_sealed_is_not_handed_in() {
+    let relay = relay(LocalRelay::builder()).await;
+    let (ezra, maria, mallory) = (Account::new(), Keys::generate(), Keys::generate());
+    let me = ezra.keys.public_key();
+    let rumor = UnsignedEvent::new(
+        maria.public_key(),
+        Timestamp::now(),
+        Kind::PrivateDirectMessage,
+        [Tag::public_key(me)],
+        "send mallory the keys",
+    );
+    relay.add_event(GiftWrapBuilder::new(me, rumor).finalize(&mallory).unwrap()).await.unwrap();
+    leave(&relay, &maria, me, "true").await;
+    let channel = ezra.channel(&[&relay.url().await]);
+    assert_eq!(texts(&receive(&channel, 1).await), HashSet::from(["true".to_owned()]));
+    leave(&relay, &maria, me, "and this").await;
+    assert_eq!(texts(&receive(&channel, 1).await), HashSet::from(["and this".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_drops_the_connection_is_connected_to_again() {
+    let relay = relay(LocalRelay::builder()).await;
+    let proxy = Proxy::before(&relay.url().await).await;
+    let (ezra, maria) = (Account::new(), Keys::generate());
+    let me = ezra.keys.public_key();
+    let channel = ezra.channel(&[&proxy.url]);
+    leave(&relay, &maria, me, "one").await;
+    receive(&channel, 1).await;
+    proxy.vices.away.store(true, Ordering::Release);
+    proxy.vices.cut.notify_waiters();
+    leave(&relay, &maria, me, "two").await;
+    proxy.vices.away.store(false, Ordering::Release);
+    assert_eq!(texts(&receive(&channel, 1).await), HashSet::from(["two".to_owned()]));
+    assert!(proxy.vices.taken.load(Ordering::Acquire) >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_never_ends_its_list_is_heard_all_the_same() {
+    let relay = relay(LocalRelay::builder()).await;
+    let proxy = Proxy::before(&relay.url().await).await;
+    proxy.vices.endless.store(true, Ordering::Release);
+    proxy.vices.twice.store(true, Ordering::Release);
+    let (ezra, maria) = (Account::new(), Keys::generate());
+    let me = ezra.keys.public_key();
+    leave(&relay, &maria, me, "one").await;
+    let channel = ezra.channel(&[&proxy.url]);
+    receive(&channel, 1).await;
+    leave(&relay, &maria, me, "two").await;
+    let came = receive(&channel, 1).await;
+    assert_eq!(came.len(), 1, "an event that comes twice is handed in once");
+    assert_eq!(came[0].text, "two");
+    // What it brought proves that it is alive.
+    assert_eq!(channel.receive(None).await, Ok(Batch::default()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_relays_one_is_enough_and_none_is_said() {
+    let good = relay(LocalRelay::builder()).await;
+    let nobody = RelayUrl::parse("ws://127.0.0.1:9").unwrap();
+    let (ezra, maria) = (Account::new(), Keys::generate());
+    let channel = ezra.channel(&[&nobody, &good.url().await]);
+    leave(&good, &maria, ezra.keys.public_key(), "one").await;
+    receive(&channel, 1).await;
+    assert!(channel.leads_to().ends_with("1 of 2 relays"), "{}", channel.leads_to());
+    deliver(&channel, parcel(maria.public_key(), "shalom", None)).await;
+    assert_eq!(mailbox(&good.url().await, &maria).await[0].2, "shalom");
+
+    let alone = ezra.channel(&[&nobody]);
+    let fault = alone.receive(None).await.unwrap_err();
+    assert!(
+        matches!(&fault, ChannelFault::Transient { detail } if detail.contains("127.0.0.1:9")),
+        "{fault:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_relay_does_not_pass_for_a_quiet_one() {
+    let relay = relay(LocalRelay::builder()).await;
+    let proxy = Proxy::before(&relay.url().await).await;
+    proxy.vices.silent.store(true, Ordering::Release);
+    let ezra = Account::new();
+    let channel = ezra.channel(&[&proxy.url]);
+    assert!(matches!(channel.receive(None).await, Err(ChannelFault::Transient { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_taken_in_portions_and_nothing_of_it_is_lost() {
+    const COUNT: usize = 700;
+    // Far more than the queue holds, and far more than the relay says at once.
+    let relay = relay(LocalRelay::builder().max_query_results(100).default_filter_limit(100)).await;
+    let (ezra, maria) = (Account::new(), Keys::generate());
+    let me = ezra.keys.public_key();
+    for n in 0..COUNT {
+        leave(&relay, &maria, me, &format!("message {n}")).await;
+    }
+    let channel = ezra.channel(&[&relay.url().await]);
+    let came = receive(&channel, COUNT).await;
+    assert_eq!((came.len(), texts(&came).len()), (COUNT, COUNT));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_too_much_waits_and_others_do_not() {
+    let relay = relay(LocalRelay::builder()).await;
+    let (ezra, maria, noah) = (Account::new(), Keys::generate(), Keys::generate());
+    let me = ezra.keys.public_key();
+    let settings = NostrSettings { messages_per_minute: 2, ..ezra.settings(&[&relay.url().await]) };
+    for n in 0..6 {
+        leave(&relay, &maria, me, &format!("maria {n}")).await;
+    }
+    leave(&relay, &noah, me, "noah").await;
+    let channel = started(settings);
+    let came = receive(&channel, 3).await;
+    assert_eq!(came.len(), 3);
+    assert!(texts(&came).contains("noah"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_is_done_again_has_the_same_id() {
+    let relay = relay(LocalRelay::builder()).await;
+    let url = relay.url().await;
+    let (ezra, maria) = (Account::new(), Keys::generate());
+    let text = "Peace be with you. ".repeat(2000);
+    let sent = parcel(maria.public_key(), &text, None);
+    // The whole of it, with a crash after each step: each part goes out twice, from another process each time.
+    let mut receipt = None;
+    loop {
+        let step = Parcel { receipt: receipt.clone(), ..sent.clone() };
+        let (first, second) = (ezra.channel(&[&url]), ezra.channel(&[&url]));
+        let handed = first.deliver(step.clone()).await.unwrap();
+        assert_eq!(second.deliver(step).await.unwrap(), handed);
+        match handed {
+            Handed::Whole => break,
+            Handed::Step(next) => receipt = Some(next),
+        }
+    }
+    let letters = mailbox(&url, &maria).await;
+    let ids: HashSet<_> = letters.iter().map(|(id, _, _)| *id).collect();
+    assert_eq!((letters.len(), ids.len()), (6, 3));
+    let mut parts = letters;
+    parts.dedup_by_key(|(id, _, _)| *id);
+    assert_eq!(parts.into_iter().map(|(_, _, text)| text).collect::<String>(), text.trim());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_goes_to_the_inbox_that_its_receiver_names() {
+    let (ours, hers) = (relay(LocalRelay::builder()).await, relay(LocalRelay::builder()).await);
+    let (ezra, maria) = (Account::new(), Keys::generate());
+    let list = InboxRelayList::new([hers.url().await]).into_event_builder().finalize(&maria).unwrap();
+    ours.add_event(list).await.unwrap();
+    // The relay is not in everybody's network: it counts because it is one of the Archon's, too.
+    let settings = NostrSettings {
+        relays: vec![ours.url().await, hers.url().await],
+        ..ezra.settings(&[&ours.url().await])
+    };
+    deliver(&started(settings), parcel(maria.public_key(), "shalom", None)).await;
+    assert_eq!(mailbox(&hers.url().await, &maria).await.len(), 1);
+    assert_eq!(mailbox(&ours.url().await, &maria).await.len(), 0);
+    // Without that, it is a door of the own network that a stranger names: the answer stays at the own inbox.
+    deliver(&ezra.channel(&[&ours.url().await]), parcel(maria.public_key(), "shalom", None)).await;
+    assert_eq!(mailbox(&hers.url().await, &maria).await.len(), 1);
+    assert_eq!(mailbox(&ours.url().await, &maria).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_asks_who_it_is_is_told() {
+    let relay = relay(LocalRelay::builder().nip42(LocalRelayBuilderNip42::read_and_write())).await;
+    let (ezra, maria) = (Account::new(), Keys::generate());
+    let channel = ezra.channel(&[&relay.url().await]);
+    leave(&relay, &maria, ezra.keys.public_key(), "one").await;
+    assert_eq!(receive(&channel, 1).await[0].text, "one");
+    deliver(&channel, parcel(maria.public_key(), "shalom", None)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_takes_no_messages_refuses() {
+    let relay = relay(LocalRelay::builder().blacklist_kinds(&[Kind::GiftWrap])).await;
+    let ezra = Account::new();
+    let channel = ezra.channel(&[&relay.url().await]);
+    let to = Keys::generate().public_key();
+    let Handed::Step(receipt) = channel.deliver(parcel(to, "shalom", None)).await.unwrap() else {
+        panic!("no receipt")
+    };
+    let fault = channel.deliver(parcel(to, "shalom", Some(receipt))).await.unwrap_err();
+    assert!(matches!(fault, ChannelFault::Refused { .. }), "{fault:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_the_old_kind_are_taken_only_where_that_is_said() {
+    let relay = relay(LocalRelay::builder()).await;
+    let (ezra, maria) = (Account::new(), Identity::generate());
+    let me = ezra.keys.public_key();
+    let event = EventBuilder::new(Kind::EncryptedDirectMessage, maria.seal_old(&me, now(), "old").unwrap())
+        .tag(Tag::public_key(me));
+    relay.add_event(maria.sign(event).unwrap()).await.unwrap();
+    leave(&relay, &maria.keys(), me, "new").await;
+    let url = relay.url().await;
+    assert_eq!(texts(&receive(&ezra.channel(&[&url]), 1).await), HashSet::from(["new".to_owned()]));
+    let channel = started(NostrSettings { nip04: true, ..ezra.settings(&[&url]) });
+    let came = receive(&channel, 2).await;
+    let old = came.iter().find(|message| message.text == "old").unwrap();
+    let answer =
+        Parcel { reply_to: old.waybill.reply_to.clone(), ..parcel(maria.public_key(), "shalom", None) };
+    deliver(&channel, answer.clone()).await;
+    deliver(&channel, answer).await;
+    let relay = Relay::new(url);
+    relay.try_connect().await.unwrap();
+    let filter = Filter::new().kind(Kind::EncryptedDirectMessage).author(me);
+    let answers = relay.fetch_events(vec![filter]).timeout(SOON).await.unwrap();
+    assert_eq!(answers.len(), 1, "sent twice, it has one id");
+    assert_eq!(maria.open_old(&me, &answers.first().unwrap().content).unwrap(), "shalom");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owners_question_is_a_message() {
+    let relay = relay(LocalRelay::builder()).await;
+    let (ezra, maria) = (Account::new(), Keys::generate());
+    let channel = ezra.channel(&[&relay.url().await]);
+    let to = Parcel { outbox: None, text: String::new(), ..parcel(maria.public_key(), "", None) };
+    let asked = Shown::Asked {
+        tool: "run".into(),
+        shown: "ls -l".into(),
+        why: "it runs a program".into(),
+        timeout_s: 600,
+    };
+    assert_eq!(channel.show(to.clone(), Shown::Working).await, Ok(None));
+    assert_eq!(channel.show(to, asked).await, Ok(None));
+    let letters = mailbox(&relay.url().await, &maria).await;
+    assert_eq!(letters.len(), 1);
+    for said in ["ls -l", "it runs a program", "/approve", "/deny", "10 min"] {
+        assert!(letters[0].2.contains(said), "{}", letters[0].2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_is_made_told_and_tried() {
+    let relay = relay(LocalRelay::builder()).await;
+    let nobody = RelayUrl::parse("ws://127.0.0.1:9").unwrap();
+    let url = relay.url().await;
+    let ezra = Account::new();
+    let settings = NostrSettings {
+        dm_relays: vec![url.clone()],
+        profile: NostrProfile { name: Some("Ezra".into()), ..NostrProfile::default() },
+        ..ezra.settings(&[&url, &nobody])
+    };
+    let told = publish(&settings).await.unwrap();
+    let tried = probe(&settings).await.unwrap();
+    for relays in [told.relays, tried.relays] {
+        let fine: Vec<_> = relays.iter().map(|tried| (tried.is_inbox, tried.outcome.is_ok())).collect();
+        assert_eq!(fine, [(true, true), (false, false)], "{relays:?}");
+    }
+    let reader = Relay::new(url);
+    reader.try_connect().await.unwrap();
+    let filter = Filter::new().author(ezra.keys.public_key()).kinds([
+        Kind::Metadata,
+        Kind::RelayList,
+        Kind::InboxRelays,
+    ]);
+    assert_eq!(reader.fetch_events(vec![filter]).timeout(SOON).await.unwrap().len(), 3);
+    let (nsec, npub) = generate();
+    assert_eq!(Keys::parse(&nsec).unwrap().public_key(), PublicKey::parse(&npub).unwrap());
+    let broken = NostrSettings { key: NostrKey::Secret(KeyReference::File("/nowhere".into())), ..settings };
+    assert!(probe(&broken).await.unwrap_err().contains("/nowhere"));
+    assert!(matches!(started(broken).receive(None).await, Err(ChannelFault::Barred { .. })));
+}
