@@ -1,6 +1,8 @@
 //! Where a secret is. The secret itself is never a setting: settings are shown, copied and kept in repositories.
 use std::path::{Path, PathBuf};
 
+use super::reader::Group;
+
 /// Where a secret is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyReference {
@@ -78,6 +80,22 @@ impl std::str::FromStr for KeyReference {
     }
 }
 
+impl std::fmt::Display for KeyReference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Variable(name) => write!(f, "env:{name}"),
+            Self::Credential(name) => write!(f, "credential:{name}"),
+        }
+    }
+}
+
+/// A secret that there has to be: `why` says what it is for.
+pub fn required(group: &mut Group<'_>, name: &'static str, why: &str) -> Option<KeyReference> {
+    let check = |text: &String| text.parse::<KeyReference>().map(drop);
+    group.required::<String>(name, why, check)?.value.parse().ok()
+}
+
 /// Whether a setting says where a secret is; it need not.
 #[expect(clippy::ref_option, reason = "a check is given a reference to the setting's own type")]
 pub(super) fn is_reference(text: &Option<String>) -> Result<(), String> {
@@ -106,7 +124,11 @@ mod tests {
             ("nsec1qqq", Err(())),
         ];
         for (text, expected) in table {
-            assert_eq!(text.parse::<KeyReference>().map_err(drop), expected, "{text}");
+            let read = text.parse::<KeyReference>();
+            if let Ok(reference) = &read {
+                assert_eq!(reference.to_string(), text);
+            }
+            assert_eq!(read.map_err(drop), expected, "{text}");
         }
     }
 

@@ -38,7 +38,7 @@ use link::Link;
 use parts::Progress;
 pub use probe::{RelayTried, Tried, generate, probe, publish};
 use route::{Asker, Routes};
-pub use settings::{NostrKey, NostrProfile, NostrSettings, person, read};
+pub use settings::{NostrKey, NostrProfile, NostrSettings, by_keys, person, read};
 
 /// The platform's name in profiles.
 pub const NOSTR: &str = "nostr";
@@ -61,11 +61,11 @@ pub struct Nostr {
 }
 
 impl Nostr {
-    /// With these settings. Nothing is read or connected before it is received. `None`: the name of the channel is none.
-    pub fn new(archon: ArchonId, settings: NostrSettings, clock: Arc<dyn Clock>) -> Option<Arc<dyn Channel>> {
-        Some(Arc::new(Self {
+    /// With these settings. Nothing is read or connected before it is received.
+    pub fn new(archon: ArchonId, id: ChannelId, settings: NostrSettings, clock: Arc<dyn Clock>) -> Self {
+        Self {
             archon,
-            id: ChannelId::new(NOSTR).ok()?,
+            id,
             settings,
             clock,
             identity: OnceLock::new(),
@@ -73,7 +73,7 @@ impl Nostr {
             inbox: tokio::sync::Mutex::default(),
             stale: AtomicBool::new(false),
             routes: Routes::default(),
-        }))
+        }
     }
 
     async fn identity(&self) -> Result<&Identity, ChannelFault> {

@@ -1,6 +1,7 @@
 //! The settings of a Nostr channel: whose key, which relays, what it tells about itself.
 use std::ops::RangeInclusive;
 
+use archond_actors::domain::{AccessPolicy, PeerId};
 use nostr::key::PublicKey;
 use nostr::types::RelayUrl;
 
@@ -147,6 +148,23 @@ pub fn person(text: &str) -> Result<String, String> {
     PublicKey::parse(text).map(|key| key.to_hex()).map_err(|_| wrong())
 }
 
+/// The people of a policy by their keys in hexadecimal digits. Groups are none of Nostr's private messages.
+pub fn by_keys(group: &Group<'_>, mut access: AccessPolicy) -> AccessPolicy {
+    for (name, people) in [("owners", &mut access.owners), ("users", &mut access.users)] {
+        for known in people {
+            match person(known.as_str()).and_then(|hex| PeerId::new(&hex).map_err(|error| error.to_string()))
+            {
+                Ok(hex) => *known = hex,
+                Err(rule) => group.fault(name, format!("`{name}` {rule}"), None),
+            }
+        }
+    }
+    if !access.groups.is_empty() {
+        group.fault("groups", "`groups` are not known on Nostr: it brings private messages only", None);
+    }
+    access
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -214,5 +232,14 @@ mod tests {
         for bad in ["", "maria", "@maria", "nsec1", "7e7e"] {
             assert!(person(bad).is_err(), "{bad}");
         }
+        let sheet = Sheet::new(Path::new("nostr.ron"), format!("(owners: [\"{npub}\"])"));
+        let top = sheet.top().unwrap();
+        let owned =
+            |id: &str| AccessPolicy { owners: vec![PeerId::new(id).unwrap()], ..AccessPolicy::default() };
+        assert_eq!(by_keys(&top, owned(npub)), owned(hex));
+        by_keys(&top, owned("7"));
+        top.finish();
+        let faults = sheet.finish().unwrap_err();
+        assert!(faults.iter().any(|fault| fault.to_string().contains("must be a public key")), "{faults:?}");
     }
 }

@@ -56,7 +56,7 @@ impl Account {
 }
 
 fn started(settings: NostrSettings) -> Arc<dyn Channel> {
-    Nostr::new("ezra".parse().unwrap(), settings, Arc::new(SystemClock)).unwrap()
+    Arc::new(Nostr::new("ezra".parse().unwrap(), NOSTR.parse().unwrap(), settings, Arc::new(SystemClock)))
 }
 
 async fn relay(builder: LocalRelayBuilder) -> LocalRelay {
