@@ -20,6 +20,8 @@ use super::settings::NostrSettings;
 const QUEUE_LEN_MAX: usize = 256;
 /// Messages that are handed in at once.
 const BATCH_LEN_MAX: usize = 50;
+/// A relay that is away for longer is not waited for any more, in seconds.
+const AWAY_MAX: u64 = 7 * 24 * 3600;
 /// Longest wait for a message.
 const POLL: Duration = Duration::from_secs(20);
 
@@ -96,19 +98,28 @@ impl Inbox {
         if self.queue.is_empty() {
             self.links.iter().for_each(|link| link.room_again());
         }
+        let handled = self.shared.handled.load(Ordering::Acquire);
         if letters.is_empty() {
-            return self.liveness().map(|()| Batch::default());
+            self.liveness()?;
+            // From the first time on it is known since when messages are waited for.
+            let place = (handled == 0).then(|| place(self.complete_until(self.shared.now())));
+            return Ok(Batch { messages: Vec::new(), place });
         }
         letters.sort_by_key(|letter| letter.written);
-        let handled = self.shared.handled.load(Ordering::Acquire);
         let newest = letters.iter().map(|letter| letter.written).max().unwrap_or_default().max(handled);
         let messages: Vec<Inbound> = letters.into_iter().filter_map(Letter::inbound).collect();
-        Ok(Batch { messages, place: Some(place(newest)) })
+        Ok(Batch { messages, place: Some(place(self.complete_until(newest))) })
+    }
+
+    /// So far all relays have said what they have: while one is away it may hold older messages than those that came.
+    fn complete_until(&self, newest: u64) -> u64 {
+        let now = self.shared.now();
+        let all = self.links.iter().map(|link| link.complete_until(now)).min().unwrap_or(now);
+        newest.min(all.max(now.saturating_sub(AWAY_MAX)))
     }
 
     fn open(&mut self, event: &Event) -> Option<Letter> {
-        let now = self.shared.clock.now_unix_ms() / 1000;
-        match Letter::open(&self.shared.identity, event, now) {
+        match Letter::open(&self.shared.identity, event, self.shared.now()) {
             Ok(letter) if self.writers.take(letter.writer, Instant::now()) => Some(letter),
             Ok(letter) => {
                 // It stays where it is, and comes again with the next look.

@@ -3,7 +3,7 @@
 //! What comes is taken where the library admits an event, not from its stream of notifications: that one leaves out, without a word, what a slow
 //! reader missed. Here the reader of the connection itself waits for room in the queue; what finds none within its time is noted as missed, and
 //! asked for again.
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,8 +52,8 @@ pub(super) struct Shared {
     pub(super) identity: Identity,
     pub(super) queue: mpsc::Sender<Event>,
     pub(super) seen: Mutex<Seen>,
-    /// The time of the newest message that is durable, in seconds since the Unix epoch; 0: none.
-    pub(super) handled: std::sync::atomic::AtomicU64,
+    /// All that was written before this is durable, in seconds since the Unix epoch; 0: nothing was ever asked for.
+    pub(super) handled: AtomicU64,
     /// Whether messages of the old kind are asked for, too.
     pub(super) nip04: bool,
     /// Bits of work that each wrap needs.
@@ -62,9 +62,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// In seconds since the Unix epoch.
+    pub(super) fn now(&self) -> u64 {
+        self.clock.now_unix_ms() / 1000
+    }
+
     /// From when on the messages were written that may be new, in seconds since the Unix epoch.
     pub(super) fn written_since(&self) -> u64 {
-        let now = self.clock.now_unix_ms() / 1000;
+        let now = self.now();
         match self.handled.load(Ordering::Acquire) {
             0 => now,
             handled => handled.min(now),
@@ -111,6 +116,8 @@ pub(super) struct Came {
 /// One relay of the inbox.
 pub(super) struct Link {
     pub(super) url: RelayUrl,
+    /// When it last said something that was asked for, in seconds since the Unix epoch; at first, where the inbox began.
+    heard_until: AtomicU64,
     sight: Mutex<Sight>,
     relay: Mutex<Option<Relay>>,
     came: Mutex<Came>,
@@ -120,9 +127,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(url: RelayUrl) -> Self {
+    pub(super) fn new(url: RelayUrl, heard_until: u64) -> Self {
         Self {
             url,
+            heard_until: AtomicU64::new(heard_until),
             sight: Mutex::default(),
             relay: Mutex::default(),
             came: Mutex::default(),
@@ -140,8 +148,17 @@ impl Link {
     }
 
     /// It said something that was asked for.
-    pub(super) fn heard(&self) {
+    pub(super) fn heard(&self, shared: &Shared) {
+        self.heard_until.store(shared.now(), Ordering::Release);
         self.look(|sight| sight.heard = Some(Instant::now()));
+    }
+
+    /// All that was written before this has come from there, as far as that can be known.
+    pub(super) fn complete_until(&self, now: u64) -> u64 {
+        match self.sight().is_alive(Instant::now()) {
+            true => now,
+            false => self.heard_until.load(Ordering::Acquire),
+        }
     }
 
     /// The connection, if there is one.
@@ -277,7 +294,7 @@ impl Gate {
     }
 
     async fn take(&self, event: &Event) {
-        self.link.heard();
+        self.link.heard(&self.shared);
         self.link.count(event);
         let id: EventId = event.id;
         if !self.is_wanted(event) || !self.seen(|seen| seen.note(id)) {

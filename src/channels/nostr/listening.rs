@@ -194,7 +194,7 @@ impl<'s> Listening<'s> {
     }
 
     async fn on_end(&mut self, id: &SubscriptionId) -> Result<(), Ended> {
-        self.link.heard();
+        self.link.heard(self.shared);
         self.ends_lists = true;
         let Some(question) = self.open.take_if(|question| question.id == *id) else { return Ok(()) };
         self.link.look(|sight| (sight.trouble, sight.barred) = (None, false));
@@ -236,7 +236,7 @@ impl<'s> Listening<'s> {
         if self.current.as_ref() != Some(id) {
             // A question that it does not like; it answers.
             if asked.is_some() {
-                self.link.heard();
+                self.link.heard(self.shared);
             }
             return Ok(());
         }

@@ -28,7 +28,7 @@ use archond_actors::ports::{Channel, ChannelFault, Clock, Handed};
 use async_trait::async_trait;
 use nostr::event::{Event, EventBuilder, EventId, Kind, Tag, UnsignedEvent};
 use nostr::key::PublicKey;
-use nostr::types::Timestamp;
+use nostr::types::{RelayUrl, Timestamp};
 use tokio::time::Instant;
 
 use identity::Identity;
@@ -44,6 +44,8 @@ pub use settings::{NostrKey, NostrProfile, NostrSettings, by_keys, person, read}
 pub const NOSTR: &str = "nostr";
 /// Nothing is shown of an answer that comes along, but for the owner's question: a message cannot be changed.
 const SHOW_PERIOD: Duration = Duration::from_secs(60);
+/// Longest that keeping a copy takes.
+const COPY_MAX: Duration = Duration::from_secs(5);
 
 /// One Archon on Nostr.
 pub struct Nostr {
@@ -92,8 +94,9 @@ impl Nostr {
     }
 
     fn begin_inbox(&self, identity: &Identity, handled: u64) -> Inbox {
-        let links: Vec<_> =
-            self.settings.dm_relays.iter().map(|url| Arc::new(Link::new(url.clone()))).collect();
+        let since = if handled == 0 { self.clock.now_unix_ms() / 1000 } else { handled };
+        let link = |url: &RelayUrl| Arc::new(Link::new(url.clone(), since));
+        let links: Vec<_> = self.settings.dm_relays.iter().map(link).collect();
         (*self.links.lock().unwrap_or_else(PoisonError::into_inner)).clone_from(&links);
         Inbox::begin(identity.clone(), &self.settings, links, self.clock.clone(), handled)
     }
@@ -120,7 +123,11 @@ impl Nostr {
     /// For other programs of the same key: a courtesy.
     async fn keep_copy(&self, identity: &Identity, links: &[Arc<Link>], said: &Said<'_>) {
         match identity.wrap(said.rumor(identity), identity.public_key()) {
-            Ok(copy) => drop(post::publish(links, identity, &copy, &self.settings.dm_relays).await),
+            Ok(copy) => {
+                let kept = post::publish(links, identity, &copy, &self.settings.dm_relays);
+                // What is delivered is not held up by it.
+                let _ = tokio::time::timeout(COPY_MAX, kept).await;
+            }
             Err(error) => tracing::debug!(archon = %self.archon, error, "no copy of an answer was kept"),
         }
     }

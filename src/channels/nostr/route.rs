@@ -154,14 +154,16 @@ async fn ask(person: &PublicKey, asker: &Asker<'_>) -> Lists {
 
 /// The first few that may be asked at all.
 async fn choose(urls: &[RelayUrl], own: &[RelayUrl]) -> Vec<RelayUrl> {
-    let mut chosen: Vec<RelayUrl> = Vec::new();
+    let mut named: Vec<&RelayUrl> = Vec::new();
     // Nobody has so many; whoever says so does not get us to look up all of them.
     for url in urls.iter().take(2 * RELAYS_MAX) {
-        if chosen.len() < RELAYS_MAX && !chosen.contains(url) && may_be_asked(url, own).await {
-            chosen.push(url.clone());
+        if !named.contains(&url) {
+            named.push(url);
         }
     }
-    chosen
+    let judged =
+        join_all(named.into_iter().map(|url| async move { (url, may_be_asked(url, own).await) })).await;
+    judged.into_iter().filter(|(_, may)| *may).map(|(url, _)| url.clone()).take(RELAYS_MAX).collect()
 }
 
 async fn may_be_asked(url: &RelayUrl, own: &[RelayUrl]) -> bool {

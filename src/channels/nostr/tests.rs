@@ -233,7 +233,8 @@ async fn a_relay_that_never_ends_its_list_is_heard_all_the_same() {
     assert_eq!(came.len(), 1, "an event that comes twice is handed in once");
     assert_eq!(came[0].text, "two");
     // What it brought proves that it is alive.
-    assert_eq!(channel.receive(None).await, Ok(Batch::default()));
+    let quiet = channel.receive(None).await.unwrap();
+    assert!(quiet.messages.is_empty() && quiet.place.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,6 +255,29 @@ async fn of_two_relays_one_is_enough_and_none_is_said() {
         matches!(&fault, ChannelFault::Transient { detail } if detail.contains("127.0.0.1:9")),
         "{fault:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_it_has_received_waits_for_a_relay_that_is_away() {
+    let good = relay(LocalRelay::builder()).await;
+    let nobody = RelayUrl::parse("ws://127.0.0.1:9").unwrap();
+    let (ezra, maria) = (Account::new(), Keys::generate());
+    let written = now();
+    let (_, wrap) = letter(&maria, ezra.keys.public_key(), written, "one");
+    good.add_event(wrap).await.unwrap();
+    let url = good.url().await;
+    let table: [(&[&RelayUrl], u64, u64); 3] = [
+        (&[&url], written - 1000, written),
+        (&[&url, &nobody], written - 1000, written - 1000),
+        // But not for ever.
+        (&[&url, &nobody], written - 30 * 24 * 3600, written - 7 * 24 * 3600),
+    ];
+    for (relays, from, until) in table {
+        let after = Cursor { place: from.to_string().into(), moved_unix_ms: 0 };
+        let place: u64 =
+            ezra.channel(relays).receive(Some(after)).await.unwrap().place.unwrap().parse().unwrap();
+        assert!((until..until + 60).contains(&place), "{relays:?}: {place} is not {until}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
