@@ -20,6 +20,8 @@ use super::settings::NostrSettings;
 const QUEUE_LEN_MAX: usize = 256;
 /// Messages that are handed in at once.
 const BATCH_LEN_MAX: usize = 50;
+/// When it is asked again for what was more than is taken of one.
+const AGAIN_AFTER: Duration = Duration::from_secs(300);
 /// A relay that is away for longer is not waited for any more, in seconds.
 const AWAY_MAX: u64 = 7 * 24 * 3600;
 /// Longest wait for a message.
@@ -32,6 +34,8 @@ pub(super) struct Inbox {
     queue: mpsc::Receiver<Event>,
     opened: Bucket,
     writers: Writers,
+    /// What was more than is taken of one is asked for again then.
+    again: Option<Instant>,
     _connections: JoinSet<()>,
 }
 
@@ -65,6 +69,7 @@ impl Inbox {
             queue,
             opened: Bucket::new(settings.wraps_per_minute, now),
             writers: Writers::new(settings.messages_per_minute),
+            again: None,
             _connections: connections,
         }
     }
@@ -95,6 +100,9 @@ impl Inbox {
             // Opening takes its time, and others have to go on, too.
             tokio::task::yield_now().await;
         }
+        if self.again.take_if(|again| *again <= Instant::now()).is_some() {
+            self.links.iter().for_each(|link| link.is_missing());
+        }
         if self.queue.is_empty() {
             self.links.iter().for_each(|link| link.room_again());
         }
@@ -122,14 +130,18 @@ impl Inbox {
         match Letter::open(&self.shared.identity, event, self.shared.now()) {
             Ok(letter) if self.writers.take(letter.writer, Instant::now()) => Some(letter),
             Ok(letter) => {
-                // It stays where it is, and comes again with the next look.
+                // It stays where it is, and comes again with a later look.
                 let mut seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.forget(&event.id);
-                tracing::warn!(writer = %letter.writer, "somebody writes more than is taken of one; the rest waits at the relays");
+                if self.again.is_none() {
+                    self.again = Some(Instant::now() + AGAIN_AFTER);
+                    tracing::warn!(writer = %letter.writer, "somebody writes more than is taken of one; the rest waits at the relays");
+                }
                 None
             }
+            // Whoever likes may send such things: the log is not to be filled by them.
             Err(NoLetter::Forged(why)) => {
-                tracing::warn!(wrap = %event.id, why, "something forged or broken was left out");
+                tracing::debug!(wrap = %event.id, why, "something forged or broken was left out");
                 None
             }
             Err(NoLetter::Other(what)) => {

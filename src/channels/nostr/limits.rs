@@ -6,7 +6,7 @@ use nostr::event::EventId;
 use nostr::key::PublicKey;
 use tokio::time::Instant;
 
-/// Wraps that are known again: what a busy inbox gets in two days. A wrap that is forgotten is opened once more, and known by what is in it.
+/// Wraps that are known again: what a busy inbox gets in two days. One that is forgotten is opened once more, and known by what is in it.
 const SEEN_MAX: usize = 8192;
 /// Writers who are counted at once. More at a time are a flood, which the limit of all bounds.
 const WRITERS_MAX: usize = 1024;

@@ -1,8 +1,8 @@
 //! One relay of the inbox: connects, asks for what came, proves now and then that it still answers, and begins anew when it does not.
 //!
-//! What comes is taken where the library admits an event, not from its stream of notifications: that one leaves out, without a word, what a slow
-//! reader missed. Here the reader of the connection itself waits for room in the queue; what finds none within its time is noted as missed, and
-//! asked for again.
+//! What comes is taken where the library admits an event, not from its stream of notifications: that one leaves out, without a word, what a
+//! slow reader missed. Here the reader of the connection itself waits for room in the queue; what finds none within its time is noted as
+//! missed, and asked for again.
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -182,6 +182,11 @@ impl Link {
         came.oldest = Some(came.oldest.map_or(at, |oldest| oldest.min(at)));
     }
 
+    /// Something of what it has was not taken.
+    pub(super) fn is_missing(&self) {
+        self.missed.store(true, Ordering::Release);
+    }
+
     /// There is room in the queue: what was missed is asked for again.
     pub(super) fn room_again(&self) {
         if self.missed.swap(false, Ordering::AcqRel) {
@@ -303,7 +308,7 @@ impl Gate {
         let sent = tokio::time::timeout(ROOM_MAX, self.shared.queue.send(event.clone())).await;
         if !matches!(sent, Ok(Ok(()))) {
             self.seen(|seen| seen.forget(&id));
-            self.link.missed.store(true, Ordering::Release);
+            self.link.is_missing();
         }
     }
 }

@@ -144,14 +144,20 @@ impl<'s> Listening<'s> {
 
     /// A question was not answered in time.
     async fn on_silence(&mut self, now: Instant) -> Result<(), Ended> {
-        let Some(question) = self.open.take() else { return Ok(()) };
+        let Some(mut question) = self.open.take() else { return Ok(()) };
+        let sight = self.link.sight();
+        if sight.heard.is_some_and(|heard| now.saturating_duration_since(heard) < ANSWER_MAX) {
+            // A long list, or no room for what comes: it is still at it.
+            question.deadline = now + ANSWER_MAX;
+            self.open = Some(question);
+            return Ok(());
+        }
         if question.purpose != Purpose::Look {
             self.close(&question.id).await?;
         }
         if self.ends_lists {
             return Err(Ended::new(format!("it did not answer within {} seconds", ANSWER_MAX.as_secs())));
         }
-        let sight = self.link.sight();
         let quiet_since = sight.heard.or(sight.connected).unwrap_or(now);
         if now.saturating_duration_since(quiet_since) >= QUIET_MAX {
             return Err(Ended::new("it says nothing at all"));

@@ -1,10 +1,12 @@
 //! Nostr: private messages (NIP-17) over the relays of the Archon's inbox.
 //!
-//! Relays repeat, forget, lie about the end of their lists and go silent, and the time of a wrap is wrong by up to two days on purpose. So what comes is
-//! known by the id of the message in it, computed here; each relay of the inbox is asked anew from two days before the newest message that is durable, whenever it
-//! was lost and once an hour; and each has to prove every two minutes that it answers. docs/adr/0039.
+//! Relays repeat, forget, lie about the end of their lists and go silent, and the time of a wrap is wrong by up to two days on purpose. So
+//! what comes is known by the id of the message in it, computed here; each relay of the inbox is asked anew from two days before the newest
+//! message that is durable, whenever it was lost and once an hour; and each has to prove every two minutes that it answers. docs/adr/0039.
 mod identity;
 mod inbox;
+#[cfg(test)]
+mod kit;
 mod letter;
 mod limits;
 mod link;

@@ -1,7 +1,7 @@
 //! A long answer in parts, and the receipt that says how far its delivery is. Pure.
 //!
-//! The receipt freezes what the ids of the parts are made of (the time, and where the text is cut): a part that is sent again has the same id,
-//! and whoever has it already drops it.
+//! The receipt freezes what the ids of the parts are made of (the time, and where the text is cut): a part that is sent again has the same
+//! id, and whoever has it already drops it.
 use std::fmt::Write as _;
 
 use archond_actors::domain::Receipt;
@@ -16,7 +16,8 @@ const FORM: &str = "nostr1";
 /// How far an answer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// When it was written, in seconds since the Unix epoch: the time of its first part. Each further one is a second later, which keeps them in order.
+    /// When it was written, in seconds since the Unix epoch: the time of its first part. Each further one is a second later, which keeps
+    /// them in order.
     pub(super) at: u64,
     /// Parts that were sent.
     pub(super) sent: usize,

@@ -45,8 +45,8 @@ pub fn generate() -> (String, String) {
     (identity.nsec(), identity.npub())
 }
 
-/// Tries each relay: one of the inbox must keep a message to the Archon itself and give it back, any other must answer a question. An error:
-/// there is no key.
+/// Tries each relay: one of the inbox must keep a message to the Archon itself and give it back, any other must answer a question. An
+/// error: there is no key.
 pub async fn probe(settings: &NostrSettings) -> Result<Tried, String> {
     let identity = load(settings).await?;
     let tries = all_relays(settings).into_iter().map(|(url, is_inbox)| {

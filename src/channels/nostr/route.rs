@@ -1,7 +1,7 @@
 //! Where a person is to be reached: the relays that he names as his inbox (kind 10050), or the best guess.
 //!
-//! Whoever writes names these relays, also a stranger: what is no relay of ours must be in everybody's network, or an answer would be a way to knock at
-//! doors of this one.
+//! Whoever writes names these relays, also a stranger: what is no relay of ours must be in everybody's network, or an answer would be a way
+//! to knock at doors of this one.
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};

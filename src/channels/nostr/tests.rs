@@ -1,151 +1,21 @@
 //! The adapter against a real relay in this process, good and bad, with a person's key on the other side.
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use archond_actors::domain::{AnswerKind, Inbound, OutboxId, PeerId, ReplyTo};
-use nostr::event::FinalizeEvent;
-use nostr::event::IntoEventBuilder;
+use nostr::event::{FinalizeEvent, IntoEventBuilder};
 use nostr::filter::Filter;
 use nostr::key::Keys;
 use nostr::nips::nip17::InboxRelayList;
-use nostr::nips::nip59::{GiftWrapBuilder, UnwrappedGift};
-use nostr::types::RelayUrl;
-use nostr_sdk::local_relay::{LocalRelay, LocalRelayBuilder, LocalRelayBuilderNip42};
+use nostr::nips::nip59::GiftWrapBuilder;
+use nostr_sdk::local_relay::{LocalRelay, LocalRelayBuilderNip42};
 use nostr_sdk::relay::Relay;
 
+use super::kit::{
+    Account, SOON, cursor, deliver, leave, letter, mailbox, now, parcel, receive, relay, started, texts,
+};
 use super::proxy::Proxy;
 use super::*;
-use crate::clock::SystemClock;
 use crate::settings::KeyReference;
-
-const SOON: Duration = Duration::from_secs(30);
-
-/// An Archon's key in a file, and who it is.
-struct Account {
-    keys: Keys,
-    folder: tempfile::TempDir,
-}
-
-impl Account {
-    fn new() -> Self {
-        let keys = Keys::generate();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("key"), keys.secret_key().to_secret_hex()).unwrap();
-        Self { keys, folder }
-    }
-
-    fn settings(&self, relays: &[&RelayUrl]) -> NostrSettings {
-        let relays: Vec<RelayUrl> = relays.iter().map(|url| (*url).clone()).collect();
-        NostrSettings {
-            key: NostrKey::Secret(KeyReference::File(self.folder.path().join("key"))),
-            relays: relays.clone(),
-            dm_relays: relays,
-            nip04: false,
-            self_copy: false,
-            profile: NostrProfile::default(),
-            pow: None,
-            messages_per_minute: 6000,
-            wraps_per_minute: 60_000,
-        }
-    }
-
-    fn channel(&self, relays: &[&RelayUrl]) -> Arc<dyn Channel> {
-        started(self.settings(relays))
-    }
-}
-
-fn started(settings: NostrSettings) -> Arc<dyn Channel> {
-    Arc::new(Nostr::new("ezra".parse().unwrap(), NOSTR.parse().unwrap(), settings, Arc::new(SystemClock)))
-}
-
-async fn relay(builder: LocalRelayBuilder) -> LocalRelay {
-    let relay = builder.build();
-    relay.run().await.unwrap();
-    relay
-}
-
-fn now() -> u64 {
-    Timestamp::now().as_secs()
-}
-
-fn letter(from: &Keys, to: PublicKey, at: u64, text: &str) -> (EventId, Event) {
-    let rumor = UnsignedEvent::new(
-        from.public_key(),
-        Timestamp::from(at),
-        Kind::PrivateDirectMessage,
-        [Tag::public_key(to)],
-        text,
-    );
-    (rumor.compute_id(), GiftWrapBuilder::new(to, rumor).finalize(from).unwrap())
-}
-
-/// Leaves a message at a relay.
-async fn leave(relay: &LocalRelay, from: &Keys, to: PublicKey, text: &str) -> EventId {
-    let (id, wrap) = letter(from, to, now(), text);
-    relay.add_event(wrap).await.unwrap();
-    id
-}
-
-fn cursor(batch: &Batch) -> Option<Cursor> {
-    batch.place.clone().map(|place| Cursor { place, moved_unix_ms: 0 })
-}
-
-/// Receives until so many messages are there, as the house does: each time from where the last batch said.
-async fn receive(channel: &Arc<dyn Channel>, count: usize) -> Vec<Inbound> {
-    let receiving = async {
-        let (mut messages, mut after) = (Vec::new(), None);
-        while messages.len() < count {
-            let Ok(batch) = channel.receive(after.clone()).await else { continue };
-            after = cursor(&batch).or(after);
-            messages.extend(batch.messages);
-        }
-        messages
-    };
-    tokio::time::timeout(SOON, receiving).await.expect("the messages do not come")
-}
-
-fn texts(messages: &[Inbound]) -> HashSet<String> {
-    messages.iter().map(|message| message.text.clone()).collect()
-}
-
-fn parcel(to: PublicKey, text: &str, receipt: Option<Receipt>) -> Parcel {
-    Parcel {
-        outbox: Some(OutboxId(1)),
-        key: EventId::from_byte_array([0; 32]).to_hex(),
-        peer: PeerId::new(&to.to_hex()).unwrap(),
-        reply_to: ReplyTo::new("nip17").unwrap(),
-        kind: AnswerKind::Answer,
-        text: text.into(),
-        attachments: Vec::new(),
-        created_unix_ms: now() * 1000,
-        receipt,
-        tries: 0,
-    }
-}
-
-/// Delivers it all, as the house does. Answers the last receipt before the end.
-async fn deliver(channel: &Arc<dyn Channel>, mut parcel: Parcel) -> Option<Receipt> {
-    loop {
-        match channel.deliver(parcel.clone()).await.unwrap() {
-            Handed::Whole => return parcel.receipt,
-            Handed::Step(receipt) => parcel.receipt = Some(receipt),
-        }
-    }
-}
-
-/// What lies at a relay for somebody, opened: ids and texts, in the order in which they were written.
-async fn mailbox(url: &RelayUrl, keys: &Keys) -> Vec<(EventId, u64, String)> {
-    let relay = Relay::new(url.clone());
-    relay.try_connect().timeout(SOON).await.unwrap();
-    let filter = Filter::new().kind(Kind::GiftWrap).pubkey(keys.public_key());
-    let wraps = relay.fetch_events(vec![filter]).timeout(SOON).await.unwrap();
-    let opened = wraps.iter().map(|wrap| UnwrappedGift::from_gift_wrap(keys, wrap).unwrap().rumor);
-    let mut letters: Vec<_> =
-        opened.map(|rumor| (rumor.compute_id(), rumor.created_at.as_secs(), rumor.content)).collect();
-    letters.sort_by_key(|(_, at, _)| *at);
-    letters
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_lies_at_the_relays_and_what_comes_is_handed_in_once() {
@@ -468,4 +338,34 @@ async fn an_account_is_made_told_and_tried() {
     let broken = NostrSettings { key: NostrKey::Secret(KeyReference::File("/nowhere".into())), ..settings };
     assert!(probe(&broken).await.unwrap_err().contains("/nowhere"));
     assert!(matches!(started(broken).receive(None).await, Err(ChannelFault::Barred { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_work_is_asked_for_wraps_without_it_are_left_out() {
+    const BITS: u8 = 4;
+    let relay = relay(LocalRelay::builder()).await;
+    let (ezra, maria) = (Account::new(), Keys::generate());
+    let me = ezra.keys.public_key();
+    let wrapped = |worked: bool, text: &str| {
+        let mut wraps = std::iter::repeat_with(|| letter(&maria, me, now(), text).1);
+        wraps.find(|wrap| wrap.check_pow(BITS) == worked).unwrap()
+    };
+    for wrap in [wrapped(false, "cheap"), wrapped(true, "worked")] {
+        relay.add_event(wrap).await.unwrap();
+    }
+    let channel = started(NostrSettings { pow: Some(BITS), ..ezra.settings(&[&relay.url().await]) });
+    assert_eq!(texts(&receive(&channel, 1).await), HashSet::from(["worked".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_kept_where_that_is_said_and_does_not_come_back_as_a_message() {
+    let relay = relay(LocalRelay::builder()).await;
+    let url = relay.url().await;
+    let (ezra, maria) = (Account::new(), Keys::generate());
+    let channel = started(NostrSettings { self_copy: true, ..ezra.settings(&[&url]) });
+    deliver(&channel, parcel(maria.public_key(), "shalom", None)).await;
+    let (hers, ours) = (mailbox(&url, &maria).await, mailbox(&url, &ezra.keys).await);
+    assert_eq!((hers.len(), hers), (1, ours));
+    leave(&relay, &maria, ezra.keys.public_key(), "thanks").await;
+    assert_eq!(texts(&receive(&channel, 1).await), HashSet::from(["thanks".to_owned()]));
 }
