@@ -64,6 +64,8 @@ mod media;
 mod memory;
 #[path = "it/memory_turns.rs"]
 mod memory_turns;
+#[path = "it/nostr.rs"]
+mod nostr;
 #[path = "it/power_cut.rs"]
 mod power_cut;
 #[path = "it/power_scenarios.rs"]

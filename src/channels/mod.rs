@@ -2,6 +2,7 @@
 pub mod codes;
 pub mod gitea;
 pub mod media;
+pub mod nostr;
 
 use std::sync::Arc;
 
@@ -33,6 +34,9 @@ impl HouseChannels {
                     repositories,
                     self.clock.clone(),
                 ))
+            }
+            Platform::Nostr(settings) => {
+                Arc::new(nostr::Nostr::new(archon.id.clone(), file.channel, settings, self.clock.clone()))
             }
         }
     }

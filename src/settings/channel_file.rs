@@ -9,15 +9,18 @@ use super::fault::{Fault, nearest};
 use super::reader::{Group, Sheet};
 use super::{Paths, profile_channels, read_settings_files, read_text};
 use crate::channels::gitea::GiteaSettings;
+use crate::channels::nostr::{self, NostrSettings};
 
 /// The platforms that there are adapters for, by the names of their files.
-pub const PLATFORMS: [&str; 1] = ["gitea"];
+pub const PLATFORMS: [&str; 2] = ["gitea", "nostr"];
 
 /// What a platform's own part of the file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Platform {
     /// Issues and pull requests of a Gitea, a Forgejo, or another that speaks their language.
     Gitea(GiteaSettings),
+    /// Private messages over relays.
+    Nostr(NostrSettings),
 }
 
 /// A channel of an Archon, after all checks.
@@ -40,6 +43,7 @@ impl Platform {
     fn read(name: &str, top: &mut Group<'_>) -> Option<Self> {
         match name {
             "gitea" => GiteaSettings::read(top).map(Self::Gitea),
+            "nostr" => nostr::read(top).map(Self::Nostr),
             _ => None,
         }
     }
@@ -65,6 +69,7 @@ pub fn parse_channel_file(path: &Path, text: String) -> Result<ChannelFile, Vec<
     let sheet = Sheet::new(path, text);
     let read = sheet.top().map(|mut top| {
         let access = profile_channels::access(&mut top);
+        let access = if name == nostr::NOSTR { nostr::by_keys(&top, access) } else { access };
         let platform = Platform::read(&name, &mut top);
         top.finish();
         (access, platform)
