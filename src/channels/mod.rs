@@ -1,6 +1,7 @@
 //! The roads to platforms, as this program has them: which adapters an Archon gets, and the codes of strangers.
 pub mod codes;
 pub mod media;
+pub mod telegram;
 
 use std::sync::Arc;
 

@@ -57,7 +57,7 @@ impl std::str::FromStr for KeyReference {
 
 /// Whether a setting says where a secret is; it need not.
 #[expect(clippy::ref_option, reason = "a check is given a reference to the setting's own type")]
-pub(super) fn is_reference(text: &Option<String>) -> Result<(), String> {
+pub(crate) fn is_reference(text: &Option<String>) -> Result<(), String> {
     match text {
         Some(text) => text.parse::<KeyReference>().map(drop),
         None => Ok(()),
