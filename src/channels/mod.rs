@@ -3,13 +3,16 @@ pub mod codes;
 pub mod gitea;
 pub mod media;
 pub mod nostr;
+pub mod telegram;
 
 use std::sync::Arc;
 
 use archond_actors::domain::{ArchonSpec, CodeHash};
 use archond_actors::ports::{Channel, ChannelShed, Clock};
 
+use self::media::MediaFolder;
 use crate::settings::{ChannelFile, Paths, Platform, channels_of};
+use crate::tools::Grounds;
 
 /// The adapters of all platforms.
 pub struct HouseChannels {
@@ -37,6 +40,11 @@ impl HouseChannels {
             }
             Platform::Nostr(settings) => {
                 Arc::new(nostr::Nostr::new(archon.id.clone(), file.channel, settings, self.clock.clone()))
+            }
+            Platform::Telegram(settings) => {
+                let media = MediaFolder::new(self.paths.media_dir());
+                let workspace = Grounds::of_archon(&self.paths.state, &archon.id).workspace;
+                Arc::new(telegram::Telegram::new(file.channel, settings, media, workspace))
             }
         }
     }

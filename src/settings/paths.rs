@@ -139,6 +139,11 @@ impl Paths {
         self.config.join("channels")
     }
 
+    /// What came with messages, each file once.
+    pub fn media_dir(&self) -> PathBuf {
+        self.data.join("media")
+    }
+
     /// Secrets that archond was given to keep, each a file for this user alone.
     pub fn secrets_dir(&self) -> PathBuf {
         self.config.join("secrets")
