@@ -38,6 +38,8 @@ mod faults;
 mod flood;
 #[path = "it/gateway.rs"]
 mod gateway;
+#[path = "it/gitea.rs"]
+mod gitea;
 #[path = "it/handing_on.rs"]
 mod handing_on;
 #[path = "it/inquiries.rs"]

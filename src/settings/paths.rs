@@ -144,9 +144,9 @@ impl Paths {
         self.data.join("media")
     }
 
-    /// Secrets that archond was given to keep, each a file for this user alone.
+    /// Secrets that archond was given to keep, each a file for this user alone. Not beside the settings, which people keep in repositories.
     pub fn secrets_dir(&self) -> PathBuf {
-        self.config.join("secrets")
+        self.data.join("secrets")
     }
 
     /// The MCP servers.

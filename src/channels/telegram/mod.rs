@@ -47,8 +47,6 @@ use self::update::{Came, Identity, Pressed};
 use self::webhook::Listener;
 use super::media::MediaFolder;
 
-/// What profiles call this channel.
-pub const TELEGRAM: &str = "telegram";
 /// Updates of one poll.
 const BATCH_LEN: u8 = 50;
 /// Longest that a poll takes: Telegram's own wait, and the time for its connection.
