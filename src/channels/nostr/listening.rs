@@ -121,7 +121,8 @@ impl<'s> Listening<'s> {
             self.on_silence(now).await?;
         }
         if self.auth_until.is_some() || self.open.is_some() {
-            return Ok(self.postpone(now));
+            self.postpone(now);
+            return Ok(());
         }
         if self.next_look <= now {
             return self.look().await;
