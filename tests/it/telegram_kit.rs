@@ -197,7 +197,7 @@ fn settings(folder: &TempDir, port: u16) -> TelegramSettings {
 /// A bot of such settings.
 pub(crate) fn bot(folder: &TempDir, settings: &TelegramSettings) -> Arc<Telegram> {
     let media = MediaFolder::new(folder.path().join("media"));
-    Telegram::new(settings.clone(), media, folder.path().join("workspace")).unwrap()
+    Arc::new(Telegram::new("telegram".parse().unwrap(), settings.clone(), media, folder.path().join("workspace")))
 }
 
 /// The answer to a message.
