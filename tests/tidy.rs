@@ -13,7 +13,7 @@ const LINES_MAX: usize = 500;
 /// Words that name no purpose, so that everything ends up under them.
 const EMPTY_NAMES: [&str; 6] = ["manager", "util", "utils", "helper", "common", "misc"];
 /// Modules that only compute.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "policy",
     "turn",
     "admission",
@@ -26,6 +26,7 @@ const PURE: [&str; 12] = [
     "receiving",
     "delivery",
     "access",
+    "linking",
 ];
 
 /// A file of the project, with its path from the project's root.

@@ -45,6 +45,10 @@ pub enum Command {
     Model,
     /// List what was allowed for good, or take it back.
     Approvals,
+    /// Be the same person in another place: get a code, or say it.
+    Link,
+    /// Be nobody else any more.
+    Unlink,
     /// Say what a message does while another one is answered, or choose it.
     Busy,
     /// List the Archon's notes of whoever asks, or forget one.
@@ -137,6 +141,12 @@ pub const COMMANDS: &[(Command, &[&str], &str)] = &[
     (Command::Branch, &["/branch", "/fork"], "go on in a copy of this session"),
     (Command::Export, &["/export", "/save"], "the whole conversation as text"),
     (Command::Memory, &["/memory"], "my notes of you; `/memory forget NUMBER` forgets one"),
+    (
+        Command::Link,
+        &["/link"],
+        "be the same person in another place: it gives a code to say there, like `/link CODE`",
+    ),
+    (Command::Unlink, &["/unlink"], "be the same person nowhere else any more"),
     (Command::WhoAmI, &["/whoami", "/id"], "who you are to the house"),
 ];
 

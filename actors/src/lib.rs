@@ -31,6 +31,7 @@ pub mod hermes;
 pub mod house;
 pub mod insight;
 pub mod link;
+pub mod linking;
 pub mod meaning;
 pub mod memory;
 pub mod observer;

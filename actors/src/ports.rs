@@ -1,5 +1,6 @@
 //! What the house needs from the world. Each trait is owned here, by its consumer, and has one adapter per technology elsewhere.
 mod channel;
+mod embedders;
 mod tools;
 
 use std::sync::Arc;
@@ -8,15 +9,16 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use crate::domain::{
-    Accepted, Approved, ArchonId, ChannelId, Chosen, CodeHash, Cursor, Embedder, Finding, FinishReason,
-    GenerationId, GenerationRequest, Grant, InboundMessage, InboxEntry, InboxId, Indexed, JournalEntry, Kept,
-    Knock, Maker, ModelId, NewNote, Note, NoteId, NotePlace, NotesOf, Offered, OutboxEntry, OutboxId, Paired,
-    PeerId, PeerKey, Recalled, Receipt, Refusal, Remembered, SessionHead, SessionKey, SessionOptions,
-    SessionSnapshot, Sought, Summary, Tier, Token, TurnEnd, TurnRecord, Undeliverable, Unindexed, Usage,
-    Vector,
+    Accepted, Approved, ArchonId, ChannelId, Chosen, CodeHash, Cursor, Finding, FinishReason, GenerationId,
+    GenerationRequest, Grant, InboundMessage, InboxEntry, InboxId, Indexed, JournalEntry, Kept, Knock,
+    LinkAnswer, LinkChange, Maker, ModelId, NewNote, Note, NoteId, NotePlace, NotesOf, Offered, OutboxEntry,
+    OutboxId, Paired, PeerId, PeerKey, Recalled, Receipt, Refusal, Remembered, SessionHead, SessionKey,
+    SessionOptions, SessionSnapshot, Sought, Summary, Tier, Token, TurnEnd, TurnRecord, Undeliverable,
+    Unindexed, Usage, Vector,
 };
 
 pub use channel::{Channel, ChannelFault, ChannelShed, Handed, NoChannels, POLL_MAX};
+pub use embedders::{Embedders, NoEmbedders};
 pub use tools::{NoTools, ToolShed, ToolSource};
 
 /// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.
@@ -146,10 +148,19 @@ pub enum Write {
         /// When, in milliseconds since the Unix epoch.
         now_unix_ms: u64,
     },
-    /// Somebody who was paired is a stranger again. Refused when he was not paired. Answers [`Written::Done`].
+    /// Somebody who was paired is a stranger again, and linked with nobody. Refused when he was not paired. Answers [`Written::Done`].
     Unpair {
         /// Who, with whom, on which channel.
         with: PeerKey,
+    },
+    /// Change who is the same person in several places. Answers [`Written::Linked`].
+    Link {
+        /// Who.
+        with: PeerKey,
+        /// What he does.
+        change: LinkChange,
+        /// When, in milliseconds since the Unix epoch.
+        now_unix_ms: u64,
     },
     /// A channel has received up to here, and all of that is in the inbox. Answers [`Written::Done`].
     MoveCursor {
@@ -243,6 +254,8 @@ pub enum Written {
     Offered(Offered),
     /// Whether somebody is known now.
     Approved(Approved),
+    /// What became of it.
+    Linked(LinkAnswer),
     /// Done.
     Done,
 }
@@ -299,6 +312,8 @@ pub trait Store: Send + Sync + 'static {
     fn pairings(&self) -> Result<Vec<Paired>, StoreError>;
     /// All who have a code that is not void, in order; some may be too old to count ([`is_recent`](crate::domain::is_recent)).
     fn knocks(&self) -> Result<Vec<Knock>, StoreError>;
+    /// The other peers of the same Archon that are the same person, in order.
+    fn linked(&self, with: &PeerKey) -> Result<Vec<PeerKey>, StoreError>;
     /// Up to where a channel of an Archon has received.
     fn cursor(&self, archon: &ArchonId, channel: &ChannelId) -> Result<Option<Cursor>, StoreError>;
     /// The answer to a message, delivered or not; `None` while there is none.
@@ -324,22 +339,6 @@ pub trait Store: Send + Sync + 'static {
     fn unindexed(&self, limit: usize) -> Result<Vec<Unindexed>, StoreError>;
     /// How many have one.
     fn indexed(&self) -> Result<Indexed, StoreError>;
-}
-
-/// Which model computes the vectors by which things are found by their meaning.
-pub trait Embedders: Send + Sync + 'static {
-    /// The one that is to be used now. `None`: there is none. Blocking: it looks at the disk.
-    fn current(&self) -> Option<Embedder>;
-}
-
-/// No embedder.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoEmbedders;
-
-impl Embedders for NoEmbedders {
-    fn current(&self) -> Option<Embedder> {
-        None
-    }
 }
 
 /// Why a worker could not be started or has ended.

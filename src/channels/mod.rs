@@ -108,4 +108,8 @@ impl ChannelShed for HouseChannels {
     fn draw_code(&self) -> Option<(String, CodeHash)> {
         codes::draw()
     }
+
+    fn hash_code(&self, written: &str) -> CodeHash {
+        codes::hash(written)
+    }
 }

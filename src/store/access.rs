@@ -1,6 +1,7 @@
 //! The part of the store that says who is known on a channel, and which strangers have a code.
 use archond_actors::domain::{
-    Approved, CodeHash, Knock, OPEN_CODES_MAX, Offered, Paired, PeerKey, Tier, WRONG_CODES_MAX, is_recent,
+    Approved, CodeHash, Knock, LinkChange, OPEN_CODES_MAX, Offered, Paired, PeerKey, Tier, WRONG_CODES_MAX,
+    is_recent,
 };
 use redb::{ReadTransaction, ReadableTable};
 use serde::{Deserialize, Serialize};
@@ -45,13 +46,13 @@ struct KnockV1 {
     void: bool,
 }
 
-type Cols<'a> = (&'a str, &'a str, &'a str);
+pub(super) type Cols<'a> = (&'a str, &'a str, &'a str);
 
-fn cols(with: &PeerKey) -> Cols<'_> {
+pub(super) fn cols(with: &PeerKey) -> Cols<'_> {
     (with.archon.as_str(), with.channel.as_str(), with.peer.as_str())
 }
 
-fn peer_key((archon, channel, peer): Cols<'_>) -> Result<PeerKey, RecordError> {
+pub(super) fn peer_key((archon, channel, peer): Cols<'_>) -> Result<PeerKey, RecordError> {
     Ok(PeerKey { archon: archon.parse()?, channel: channel.parse()?, peer: peer.parse()? })
 }
 
@@ -64,7 +65,7 @@ fn read_paired(with: PeerKey, bytes: &[u8]) -> Result<Paired, RecordError> {
     Ok(Paired { with, tier: tier.tier(), since_unix_ms })
 }
 
-fn fault(at: Cols<'_>) -> impl Fn(RecordError) -> Fault {
+pub(super) fn fault(at: Cols<'_>) -> impl Fn(RecordError) -> Fault {
     let name = format!("{}/{}/{}", at.0, at.1, at.2);
     move |error| Fault::record("access", &name, &error)
 }
@@ -114,13 +115,13 @@ impl Writer<'_> {
         Ok(Approved::Paired(Paired { with: with.clone(), tier, since_unix_ms: now }))
     }
 
-    /// Somebody is a stranger again.
+    /// Somebody is a stranger again, here and wherever he was linked.
     pub(super) fn unpair(&mut self, with: &PeerKey) -> Result<(), Fault> {
         if self.paired.remove(cols(with))?.is_none() {
             return Err(Fault::not_found("paired peer", with));
         }
         self.changed = true;
-        Ok(())
+        self.link(with, LinkChange::Part, 0).map(drop)
     }
 
     fn keep_knock(&mut self, with: &PeerKey, knock: &KnockV1) -> Result<(), Fault> {

@@ -11,8 +11,8 @@ use redb::TableDefinition;
 /// [`TERMS`], which an archond of layout 2 would not keep in step with the turns; and sessions may be of version 2. 4: with [`VECTORS`],
 /// [`WITHOUT_VECTOR`] and [`MAKER`], which an archond of layout 3 would not keep in step either. 5: with [`GIVEN_UP`], [`RECEIPTS`], [`CURSORS`],
 /// [`PAIRED`] and [`KNOCKS`], the first of which an archond of layout 4 would not clear; and messages may be of version 2. 6: sessions may be of
-/// version 4, turns of version 3, and a journal may say what was heard meanwhile. When `archond_actors::recall` takes texts apart in another way, that is a new layout too: [`TERMS`] are made anew from the turns of every older one.
-pub(super) const SCHEMA: u64 = 6;
+/// version 4, turns of version 3, and a journal may say what was heard meanwhile. 7: with [`LINKS`]. When `archond_actors::recall` takes texts apart in another way, that is a new layout too: [`TERMS`] are made anew from the turns of every older one.
+pub(super) const SCHEMA: u64 = 7;
 
 /// Archon, channel, peer, thread.
 pub(super) type SessionCols<'a> = (&'a str, &'a str, &'a str, &'a str);
@@ -62,6 +62,8 @@ pub(super) const RECEIPTS: TableDefinition<u64, &str> = TableDefinition::new("re
 pub(super) const PAIRED: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("paired");
 /// Archon, channel, peer: the code of a stranger.
 pub(super) const KNOCKS: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("knocks");
+/// Archon, channel, peer: which person he is elsewhere, and his code for that.
+pub(super) const LINKS: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("links");
 /// Archon and channel: up to where it has received, and since when.
 pub(super) const CURSORS: TableDefinition<(&str, &str), (&str, u64)> = TableDefinition::new("cursors");
 /// Inbox number: the outbox number of its answer.

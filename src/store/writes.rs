@@ -40,6 +40,7 @@ pub(super) struct Writer<'txn> {
     pub(super) receipts: Table<'txn, u64, Text>,
     pub(super) paired: Table<'txn, (Text, Text, Text), Bytes>,
     pub(super) knocks: Table<'txn, (Text, Text, Text), Bytes>,
+    pub(super) links: Table<'txn, (Text, Text, Text), Bytes>,
     pub(super) cursors: Table<'txn, (Text, Text), (Text, u64)>,
     pub(super) answer: Table<'txn, u64, u64>,
     pub(super) sessions: Table<'txn, SessionCols<'static>, Bytes>,
@@ -81,6 +82,7 @@ impl<'txn> Writer<'txn> {
             receipts: txn.open_table(tables::RECEIPTS)?,
             paired: txn.open_table(tables::PAIRED)?,
             knocks: txn.open_table(tables::KNOCKS)?,
+            links: txn.open_table(tables::LINKS)?,
             cursors: txn.open_table(tables::CURSORS)?,
             answer: txn.open_table(tables::ANSWER)?,
             sessions: txn.open_table(tables::SESSIONS)?,
@@ -132,6 +134,9 @@ impl<'txn> Writer<'txn> {
                 self.approve_code(*code, *tier, *now_unix_ms).map(Written::Approved)
             }
             Write::Unpair { with } => self.unpair(with).map(|()| Written::Done),
+            Write::Link { with, change, now_unix_ms } => {
+                self.link(with, *change, *now_unix_ms).map(Written::Linked)
+            }
             Write::MoveCursor { archon, channel, cursor } => {
                 self.move_cursor(archon, channel, cursor).map(|()| Written::Done)
             }

@@ -31,6 +31,10 @@ impl ChannelShed for Platforms {
     fn draw_code(&self) -> Option<(String, CodeHash)> {
         None
     }
+
+    fn hash_code(&self, _: &str) -> archond_actors::domain::CodeHash {
+        archond_actors::domain::CodeHash([0; 32])
+    }
 }
 
 /// One platform, for one Archon.

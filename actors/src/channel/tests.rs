@@ -1,4 +1,7 @@
 //! A channel in a whole house, on a platform that can be told to fail, in paused time.
+#[path = "command_tests.rs"]
+mod commands;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +30,10 @@ impl ChannelShed for Only {
 
     fn draw_code(&self) -> Option<(String, CodeHash)> {
         Some(("CODE2345".into(), CodeHash([7; 32])))
+    }
+
+    fn hash_code(&self, _: &str) -> CodeHash {
+        CodeHash([7; 32])
     }
 }
 
@@ -442,21 +449,6 @@ async fn a_stranger_gets_a_code_once_and_nothing_of_his_is_kept_until_the_owner_
     world.write("6", "7", "still there?");
     world.seen(3).await;
     assert!(world.texts()[2].contains("CODE2345"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_asks_for_the_status_or_a_stop_is_heard_at_once_while_an_answer_runs() {
-    let world = World::new().await;
-    world.engine.set_token_delay(Duration::from_secs(20));
-    world.write("1", "7", "one two three four five");
-    world.until(|| world.platform.shown().iter().any(|(_, shown)| *shown == Shown::Working)).await;
-    let began = Instant::now();
-    world.write("2", "7", "/status");
-    assert!(world.seen(1).await[0].contains("running"), "{:?}", world.texts());
-    world.write("3", "7", "/stop");
-    assert_eq!(world.seen(2).await[1], "Stopping.");
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
-    assert!(world.seen(3).await[2].contains("topped"), "{:?}", world.texts());
 }
 
 #[tokio::test(start_paused = true)]

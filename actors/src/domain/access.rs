@@ -113,6 +113,46 @@ pub struct Knock {
     pub since_unix_ms: u64,
 }
 
+/// What somebody does about being the same person in another place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkChange {
+    /// He gets a code, to say there.
+    Offer(CodeHash),
+    /// He says the one that he got there.
+    Join(CodeHash),
+    /// He is nobody else any more.
+    Part,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkAnswer {
+    /// Of a code.
+    Offered(Offered),
+    /// Of saying one.
+    Joined(Linked),
+    /// Of parting: whether he was linked.
+    Parted(bool),
+}
+
+/// What became of a code that somebody said in another place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Linked {
+    /// He is the same person as these others.
+    Joined(Vec<PeerKey>),
+    /// He got the code himself: it is to be said elsewhere.
+    Itself,
+    /// There is no such code; so many wrong ones are left.
+    Wrong {
+        /// Until he is not listened to for an hour.
+        left: u64,
+    },
+    /// It was one wrong code too many: for an hour none of his counts.
+    Locked,
+    /// The person has as many places as one may have. Nothing was written.
+    Full,
+}
+
 /// Whether a code that was given then still counts: for an hour, whichever way the clock was set meanwhile.
 pub fn is_recent(since_unix_ms: u64, now_unix_ms: u64) -> bool {
     now_unix_ms.abs_diff(since_unix_ms) < CODE_LIFE_MS

@@ -15,8 +15,8 @@ pub mod status;
 pub mod tool;
 
 pub use access::{
-    AccessMode, AccessPolicy, Approved, CodeHash, GroupAccess, Knock, OPEN_CODES_MAX, Offered, Paired, Tier,
-    WRONG_CODES_MAX, is_platform_id, is_recent,
+    AccessMode, AccessPolicy, Approved, CodeHash, GroupAccess, Knock, LinkAnswer, LinkChange, Linked,
+    OPEN_CODES_MAX, Offered, Paired, Tier, WRONG_CODES_MAX, is_platform_id, is_recent,
 };
 pub use attachment::{Attachment, SEND_FILE};
 pub use channel::{

@@ -79,6 +79,8 @@ impl HarnessState {
                 None => "Say `/usage`, `/usage tokens`, `/usage full` or `/usage off`.".to_owned(),
             },
             (Command::Model, words) => self.model(entry, words).await,
+            (Command::Link, words) => kept(self.link(entry, words).await),
+            (Command::Unlink, _) => kept(self.unlink(entry).await),
             (Command::Busy, words) => match listing::busy_wish(words) {
                 Some(errand) => self.errand(entry, errand).await,
                 None => "Say `/busy queue`, `/busy steer` or `/busy interrupt`.".to_owned(),

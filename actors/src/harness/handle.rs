@@ -12,7 +12,7 @@ use crate::link::{Link, LinkError};
 use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
 use crate::pool::PoolHandle;
-use crate::ports::{Clock, Sink};
+use crate::ports::{ChannelShed, Clock, Sink};
 use crate::session::{SessionError, SessionFact};
 use crate::supervision::SupervisorHandle;
 use crate::tools::ToolsHandle;
@@ -60,6 +60,8 @@ pub struct HarnessArgs {
     pub counters: Arc<ArchonCounters>,
     /// Where the way of each message is noted.
     pub trail: Trail,
+    /// Where codes come from.
+    pub codes: Arc<dyn ChannelShed>,
     /// Where sessions are shown.
     pub roster: Roster,
     /// The path of the sessions' supervisor.

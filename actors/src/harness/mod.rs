@@ -5,6 +5,7 @@ mod handle;
 mod listing;
 mod memory;
 mod notice;
+mod places;
 
 pub use handle::{HarnessArgs, HarnessError, HarnessHandle};
 pub use notice::stand_in;

@@ -210,6 +210,7 @@ impl Archon {
             clock: shared.clock.clone(),
             sessions: self.sessions.clone(),
             counters: self.counters.clone(),
+            codes: shared.channels.clone(),
             roster: shared.roster.clone(),
             sessions_path: self.sessions_path(),
             trail: shared.trail.clone(),

@@ -61,6 +61,7 @@ impl Message for MemoryMsg {
             Write::OfferCode { with, .. } => format!("offer-code to {with}"),
             Write::ApproveCode { tier, .. } => format!("approve-code of {}", tier.as_str()),
             Write::Unpair { with } => format!("unpair {with}"),
+            Write::Link { with, .. } => format!("link of {with}"),
             Write::MoveCursor { archon, channel, .. } => format!("move-cursor of {archon}/{channel}"),
             Write::SetSummary { session, .. } => format!("set-summary {session}"),
             Write::Rewind { session, turns } => format!("rewind {session} to {turns} turns"),

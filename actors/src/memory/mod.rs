@@ -3,6 +3,7 @@
 //! - [`MemoryHandle`] is what everybody else holds.
 //! - `actor` collects changes and hands them to the store in groups, one commit at a time.
 mod actor;
+mod people;
 #[cfg(test)]
 mod tests;
 
@@ -13,11 +14,10 @@ use ractor::{Actor, ActorCell, SpawnErr};
 use tokio::sync::Notify;
 
 use crate::domain::{
-    Accepted, Approved, ArchonId, ChannelId, CodeHash, Cursor, Grant, InboundMessage, InboxEntry, InboxId,
-    Indexed, JournalEntry, Kept, Knock, Maker, NewNote, Note, NoteId, NotePlace, NotesOf, Offered,
-    OutboxEntry, OutboxId, Paired, PeerId, PeerKey, Recalled, Receipt, Remembered, SessionHead, SessionKey,
-    SessionOptions, SessionSnapshot, Sought, Summary, ThreadId, Tier, TurnEnd, TurnRecord, Undeliverable,
-    Unindexed, Vector,
+    Accepted, ArchonId, ChannelId, Cursor, Grant, InboundMessage, InboxEntry, InboxId, Indexed, JournalEntry,
+    Kept, Maker, NewNote, Note, NoteId, NotePlace, NotesOf, OutboxEntry, OutboxId, PeerId, PeerKey, Recalled,
+    Receipt, Remembered, SessionHead, SessionKey, SessionOptions, SessionSnapshot, Sought, Summary, ThreadId,
+    TurnEnd, TurnRecord, Undeliverable, Unindexed, Vector,
 };
 use crate::insight::Vitals;
 use crate::link::{Link, LinkError, answer};
@@ -182,52 +182,6 @@ impl MemoryHandle {
     /// An answer that was given up is to be delivered again.
     pub async fn deliver_again(&self, outbox: OutboxId) -> Result<(), MemoryError> {
         self.write(Write::DeliverAgain { outbox }).await.map(drop)
-    }
-
-    /// Gives a stranger a code, unless he has one, or too many have.
-    pub async fn offer_code(
-        &self,
-        with: PeerKey,
-        code: CodeHash,
-        now_unix_ms: u64,
-    ) -> Result<Offered, MemoryError> {
-        match self.write(Write::OfferCode { with, code, now_unix_ms }).await? {
-            Written::Offered(offered) => Ok(offered),
-            other => Err(mismatch(&other)),
-        }
-    }
-
-    /// Makes the stranger known who has this code.
-    pub async fn approve_code(
-        &self,
-        code: CodeHash,
-        tier: Tier,
-        now_unix_ms: u64,
-    ) -> Result<Approved, MemoryError> {
-        match self.write(Write::ApproveCode { code, tier, now_unix_ms }).await? {
-            Written::Approved(approved) => Ok(approved),
-            other => Err(mismatch(&other)),
-        }
-    }
-
-    /// Somebody who was paired is a stranger again.
-    pub async fn unpair(&self, with: PeerKey) -> Result<(), MemoryError> {
-        self.write(Write::Unpair { with }).await.map(drop)
-    }
-
-    /// See [`Store::paired`].
-    pub async fn paired(&self, with: PeerKey) -> Result<Option<Paired>, MemoryError> {
-        self.read(move |store| store.paired(&with)).await
-    }
-
-    /// See [`Store::pairings`].
-    pub async fn pairings(&self) -> Result<Vec<Paired>, MemoryError> {
-        self.read(|store| store.pairings()).await
-    }
-
-    /// See [`Store::knocks`].
-    pub async fn knocks(&self) -> Result<Vec<Knock>, MemoryError> {
-        self.read(|store| store.knocks()).await
     }
 
     /// A channel has received up to here. Safe to repeat.

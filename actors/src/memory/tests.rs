@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::domain::{AnswerKind, NewAnswer, Waybill};
+use crate::domain::{Knock, Paired};
 use crate::testkit::MemStore;
 
 /// Supervises the actor under test and tells how it ended.
@@ -323,6 +324,7 @@ impl Store for Broken {
         paired(&self, with: &PeerKey) -> Option<Paired>;
         pairings(&self) -> Vec<Paired>;
         knocks(&self) -> Vec<Knock>;
+        linked(&self, with: &PeerKey) -> Vec<PeerKey>;
         receipt(&self, inbox: InboxId) -> Option<Receipt>;
         cursor(&self, archon: &ArchonId, channel: &ChannelId) -> Option<Cursor>;
         journal(&self, inbox: InboxId) -> Vec<JournalEntry>;

@@ -105,6 +105,8 @@ pub trait ChannelShed: Send + Sync + 'static {
     fn channels(&self, archon: &ArchonSpec) -> Vec<Arc<dyn Channel>>;
     /// A code for a stranger that nobody can guess ([`crate::access::code`]), and its hash. `None`: there is no chance to be had just now.
     fn draw_code(&self) -> Option<(String, CodeHash)>;
+    /// The hash of a code, as people write it ([`crate::access::normal_code`]).
+    fn hash_code(&self, written: &str) -> CodeHash;
 }
 
 /// No platform at all.
@@ -118,5 +120,9 @@ impl ChannelShed for NoChannels {
 
     fn draw_code(&self) -> Option<(String, CodeHash)> {
         None
+    }
+
+    fn hash_code(&self, _: &str) -> CodeHash {
+        CodeHash([0; 32])
     }
 }

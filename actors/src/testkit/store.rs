@@ -195,6 +195,10 @@ impl Store for MemStore {
         Ok(self.tables()?.access.knocks())
     }
 
+    fn linked(&self, with: &PeerKey) -> Result<Vec<PeerKey>, StoreError> {
+        Ok(crate::linking::linked(&self.tables()?.links, with))
+    }
+
     fn receipt(&self, inbox: InboxId) -> Result<Option<Receipt>, StoreError> {
         Ok(self.tables()?.deliveries.receipts.get(&inbox).cloned())
     }

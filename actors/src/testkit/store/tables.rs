@@ -10,6 +10,7 @@ use crate::domain::{
     JournalEntry, MessageKey, NewAnswer, Note, NoteId, OutboxEntry, OutboxId, PeerId, PeerKey, SessionHead,
     SessionKey, Summary, ThreadId, TurnEnd, TurnRecord,
 };
+use crate::linking::{self, LinkStates};
 use crate::ports::{StoreError, Write, Written};
 
 #[derive(Default)]
@@ -30,6 +31,7 @@ pub(super) struct Tables {
     pub(super) notes_len: u64,
     pub(super) deliveries: Deliveries,
     pub(super) access: Access,
+    pub(super) links: LinkStates,
     pub(super) meanings: Meanings,
 }
 
@@ -57,7 +59,14 @@ impl Tables {
             Write::ApproveCode { code, tier, now_unix_ms } => {
                 Ok(Written::Approved(self.access.approve(*code, *tier, *now_unix_ms)))
             }
-            Write::Unpair { with } => self.access.unpair(with),
+            Write::Unpair { with } => {
+                let unpaired = self.access.unpair(with)?;
+                linking::unlink(&mut self.links, with);
+                Ok(unpaired)
+            }
+            Write::Link { with, change, now_unix_ms } => {
+                Ok(Written::Linked(linking::apply(&mut self.links, with, *change, *now_unix_ms)))
+            }
             Write::MoveCursor { archon, channel, cursor } => {
                 self.deliveries.cursors.insert((archon.clone(), channel.clone()), cursor.clone());
                 Ok(Written::Done)

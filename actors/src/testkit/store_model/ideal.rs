@@ -1,6 +1,7 @@
 //! A store as its port promises it: lists of what was said and answered, in order. Every question looks through them all.
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bonds::Bonds;
 use super::doors::Doors;
 use super::meanings::Meanings;
 use super::question::{Question, Reply};
@@ -71,6 +72,7 @@ pub struct Ideal {
     grants: BTreeSet<(PeerKey, Grant)>,
     pub(super) cursors: BTreeMap<(ArchonId, ChannelId), Cursor>,
     pub(super) doors: Doors,
+    pub(super) bonds: Bonds,
     /// Every note ever kept, with whether it is forgotten. Its number is its place in the list, from 1.
     notes: Vec<(Note, bool)>,
     /// What the changes of the last step answer; `None` for one that is refused because its subject does not exist.
@@ -100,8 +102,14 @@ impl Ideal {
             Write::EndTurn(end) => self.end_turns(end),
             Write::MarkSent { .. } | Write::GiveUp { .. } | Write::DeliverAgain { .. } => self.deliver(write),
             Write::KeepReceipt { inbox, receipt } => self.keep_receipt(*inbox, receipt),
-            Write::OfferCode { .. } | Write::ApproveCode { .. } | Write::Unpair { .. } => {
-                self.doors.apply(write)
+            Write::Unpair { with } => {
+                let unpaired = self.doors.apply(write)?;
+                self.bonds.part(with);
+                Some(unpaired)
+            }
+            Write::OfferCode { .. } | Write::ApproveCode { .. } => self.doors.apply(write),
+            Write::Link { with, change, now_unix_ms } => {
+                Some(Written::Linked(self.bonds.apply(with, *change, *now_unix_ms)))
             }
             Write::MoveCursor { archon, channel, cursor } => {
                 self.cursors.insert((archon.clone(), channel.clone()), cursor.clone());
@@ -375,6 +383,7 @@ impl Ideal {
             | Question::Cursor { .. }
             | Question::AnswerTo { .. }
             | Question::Paired { .. }
+            | Question::Linked { .. }
             | Question::Pairings
             | Question::Knocks => self.ask_of_roads(question),
             Question::Journal { inbox } => {

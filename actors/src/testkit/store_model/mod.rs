@@ -9,6 +9,7 @@
 //! ```
 //!
 //! Read [`ideal`] first (what must happen), then [`question`] and [`story`] (what may be asked).
+mod bonds;
 pub mod doors;
 pub mod ideal;
 mod meanings;

@@ -81,6 +81,11 @@ pub enum Question {
         /// Of the answer to which message.
         inbox: InboxId,
     },
+    /// [`Store::linked`].
+    Linked {
+        /// Who.
+        with: PeerKey,
+    },
     /// [`Store::paired`].
     Paired {
         /// Who.
@@ -144,6 +149,7 @@ pub enum Question {
 /// What is replied.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Reply {
+    Peers(Vec<PeerKey>),
     Inbox(Vec<InboxEntry>),
     Len(u64),
     Session(Option<SessionSnapshot>),
@@ -187,6 +193,7 @@ impl Question {
             Self::Paired { with } => {
                 store.paired(with).map(|paired| Reply::Paired(paired.into_iter().collect()))
             }
+            Self::Linked { with } => store.linked(with).map(Reply::Peers),
             Self::Pairings => store.pairings().map(Reply::Paired),
             Self::Knocks => store.knocks().map(Reply::Knocks),
             Self::Cursor { archon, channel } => store.cursor(archon, channel).map(Reply::Cursor),

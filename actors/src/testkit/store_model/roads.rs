@@ -61,6 +61,7 @@ impl Ideal {
                 Reply::Receipt(said.and_then(|said| said.receipt.clone()))
             }
             Question::Paired { with } => Reply::Paired(self.doors.paired(Some(with))),
+            Question::Linked { with } => Reply::Peers(self.bonds.linked(with)),
             Question::Pairings => Reply::Paired(self.doors.paired(None)),
             Question::Knocks => Reply::Knocks(self.doors.knocks()),
             Question::Cursor { archon, channel } => {

@@ -6,10 +6,10 @@ use super::ideal::Ideal;
 use super::question::Question;
 use crate::domain::{
     AnswerKind, ArchonId, Aside, Busy, CallRecord, ChannelId, CodeHash, Cursor, Enclosure, EnclosureKind,
-    Footer, Grant, InboundMessage, InboxId, JournalEntry, Maker, MediaId, ModelId, NewAnswer, NewNote,
-    NewTurn, NoteId, NotePlace, NotesOf, OutboxId, Outcome, PeerId, PeerKey, Place, Receipt, Remembered,
-    ReplyTo, SessionKey, SessionOptions, Summary, ThreadId, Tier, ToolCall, ToolStep, TurnEnd, Usage, Vector,
-    Waybill,
+    Footer, Grant, InboundMessage, InboxId, JournalEntry, LinkChange, Maker, MediaId, ModelId, NewAnswer,
+    NewNote, NewTurn, NoteId, NotePlace, NotesOf, OutboxId, Outcome, PeerId, PeerKey, Place, Receipt,
+    Remembered, ReplyTo, SessionKey, SessionOptions, Summary, ThreadId, Tier, ToolCall, ToolStep, TurnEnd,
+    Usage, Vector, Waybill,
 };
 use crate::ports::Write;
 
@@ -156,6 +156,17 @@ fn door() -> impl Strategy<Value = Write> {
         4 => (code(), tier, now())
             .prop_map(|(code, tier, now_unix_ms)| Write::ApproveCode { code, tier, now_unix_ms }),
         1 => with().prop_map(|with| Write::Unpair { with }),
+        8 => (with(), link_change(), now())
+            .prop_map(|(with, change, now_unix_ms)| Write::Link { with, change, now_unix_ms }),
+    ]
+}
+
+fn link_change() -> impl Strategy<Value = LinkChange> {
+    let code = || (0..4_u8).prop_map(|code| CodeHash([code; 32]));
+    prop_oneof![
+        3 => code().prop_map(LinkChange::Offer),
+        4 => code().prop_map(LinkChange::Join),
+        1 => Just(LinkChange::Part),
     ]
 }
 
@@ -391,6 +402,7 @@ fn house_question(ideal: &Ideal) -> impl Strategy<Value = Question> + use<> {
         number(said).prop_map(|inbox| Question::Receipt { inbox: InboxId(inbox) }),
         (archon(), channel()).prop_map(|(archon, channel)| Question::Cursor { archon, channel }),
         with().prop_map(|with| Question::Paired { with }),
+        with().prop_map(|with| Question::Linked { with }),
         Just(Question::Pairings),
         Just(Question::Knocks),
         number(said).prop_map(|inbox| Question::AnswerTo { inbox: InboxId(inbox) }),
