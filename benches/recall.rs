@@ -90,6 +90,7 @@ fn end(inbox: u64, user: String, answer: String) -> Write {
         stopped: false,
         model: "gemma-4-e4b".parse().unwrap(),
         steps: Vec::new(),
+        asides: Vec::new(),
         usage: Usage::default(),
         replaces_last: false,
     };

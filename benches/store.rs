@@ -96,6 +96,7 @@ fn fill(store: &RedbStore) {
                     stopped: false,
                     model: "gemma-4-e4b".parse().unwrap(),
                     steps: Vec::new(),
+                    asides: Vec::new(),
                     usage: Usage::default(),
                     replaces_last: false,
                 };

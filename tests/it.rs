@@ -38,6 +38,8 @@ mod faults;
 mod flood;
 #[path = "it/gateway.rs"]
 mod gateway;
+#[path = "it/gitea.rs"]
+mod gitea;
 #[path = "it/handing_on.rs"]
 mod handing_on;
 #[path = "it/inquiries.rs"]
@@ -94,6 +96,12 @@ mod store_model;
 mod store_notes;
 #[path = "it/strangers.rs"]
 mod strangers;
+#[path = "it/telegram.rs"]
+mod telegram;
+#[path = "it/telegram_faults.rs"]
+mod telegram_faults;
+#[path = "it/telegram_kit.rs"]
+mod telegram_kit;
 #[path = "it/tool_search.rs"]
 mod tool_search;
 #[path = "it/tools.rs"]

@@ -45,6 +45,8 @@ pub enum Command {
     Model,
     /// List what was allowed for good, or take it back.
     Approvals,
+    /// Say what a message does while another one is answered, or choose it.
+    Busy,
     /// List the Archon's notes of whoever asks, or forget one.
     Memory,
 }
@@ -122,6 +124,11 @@ pub const COMMANDS: &[(Command, &[&str], &str)] = &[
         Command::Usage,
         &["/usage"],
         "what this session took; `/usage tokens`, `full` or `off` for a line below answers",
+    ),
+    (
+        Command::Busy,
+        &["/busy"],
+        "what a message does while I answer another: `/busy queue`, `steer` or `interrupt`",
     ),
     (Command::Undo, &["/undo"], "take the last exchange back"),
     (Command::Retry, &["/retry"], "answer the last message again"),

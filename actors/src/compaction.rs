@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    ChatRole, ChatTurn, ContextPolicy, Conversation, Prompt, Summary, Tool, ToolStep, TurnRecord,
+    Aside, ChatRole, ChatTurn, ContextPolicy, Conversation, Prompt, Summary, Tool, ToolStep, TurnRecord,
 };
 use crate::tools::search::as_told;
 
@@ -37,6 +37,8 @@ pub struct PromptParts<'a> {
     pub text: &'a str,
     /// What was called since.
     pub steps: &'a [ToolStep],
+    /// What the peer said meanwhile.
+    pub asides: &'a [Aside],
     /// How many characters of each of these calls' answers are shown.
     pub output_chars: usize,
     /// The same for earlier turns: always as many, so that a prompt begins as the one before did.
@@ -55,19 +57,30 @@ pub fn prompt(parts: &PromptParts<'_>) -> Prompt {
     let mut chat = Vec::with_capacity(parts.turns.len() * 2 + 1);
     for turn in parts.turns {
         chat.push(ChatTurn::text(ChatRole::User, turn.user.as_str()));
-        push_steps(&mut chat, &turn.steps, parts.output_chars_before, &parts.tools);
+        push_steps(&mut chat, &turn.steps, &turn.asides, parts.output_chars_before, &parts.tools);
         // A turn that was stopped before its first word has no answer; an empty utterance would confuse the model.
         let answer = if turn.answer.is_empty() { "…" } else { &turn.answer };
         chat.push(ChatTurn::text(ChatRole::Assistant, answer));
     }
     chat.push(ChatTurn::text(ChatRole::User, parts.text));
-    push_steps(&mut chat, parts.steps, parts.output_chars, &parts.tools);
+    push_steps(&mut chat, parts.steps, parts.asides, parts.output_chars, &parts.tools);
     Prompt::Chat(Conversation { system, turns: chat, tools: parts.tools.clone(), ..Conversation::default() })
 }
 
-/// A call and its answer always come together.
-fn push_steps(chat: &mut Vec<ChatTurn>, steps: &[ToolStep], output_chars: usize, tools: &[Tool]) {
-    for step in steps {
+/// A call and its answer always come together; what was said meanwhile stands between two steps.
+fn push_steps(
+    chat: &mut Vec<ChatTurn>,
+    steps: &[ToolStep],
+    asides: &[Aside],
+    output_chars: usize,
+    tools: &[Tool],
+) {
+    let heard = |chat: &mut Vec<ChatTurn>, after: usize| {
+        let here = asides.iter().filter(|aside| aside.after == after);
+        chat.extend(here.map(|aside| ChatTurn::text(ChatRole::User, aside.told())));
+    };
+    heard(chat, 0);
+    for (step, after) in steps.iter().zip(1..) {
         let calls = step.calls.iter().map(|record| as_told(&record.call, tools)).collect();
         chat.push(ChatTurn { calls, ..ChatTurn::text(ChatRole::Assistant, step.text.as_str()) });
         for record in &step.calls {
@@ -75,6 +88,7 @@ fn push_steps(chat: &mut Vec<ChatTurn>, steps: &[ToolStep], output_chars: usize,
             let answers = record.call.id.as_str().into();
             chat.push(ChatTurn { answers, ..ChatTurn::text(ChatRole::Tool, shown) });
         }
+        heard(chat, after);
     }
 }
 
@@ -120,6 +134,7 @@ fn summary_lines(turn: &TurnRecord) -> Vec<String> {
         let words = cut(&record.outcome.words(), SUMMARY_CALL_CHARS_MAX).replace('\n', " ");
         lines.push(format!("tool {name} {arguments}: {words}"));
     }
+    lines.extend(turn.asides.iter().map(|aside| format!("user, meanwhile: {}", aside.text)));
     lines.push(format!("assistant: {}", turn.answer));
     lines
 }
@@ -191,6 +206,7 @@ mod tests {
             stopped: false,
             model: ModelId::new("m").unwrap(),
             steps: Vec::new(),
+            asides: Vec::new(),
             usage: Usage::default(),
             ended_unix_ms: 0,
         }
@@ -203,6 +219,7 @@ mod tests {
             turns,
             text,
             steps: &[],
+            asides: &[],
             output_chars: 100,
             output_chars_before: 100,
             tools: Arc::default(),
@@ -215,6 +232,23 @@ mod tests {
             text: String::new(),
             calls: vec![CallRecord { call, outcome: Outcome::Done { text: answer.into() } }],
         }
+    }
+
+    #[test]
+    fn what_was_said_meanwhile_stands_between_two_steps_for_ever() {
+        let steps = [step("x"), step("y")];
+        let aside = |after, text: &str| Aside { inbox: InboxId(2), after, text: text.into() };
+        let asides = [aside(0, "first"), aside(1, "and"), aside(1, "also")];
+        let first = prompt(&PromptParts { steps: &steps[..1], asides: &asides, ..parts(None, &[], "a") });
+        let second = prompt(&PromptParts { steps: &steps, asides: &asides, ..parts(None, &[], "a") });
+        assert_eq!(second.turns()[..first.turns().len()], *first.turns());
+        let words: Vec<String> = second.turns().iter().map(ChatTurn::words).collect();
+        let told = |at: usize| asides[at].told();
+        assert_eq!(words, ["a", &told(0), "", "x", &told(1), &told(2), "", "y"]);
+        let kept = TurnRecord { steps: steps.to_vec(), asides: asides.to_vec(), ..turn("a", "b") };
+        let next = prompt(&parts(None, std::slice::from_ref(&kept), "c"));
+        assert_eq!(next.turns()[..second.turns().len()], *second.turns());
+        assert!(told(1).ends_with("\nand") && told(1).starts_with('['));
     }
 
     #[test]

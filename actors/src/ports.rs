@@ -235,8 +235,8 @@ pub enum Written {
     Accepted(Accepted),
     /// The number of the try, from 1.
     Attempt(u32),
-    /// The answer as it is kept.
-    Ended(OutboxEntry),
+    /// The answer as it is kept, and those of the messages that the turn took in. Ended again: the first answer alone.
+    Ended(OutboxEntry, Vec<OutboxEntry>),
     /// What became of the note.
     Kept(Kept),
     /// Whether the stranger has the code.

@@ -62,6 +62,7 @@ fn end(inbox: InboxId) -> Write {
         stopped: false,
         model: ModelId::new(kit::TINY_ID).unwrap(),
         steps: Vec::new(),
+        asides: Vec::new(),
         usage: Usage { prompt_tokens: 40, answer_tokens: 60, ..Usage::default() },
         replaces_last: false,
     };
@@ -78,7 +79,7 @@ fn inbox(written: Written) -> InboxId {
 
 fn outbox(written: Written) -> OutboxId {
     match written {
-        Written::Ended(entry) => entry.id,
+        Written::Ended(entry, _) => entry.id,
         other => panic!("{other:?}"),
     }
 }

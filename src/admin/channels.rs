@@ -118,6 +118,24 @@ pub struct ChannelView {
 }
 
 impl ChannelView {
+    /// One that is written and does not run.
+    pub fn stopped(archon: &str, channel: &str) -> Self {
+        Self {
+            archon: archon.to_owned(),
+            channel: channel.to_owned(),
+            leads_to: "-".to_owned(),
+            state: "stopped".to_owned(),
+            polled_ago_ms: None,
+            poll_max_ms: 0,
+            replaced: 0,
+            received: 0,
+            delivered: 0,
+            given_up: 0,
+            waiting: 0,
+            trouble: None,
+        }
+    }
+
     /// How it is, in the words of the protocol.
     pub fn of(status: &ChannelStatus) -> Self {
         let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);

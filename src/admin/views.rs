@@ -89,7 +89,7 @@ fn recorded(turn: &TurnRecord) -> RecordedTurnView {
     let mut calls = turn.steps.iter().flat_map(|step| &step.calls);
     RecordedTurnView {
         number: turn.number,
-        user: turn.user.clone(),
+        user: turn.said(),
         answer: turn.answer.clone(),
         stopped: turn.stopped,
         calls: calls.by_ref().take(CALLS_SHOWN_MAX).map(call).collect(),
@@ -260,6 +260,7 @@ mod tests {
             stopped: false,
             model: "m".parse().unwrap(),
             steps: steps(calls),
+            asides: Vec::new(),
             usage: Usage::default(),
             ended_unix_ms: 0,
         };

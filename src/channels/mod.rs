@@ -3,13 +3,16 @@ pub mod codes;
 pub mod gitea;
 pub mod media;
 pub mod nostr;
+pub mod telegram;
 
 use std::sync::Arc;
 
 use archond_actors::domain::{ArchonSpec, CodeHash};
-use archond_actors::ports::{Channel, ChannelShed, Clock};
+use archond_actors::ports::{Channel, ChannelFault, ChannelShed, Clock};
 
+use self::media::MediaFolder;
 use crate::settings::{ChannelFile, Paths, Platform, channels_of};
+use crate::tools::Grounds;
 
 /// The adapters of all platforms.
 pub struct HouseChannels {
@@ -38,6 +41,55 @@ impl HouseChannels {
             Platform::Nostr(settings) => {
                 Arc::new(nostr::Nostr::new(archon.id.clone(), file.channel, settings, self.clock.clone()))
             }
+            Platform::Telegram(settings) => {
+                let media = MediaFolder::new(self.paths.media_dir());
+                let workspace = Grounds::of_archon(&self.paths.state, &archon.id).workspace;
+                Arc::new(telegram::Telegram::new(file.channel, settings, media, workspace))
+            }
+        }
+    }
+}
+
+/// Asks a platform once what it knows of a channel: what it is called, and what that is.
+pub async fn probe(file: &ChannelFile) -> Result<Vec<(&'static str, String)>, ChannelFault> {
+    match &file.platform {
+        Platform::Gitea(settings) => {
+            let probed = gitea::probe(settings).await?;
+            Ok(vec![
+                ("server", format!("{}, Gitea {}", settings.url, probed.version)),
+                ("account", format!("@{}, number {}", probed.login, probed.id)),
+                ("webhooks", format!("http://{}/", settings.listen)),
+            ])
+        }
+        Platform::Nostr(settings) => {
+            let tried = nostr::probe(settings).await.map_err(ChannelFault::transient)?;
+            let said = |relay: &nostr::RelayTried| match &relay.outcome {
+                Ok(time) => ("relay", format!("{}, works, {} ms", relay.url, time.as_millis())),
+                Err(why) => ("relay", format!("{}: {why}", relay.url)),
+            };
+            let works = tried.relays.iter().any(|relay| relay.is_inbox && relay.outcome.is_ok());
+            let rows = std::iter::once(("key", tried.npub)).chain(tried.relays.iter().map(said));
+            let rows: Vec<_> = rows.collect();
+            if works {
+                return Ok(rows);
+            }
+            let all = rows.iter().map(|(_, said)| said.as_str()).collect::<Vec<_>>().join("\n");
+            Err(ChannelFault::transient(format!("no relay of the inbox works:\n{all}")))
+        }
+        Platform::Telegram(settings) => {
+            let bot = telegram::probe(settings).await.map_err(ChannelFault::transient)?;
+            let groups = match (bot.can_join_groups, bot.can_read_all_groups) {
+                (false, _) => "may not be added to any",
+                (true, false) => "hears what speaks to it",
+                (true, true) => "hears everything",
+            };
+            let webhook = bot.webhook.unwrap_or_else(|| "none: it asks".to_owned());
+            Ok(vec![
+                ("server", settings.api.to_string()),
+                ("bot", format!("@{}, number {}", bot.username, bot.id)),
+                ("groups", groups.to_owned()),
+                ("webhook", webhook),
+            ])
         }
     }
 }

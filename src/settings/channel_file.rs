@@ -10,9 +10,10 @@ use super::reader::{Group, Sheet};
 use super::{Paths, profile_channels, read_settings_files, read_text};
 use crate::channels::gitea::GiteaSettings;
 use crate::channels::nostr::{self, NostrSettings};
+use crate::channels::telegram::{self, TelegramSettings};
 
 /// The platforms that there are adapters for, by the names of their files.
-pub const PLATFORMS: [&str; 2] = ["gitea", "nostr"];
+pub const PLATFORMS: [&str; 3] = ["gitea", "nostr", "telegram"];
 
 /// What a platform's own part of the file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Platform {
     Gitea(GiteaSettings),
     /// Private messages over relays.
     Nostr(NostrSettings),
+    /// A bot.
+    Telegram(TelegramSettings),
 }
 
 /// A channel of an Archon, after all checks.
@@ -44,6 +47,7 @@ impl Platform {
         match name {
             "gitea" => GiteaSettings::read(top).map(Self::Gitea),
             "nostr" => nostr::read(top).map(Self::Nostr),
+            "telegram" => telegram::settings::read(top).map(Self::Telegram),
             _ => None,
         }
     }

@@ -139,9 +139,14 @@ impl Paths {
         self.config.join("channels")
     }
 
-    /// Secrets that archond was given to keep, each a file for this user alone.
+    /// What came with messages, each file once.
+    pub fn media_dir(&self) -> PathBuf {
+        self.data.join("media")
+    }
+
+    /// Secrets that archond was given to keep, each a file for this user alone. Not beside the settings, which people keep in repositories.
     pub fn secrets_dir(&self) -> PathBuf {
-        self.config.join("secrets")
+        self.data.join("secrets")
     }
 
     /// The MCP servers.

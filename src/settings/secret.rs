@@ -98,7 +98,7 @@ pub fn required(group: &mut Group<'_>, name: &'static str, why: &str) -> Option<
 
 /// Whether a setting says where a secret is; it need not.
 #[expect(clippy::ref_option, reason = "a check is given a reference to the setting's own type")]
-pub(super) fn is_reference(text: &Option<String>) -> Result<(), String> {
+pub(crate) fn is_reference(text: &Option<String>) -> Result<(), String> {
     match text {
         Some(text) => text.parse::<KeyReference>().map(drop),
         None => Ok(()),

@@ -1,21 +1,25 @@
 //! The records as they lie in the file: one byte of version, then postcard. The domain's types are never written themselves,
 //! so that a change of theirs cannot change the file. A reader of every version ever written stays here.
 use archond_actors::domain::{
-    Footer, Grant, InboxEntry, InboxId, SessionHead, SessionKey, SessionOptions, Summary, TurnRecord, Usage,
-    Waybill,
+    Busy, Footer, Grant, InboxEntry, InboxId, SessionHead, SessionKey, SessionOptions, Summary, TurnRecord,
+    Usage, Waybill,
 };
 use serde::{Deserialize, Serialize};
 
 use super::deliveries::WaybillV1;
 use super::tables::SessionCols;
-use super::tool_records::StepV1;
+use super::tool_records::{AsideV1, StepV1};
 
 /// The version of every record but those of turns and sessions.
 const VERSION: u8 = 1;
-/// The version of turns that is written; the first one is read.
+/// The version of turns; the first one is read.
 const TURN_VERSION: u8 = 2;
-/// The same of sessions.
+/// The same of those in which something was said meanwhile.
+const TURN_WITH_ASIDES_VERSION: u8 = 3;
+/// The version of sessions; the former ones are read.
 const HEAD_VERSION: u8 = 3;
+/// The same of those in which messages do not just wait for each other.
+const BUSY_HEAD_VERSION: u8 = 4;
 /// The version of messages with which a platform gave something along; others are still of the first version.
 const INBOX_VERSION: u8 = 2;
 
@@ -78,6 +82,21 @@ struct HeadV3<'a> {
     called: Vec<&'a str>,
 }
 
+/// All that the third version had, then what a message does that comes while another one is answered.
+#[derive(Serialize, Deserialize)]
+struct HeadV4<'a> {
+    #[serde(borrow)]
+    third: HeadV3<'a>,
+    busy: BusyV1,
+}
+
+#[derive(Serialize, Deserialize)]
+enum BusyV1 {
+    Queue,
+    Steer,
+    Interrupt,
+}
+
 #[derive(Serialize, Deserialize)]
 enum FooterV1 {
     Off,
@@ -115,6 +134,15 @@ struct TurnV2<'a> {
     first: TurnV1<'a>,
     #[serde(borrow)]
     steps: Vec<StepV1<'a>>,
+}
+
+/// All that the second version had, then what was said meanwhile.
+#[derive(Serialize, Deserialize)]
+struct TurnV3<'a> {
+    #[serde(borrow)]
+    second: TurnV2<'a>,
+    #[serde(borrow)]
+    asides: Vec<AsideV1<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -191,21 +219,35 @@ pub(super) fn write_head(head: &SessionHead) -> Result<Vec<u8>, RecordError> {
     let (model, model_once) = (options.model.as_ref(), options.model_once.as_ref());
     let (model, model_once) = (model.map(|model| model.as_str()), model_once.map(|model| model.as_str()));
     let called = summary.map_or_else(Vec::new, |summary| summary.called.iter().map(String::as_str).collect());
-    encode_as(HEAD_VERSION, &HeadV3 { second: HeadV2 { first, model, model_once, footer }, called })
+    let third = HeadV3 { second: HeadV2 { first, model, model_once, footer }, called };
+    let busy = match options.busy {
+        Busy::Queue => return encode_as(HEAD_VERSION, &third),
+        Busy::Steer => BusyV1::Steer,
+        Busy::Interrupt => BusyV1::Interrupt,
+    };
+    encode_as(BUSY_HEAD_VERSION, &HeadV4 { third, busy })
 }
 
 pub(super) fn read_head(key: SessionKey, bytes: &[u8]) -> Result<SessionHead, RecordError> {
     // A former version does not say which tools were called: one that nobody knows stands for all of them.
-    let (record, options, called) = match split(bytes, HEAD_VERSION)? {
+    let (record, options, called) = match split(bytes, BUSY_HEAD_VERSION)? {
         (1, rest) => (postcard::from_bytes::<HeadV1<'_>>(rest)?, SessionOptions::default(), vec![""]),
         (2, rest) => {
             let HeadV2 { first, model, model_once, footer } = postcard::from_bytes(rest)?;
             (first, read_options(model, model_once, &footer)?, vec![""])
         }
-        (_, rest) => {
-            let HeadV3 { second: HeadV2 { first, model, model_once, footer }, called } =
-                postcard::from_bytes(rest)?;
-            (first, read_options(model, model_once, &footer)?, called)
+        (version, rest) => {
+            let HeadV4 { third, busy } = match version {
+                3 => HeadV4 { third: postcard::from_bytes(rest)?, busy: BusyV1::Queue },
+                _ => postcard::from_bytes(rest)?,
+            };
+            let HeadV3 { second: HeadV2 { first, model, model_once, footer }, called } = third;
+            let busy = match busy {
+                BusyV1::Queue => Busy::Queue,
+                BusyV1::Steer => Busy::Steer,
+                BusyV1::Interrupt => Busy::Interrupt,
+            };
+            (first, SessionOptions { busy, ..read_options(model, model_once, &footer)? }, called)
         }
     };
     let called = called.into_iter().map(str::to_owned).collect();
@@ -235,7 +277,8 @@ fn read_options(
         FooterV1::Full => Footer::Full,
     };
     let model = model.map(str::parse).transpose()?;
-    Ok(SessionOptions { model, model_once: model_once.map(str::parse).transpose()?, footer })
+    let model_once = model_once.map(str::parse).transpose()?;
+    Ok(SessionOptions { model, model_once, footer, ..SessionOptions::default() })
 }
 
 pub(super) fn write_grant(grant: &Grant) -> Result<Vec<u8>, RecordError> {
@@ -264,17 +307,24 @@ pub(super) fn write_turn(turn: &TurnRecord) -> Result<Vec<u8>, RecordError> {
         },
         ended_unix_ms: turn.ended_unix_ms,
     };
-    encode_as(TURN_VERSION, &TurnV2 { first, steps: turn.steps.iter().map(StepV1::of).collect() })
+    let second = TurnV2 { first, steps: turn.steps.iter().map(StepV1::of).collect() };
+    if turn.asides.is_empty() {
+        return encode_as(TURN_VERSION, &second);
+    }
+    let asides = turn.asides.iter().map(AsideV1::of).collect();
+    encode_as(TURN_WITH_ASIDES_VERSION, &TurnV3 { second, asides })
 }
 
 pub(super) fn read_turn(number: u64, bytes: &[u8]) -> Result<TurnRecord, RecordError> {
-    let (record, steps) = match split(bytes, TURN_VERSION)? {
-        (1, rest) => (postcard::from_bytes::<TurnV1<'_>>(rest)?, Vec::new()),
-        (_, rest) => {
-            let record: TurnV2<'_> = postcard::from_bytes(rest)?;
-            (record.first, record.steps.into_iter().map(StepV1::into_step).collect())
+    let TurnV3 { second, asides } = match split(bytes, TURN_WITH_ASIDES_VERSION)? {
+        (1, rest) => {
+            let second = TurnV2 { first: postcard::from_bytes(rest)?, steps: Vec::new() };
+            TurnV3 { second, asides: Vec::new() }
         }
+        (2, rest) => TurnV3 { second: postcard::from_bytes(rest)?, asides: Vec::new() },
+        (_, rest) => postcard::from_bytes(rest)?,
     };
+    let TurnV2 { first: record, steps } = second;
     let usage = record.usage;
     Ok(TurnRecord {
         number,
@@ -283,7 +333,8 @@ pub(super) fn read_turn(number: u64, bytes: &[u8]) -> Result<TurnRecord, RecordE
         answer: record.answer.to_owned(),
         stopped: record.stopped,
         model: record.model.parse()?,
-        steps,
+        steps: steps.into_iter().map(StepV1::into_step).collect(),
+        asides: asides.into_iter().map(AsideV1::into_aside).collect(),
         usage: Usage {
             prompt_tokens: usage.prompt_tokens,
             cached_tokens: usage.cached_tokens,
@@ -320,129 +371,5 @@ pub(super) fn split(bytes: &[u8], known: u8) -> Result<(u8, &[u8]), RecordError>
 }
 
 #[cfg(test)]
-mod tests {
-    use archond_actors::domain::{CallRecord, Outcome, ToolCall, ToolStep};
-
-    use super::*;
-
-    fn key() -> SessionKey {
-        "ezra/cli/uid0/main".parse().unwrap()
-    }
-
-    fn turn() -> TurnRecord {
-        TurnRecord {
-            number: 3,
-            inbox: InboxId(300),
-            user: "hi".into(),
-            answer: "ho".into(),
-            stopped: true,
-            model: "m".parse().unwrap(),
-            steps: Vec::new(),
-            usage: Usage {
-                prompt_tokens: 1,
-                cached_tokens: 2,
-                answer_tokens: 3,
-                prefill_ms: 4,
-                decode_ms: 5,
-                ..Usage::default()
-            },
-            ended_unix_ms: 6,
-        }
-    }
-
-    /// Files written by version 1 must stay readable: these bytes are never to be changed.
-    #[test]
-    fn version_1_is_read_as_it_was_written() {
-        let entry = InboxEntry {
-            id: InboxId(7),
-            session: key(),
-            key: "k".into(),
-            text: "hi".into(),
-            received_unix_ms: 9,
-            attempts: 2,
-            waybill: Waybill::default(),
-        };
-        let bytes = b"\x01\x04ezra\x03cli\x04uid0\x04main\x01k\x02hi\x09\x02";
-        assert_eq!(write_inbox(&entry).unwrap(), bytes);
-        assert_eq!(read_inbox(InboxId(7), bytes).unwrap(), entry);
-
-        let summary = Some(Summary { text: "s".into(), turns: 2, called: vec![String::new()] });
-        let head = SessionHead { updated_unix_ms: 2, turns: 3, summary, ..SessionHead::new(key(), 1) };
-        let bytes = b"\x01\x01\x02\x03\x01\x01s\x02";
-        assert_eq!(read_head(key(), bytes).unwrap(), head);
-
-        let bytes = b"\x01\xac\x02\x02hi\x02ho\x01\x01m\x01\x02\x03\x04\x05\x06";
-        assert_eq!(read_turn(3, bytes).unwrap(), turn());
-    }
-
-    /// Never to be changed either.
-    #[test]
-    fn version_2_of_a_session_and_the_first_of_a_grant_are_read_as_they_were_written() {
-        let options = SessionOptions {
-            model: Some("m".parse().unwrap()),
-            model_once: Some("n".parse().unwrap()),
-            footer: Footer::Full,
-        };
-        let bytes: &[u8] = b"\x02\x01\x01\x00\x00\x01\x01m\x01\x01n\x02";
-        let head = SessionHead { options, ..SessionHead::new(key(), 1) };
-        assert_eq!(read_head(key(), bytes).unwrap(), head);
-
-        let grant = Grant { tool: "bash".into(), command: Some("ls".into()) };
-        let bytes = b"\x01\x04bash\x01\x02ls";
-        assert_eq!(write_grant(&grant).unwrap(), bytes);
-        assert_eq!(read_grant(bytes).unwrap(), grant);
-    }
-
-    /// Never to be changed either.
-    #[test]
-    fn version_3_of_a_session_is_read_as_it_was_written() {
-        let head = SessionHead::new(key(), 1);
-        assert_eq!(write_head(&head).unwrap(), b"\x03\x01\x01\x00\x00\x00\x00\x00\x00");
-        let summary = Summary { text: "s".into(), turns: 2, called: vec!["ls".into(), "web".into()] };
-        let head = SessionHead { turns: 3, summary: Some(summary), ..head };
-        let bytes: &[u8] = b"\x03\x01\x01\x03\x01\x01s\x02\x00\x00\x00\x02\x02ls\x03web";
-        assert_eq!(write_head(&head).unwrap(), bytes);
-        assert_eq!(read_head(key(), bytes).unwrap(), head);
-    }
-
-    fn call(id: &str) -> ToolCall {
-        ToolCall { id: id.into(), name: "ls".into(), arguments: "{}".into() }
-    }
-
-    /// Never to be changed either.
-    #[test]
-    fn version_2_of_a_turn_is_read_as_it_was_written() {
-        let bytes = b"\x02\xac\x02\x02hi\x02ho\x01\x01m\x01\x02\x03\x04\x05\x06\x00";
-        assert_eq!(write_turn(&turn()).unwrap(), bytes);
-        assert_eq!(read_turn(3, bytes).unwrap(), turn());
-
-        let record = |id, outcome| CallRecord { call: call(id), outcome };
-        let calls = vec![
-            record("1", Outcome::Done { text: "a".into() }),
-            record("2", Outcome::Failed { text: "no".into() }),
-            record("3", Outcome::Unknown),
-        ];
-        let steps =
-            vec![ToolStep { text: "see".into(), calls }, ToolStep { text: String::new(), calls: vec![] }];
-        let with_steps = TurnRecord { steps, ..turn() };
-        let bytes = b"\x02\xac\x02\x02hi\x02ho\x01\x01m\x01\x02\x03\x04\x05\x06\x02\x03see\x03\x011\x02ls\x02{}\x00\x01a\x012\x02ls\x02{}\x01\x02no\x013\x02ls\x02{}\x02\x00\x00";
-        assert_eq!(write_turn(&with_steps).unwrap(), bytes);
-        assert_eq!(read_turn(3, bytes).unwrap(), with_steps);
-    }
-
-    #[test]
-    fn what_cannot_be_read_says_why() {
-        let table: [(&[u8], &str); 6] = [
-            (b"", "it is empty"),
-            (b"\x09rest", "its version is 9, this archond reads up to 2"),
-            (b"\x00rest", "its version is 0, this archond reads up to 2"),
-            (b"\x02\x05", "its bytes make no sense: Hit the end of buffer, expected more data"),
-            (b"\x01\x05", "its bytes make no sense: Hit the end of buffer, expected more data"),
-            (b"\x01\x01\x01a\x01b\x00\x02M!\x01\x01\x01\x01\x01\x01", "`M!` is not a valid model name: "),
-        ];
-        for (bytes, message) in table {
-            let error = read_turn(0, bytes).unwrap_err().to_string();
-            assert!(error.starts_with(message), "{error}");
-        }
-    }
-}
+#[path = "records_tests.rs"]
+mod tests;

@@ -110,6 +110,7 @@ impl Writer<'_> {
             stopped: turn.stopped,
             model: turn.model.clone(),
             steps: turn.steps.clone(),
+            asides: turn.asides.clone(),
             usage: turn.usage,
             ended_unix_ms: end.ended_unix_ms,
         };

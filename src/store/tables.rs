@@ -10,9 +10,9 @@ use redb::TableDefinition;
 /// 1: without [`JOURNAL`]. 2: with it; and turns may be of version 2, which archonds of layout 1 cannot read. 3: with [`GRANTS`], [`NOTES`] and
 /// [`TERMS`], which an archond of layout 2 would not keep in step with the turns; and sessions may be of version 2. 4: with [`VECTORS`],
 /// [`WITHOUT_VECTOR`] and [`MAKER`], which an archond of layout 3 would not keep in step either. 5: with [`GIVEN_UP`], [`RECEIPTS`], [`CURSORS`],
-/// [`PAIRED`] and [`KNOCKS`], the first of which an archond of layout 4 would not clear; and messages may be of version 2. When
-/// `archond_actors::recall` takes texts apart in another way, that is a new layout too: [`TERMS`] are made anew from the turns of every older one.
-pub(super) const SCHEMA: u64 = 5;
+/// [`PAIRED`] and [`KNOCKS`], the first of which an archond of layout 4 would not clear; and messages may be of version 2. 6: sessions may be of
+/// version 4, turns of version 3, and a journal may say what was heard meanwhile. When `archond_actors::recall` takes texts apart in another way, that is a new layout too: [`TERMS`] are made anew from the turns of every older one.
+pub(super) const SCHEMA: u64 = 6;
 
 /// Archon, channel, peer, thread.
 pub(super) type SessionCols<'a> = (&'a str, &'a str, &'a str, &'a str);

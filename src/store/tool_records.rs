@@ -1,5 +1,5 @@
 //! Records of the calls of tools: the steps inside a turn, and the entries of a journal. As `records` says of all.
-use archond_actors::domain::{CallRecord, JournalEntry, Outcome, ToolCall, ToolStep};
+use archond_actors::domain::{Aside, CallRecord, InboxId, JournalEntry, Outcome, ToolCall, ToolStep};
 use serde::{Deserialize, Serialize};
 
 use super::records::{RecordError, decode, encode};
@@ -43,6 +43,30 @@ enum JournalV1<'a> {
         #[serde(borrow)]
         outcome: OutcomeV1<'a>,
     },
+    /// Since layout 6.
+    Heard {
+        inbox: u64,
+        text: &'a str,
+    },
+}
+
+/// What was said in the middle of a turn, by the message's number, and after how many steps.
+#[derive(Serialize, Deserialize)]
+pub(super) struct AsideV1<'a> {
+    inbox: u64,
+    after: u64,
+    text: &'a str,
+}
+
+impl<'a> AsideV1<'a> {
+    pub(super) fn of(aside: &'a Aside) -> Self {
+        Self { inbox: aside.inbox.0, after: aside.after as u64, text: &aside.text }
+    }
+
+    pub(super) fn into_aside(self) -> Aside {
+        let after = usize::try_from(self.after).unwrap_or(usize::MAX);
+        Aside { inbox: InboxId(self.inbox), after, text: self.text.to_owned() }
+    }
 }
 
 pub(super) fn write_journal(entry: &JournalEntry) -> Result<Vec<u8>, RecordError> {
@@ -52,6 +76,7 @@ pub(super) fn write_journal(entry: &JournalEntry) -> Result<Vec<u8>, RecordError
         }
         JournalEntry::Approved { call } => JournalV1::Approved { call },
         JournalEntry::Begun { call } => JournalV1::Begun { call },
+        JournalEntry::Heard { inbox, text } => JournalV1::Heard { inbox: inbox.0, text },
         JournalEntry::Ended { call, outcome } => JournalV1::Ended { call, outcome: OutcomeV1::of(outcome) },
     })
 }
@@ -64,6 +89,9 @@ pub(super) fn read_journal(bytes: &[u8]) -> Result<JournalEntry, RecordError> {
         },
         JournalV1::Approved { call } => JournalEntry::Approved { call: call.to_owned() },
         JournalV1::Begun { call } => JournalEntry::Begun { call: call.to_owned() },
+        JournalV1::Heard { inbox, text } => {
+            JournalEntry::Heard { inbox: InboxId(inbox), text: text.to_owned() }
+        }
         JournalV1::Ended { call, outcome } => {
             JournalEntry::Ended { call: call.to_owned(), outcome: outcome.into_outcome() }
         }
@@ -125,7 +153,7 @@ mod tests {
     #[test]
     fn the_journal_is_read_as_it_was_written() {
         let ended = |outcome| JournalEntry::Ended { call: "1".into(), outcome };
-        let table: [(JournalEntry, &[u8]); 6] = [
+        let table: [(JournalEntry, &[u8]); 7] = [
             (
                 JournalEntry::Asked { text: "see".into(), calls: vec![call("1"), call("2")] },
                 b"\x01\x00\x03see\x02\x011\x02ls\x02{}\x012\x02ls\x02{}",
@@ -135,6 +163,7 @@ mod tests {
             (ended(Outcome::Done { text: "a".into() }), b"\x01\x03\x011\x00\x01a"),
             (ended(Outcome::Failed { text: "no".into() }), b"\x01\x03\x011\x01\x02no"),
             (ended(Outcome::Unknown), b"\x01\x03\x011\x02"),
+            (JournalEntry::Heard { inbox: InboxId(7), text: "hi".into() }, b"\x01\x04\x07\x02hi"),
         ];
         for (entry, bytes) in table {
             assert_eq!(write_journal(&entry).unwrap(), bytes);

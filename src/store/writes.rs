@@ -3,7 +3,8 @@
 use std::ops::RangeInclusive;
 
 use archond_actors::domain::{
-    Accepted, InboundMessage, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId, SessionKey, TurnEnd,
+    Accepted, AnswerKind, Aside, InboundMessage, InboxEntry, InboxId, JournalEntry, NewAnswer, OutboxEntry,
+    OutboxId, SessionKey, TurnEnd,
 };
 use archond_actors::ports::{Write, Written};
 use redb::{ReadableTable, Table, WriteTransaction};
@@ -115,7 +116,7 @@ impl<'txn> Writer<'txn> {
             Write::Accept(message) => self.accept(message).map(Written::Accepted),
             Write::BeginAttempt { inbox } => self.begin_attempt(*inbox).map(Written::Attempt),
             Write::Journal { inbox, entries } => self.append_journal(*inbox, entries).map(|()| Written::Done),
-            Write::EndTurn(end) => self.end_turn(end).map(Written::Ended),
+            Write::EndTurn(end) => self.end_turn(end).map(|(answer, beside)| Written::Ended(answer, beside)),
             Write::MarkSent { outbox } => self.mark_sent(*outbox).map(|()| Written::Done),
             Write::KeepReceipt { inbox, receipt } => {
                 self.keep_receipt(*inbox, receipt).map(|()| Written::Done)
@@ -245,47 +246,71 @@ impl<'txn> Writer<'txn> {
         Ok(())
     }
 
-    fn end_turn(&mut self, end: &TurnEnd) -> Result<OutboxEntry, Fault> {
+    fn end_turn(&mut self, end: &TurnEnd) -> Result<(OutboxEntry, Vec<OutboxEntry>), Fault> {
         if let Some(first) = self.answer.get(end.inbox.0)?.map(|id| id.value()) {
-            return outbox_entry(&self.outbox, first);
+            return Ok((outbox_entry(&self.outbox, first)?, Vec::new()));
         }
         let message = self.inbox_entry(end.inbox, "message")?;
-        let session = message.session;
+        let session = message.session.clone();
         let turn = self.next_turn(&session, end)?;
-        let archon = session.archon.clone();
-        let waiting = self.pending_len.get(archon.as_str())?.map_or(0, |len| len.value());
-        let entry = OutboxEntry {
-            id: OutboxId(self.last_outbox + 1),
-            answers: end.inbox,
-            key: message.key,
-            session,
-            kind: end.answer.kind,
-            text: end.answer.text.clone(),
-            attachments: end.attachments(),
-            created_unix_ms: end.ended_unix_ms,
-            reply_to: message.waybill.reply_to,
-        };
-        let record =
-            answer_records::write_outbox(&entry).map_err(|e| Fault::record("outbox", entry.id, &e))?;
+        let mut answers = vec![(message, end.answer.clone(), end.attachments())];
+        for inbox in end.taken_in() {
+            let known = self.inbox.get(inbox.0)?.is_some() && self.answer.get(inbox.0)?.is_none();
+            let is_new = answers.iter().all(|(message, ..)| message.id != inbox);
+            if known && is_new {
+                let aside = self.inbox_entry(inbox, "message")?;
+                let said = NewAnswer { kind: AnswerKind::Notice, text: Aside::ANSWER.to_owned() };
+                answers.extend((aside.session == session).then_some((aside, said, Vec::new())));
+            }
+        }
+        let mut entries = Vec::with_capacity(answers.len());
+        for (id, (message, said, attachments)) in (self.last_outbox + 1..).zip(answers) {
+            let entry = OutboxEntry {
+                id: OutboxId(id),
+                answers: message.id,
+                key: message.key,
+                session: message.session,
+                kind: said.kind,
+                text: said.text,
+                attachments,
+                created_unix_ms: end.ended_unix_ms,
+                reply_to: message.waybill.reply_to,
+            };
+            let record = answer_records::write_outbox(&entry);
+            entries.push((record.map_err(|e| Fault::record("outbox", entry.id, &e))?, entry));
+        }
 
         self.changed = true;
-        self.last_outbox = entry.id.0;
         if let Some(NextTurn { number, head, turn, terms }) = turn {
-            self.sessions.insert(cols(&entry.session), head.as_slice())?;
-            self.turns.insert(numbered(&entry.session, number), turn.as_slice())?;
-            self.terms.insert(numbered(&entry.session, number), terms.as_slice())?;
-            self.await_vector(&entry.session, number, end.inbox.0)?;
+            self.sessions.insert(cols(&session), head.as_slice())?;
+            self.turns.insert(numbered(&session, number), turn.as_slice())?;
+            self.terms.insert(numbered(&session, number), terms.as_slice())?;
+            self.await_vector(&session, number, end.inbox.0)?;
         }
-        if self.pending.remove((archon.as_str(), end.inbox.0))?.is_some() {
-            self.pending_len.insert(archon.as_str(), waiting.saturating_sub(1))?;
+        for (record, entry) in &entries {
+            self.keep_answer(record, entry)?;
         }
-        let (channel, peer) = (entry.session.channel.as_str(), entry.session.peer.as_str());
-        self.outbox.insert(entry.id.0, record.as_slice())?;
+        let mut entries = entries.into_iter().map(|(_, entry)| entry);
+        let answer = entries.next().ok_or_else(|| Fault::not_found("message", end.inbox))?;
+        Ok((answer, entries.collect()))
+    }
+
+    /// An answer goes out, and its message waits no more.
+    fn keep_answer(&mut self, record: &[u8], entry: &OutboxEntry) -> Result<(), Fault> {
+        let (inbox, session) = (entry.answers.0, &entry.session);
+        let (archon, channel, peer) =
+            (session.archon.as_str(), session.channel.as_str(), session.peer.as_str());
+        let waiting = self.pending_len.get(archon)?.map_or(0, |len| len.value());
+        if self.pending.remove((archon, inbox))?.is_some() {
+            self.pending_len.insert(archon, waiting.saturating_sub(1))?;
+        }
+        self.last_outbox = entry.id.0;
+        self.outbox.insert(entry.id.0, record)?;
         self.undelivered.insert((channel, entry.id.0), ())?;
-        self.undelivered_to.insert((channel, archon.as_str(), peer, entry.id.0), ())?;
-        self.journal.retain_in(journal_of(end.inbox.0), |_, _| false)?;
-        self.answer.insert(end.inbox.0, entry.id.0)?;
-        Ok(entry)
+        self.undelivered_to.insert((channel, archon, peer, entry.id.0), ())?;
+        self.journal.retain_in(journal_of(inbox), |_, _| false)?;
+        self.answer.insert(inbox, entry.id.0)?;
+        Ok(())
     }
 
     fn mark_sent(&mut self, outbox: OutboxId) -> Result<(), Fault> {

@@ -131,7 +131,7 @@ impl<'a> Expected<'a> {
         let next = accept(&store, message("after all"));
         assert_eq!(next.id, InboxId(inbox + 1), "{case}: a number given twice, or left out");
         let ended = one(&store, Write::EndTurn(turn_end(next.id, "")));
-        assert!(matches!(ended, Ok(Written::Ended(entry)) if entry.id == OutboxId(outbox + 1)), "{case}");
+        assert!(matches!(ended, Ok(Written::Ended(entry, _)) if entry.id == OutboxId(outbox + 1)), "{case}");
     }
 
     /// The last numbers of the inbox and the outbox that the first transactions gave away.
@@ -140,7 +140,7 @@ impl<'a> Expected<'a> {
         for result in self.results[..done].iter().flatten().flatten() {
             match result {
                 Written::Accepted(Accepted::Fresh(entry)) => last.0 = last.0.max(entry.id.0),
-                Written::Ended(entry) => last.1 = last.1.max(entry.id.0),
+                Written::Ended(entry, _) => last.1 = last.1.max(entry.id.0),
                 _ => {}
             }
         }

@@ -49,6 +49,7 @@ pub(crate) fn turn_end(inbox: InboxId, text: &str) -> TurnEnd {
             stopped: false,
             model: "gemma-4-e4b".parse().unwrap(),
             steps: Vec::new(),
+            asides: Vec::new(),
             usage: Usage { prompt_tokens: 7, ..Usage::default() },
             replaces_last: false,
         }),
@@ -59,7 +60,7 @@ pub(crate) fn turn_end(inbox: InboxId, text: &str) -> TurnEnd {
 
 pub(crate) fn end(store: &dyn Store, end: TurnEnd) -> OutboxEntry {
     match one(store, Write::EndTurn(end)) {
-        Ok(Written::Ended(entry)) => entry,
+        Ok(Written::Ended(entry, _)) => entry,
         other => panic!("not ended: {other:?}"),
     }
 }

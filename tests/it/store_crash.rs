@@ -43,7 +43,7 @@ fn converse(store: &dyn Store, messages: u64, promises: &mut Promises) -> Result
         let end = turn_end(id, &"word ".repeat(usize::try_from(number * 90).unwrap()));
         let batch = [Write::EndTurn(end), Write::Accept(message(&neighbour.to_string()))];
         let results = store.commit(&batch)?;
-        let Ok(Written::Ended(entry)) = &results[0] else { panic!("not ended: {results:?}") };
+        let Ok(Written::Ended(entry, _)) = &results[0] else { panic!("not ended: {results:?}") };
         let running = inbox_id(&results[1]);
         promises.accepted.push((neighbour, running));
         promises.ended.push(entry.clone());
@@ -156,7 +156,7 @@ fn child() {
         let ids = [inbox_id(&results[0]), inbox_id(&results[1])];
         println!("accepted {number} {} {}", ids[0], ids[1]);
         one(&store, Write::Journal { inbox: ids[0], entries: vec![begun("gone with the answer")] }).unwrap();
-        let Ok(Written::Ended(entry)) = one(&store, Write::EndTurn(turn_end(ids[0], "answer"))) else {
+        let Ok(Written::Ended(entry, _)) = one(&store, Write::EndTurn(turn_end(ids[0], "answer"))) else {
             panic!()
         };
         println!("ended {} {}", ids[0], entry.id);

@@ -445,6 +445,21 @@ async fn a_stranger_gets_a_code_once_and_nothing_of_his_is_kept_until_the_owner_
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_asks_for_the_status_or_a_stop_is_heard_at_once_while_an_answer_runs() {
+    let world = World::new().await;
+    world.engine.set_token_delay(Duration::from_secs(20));
+    world.write("1", "7", "one two three four five");
+    world.until(|| world.platform.shown().iter().any(|(_, shown)| *shown == Shown::Working)).await;
+    let began = Instant::now();
+    world.write("2", "7", "/status");
+    assert!(world.seen(1).await[0].contains("running"), "{:?}", world.texts());
+    world.write("3", "7", "/stop");
+    assert_eq!(world.seen(2).await[1], "Stopping.");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(world.seen(3).await[2].contains("topped"), "{:?}", world.texts());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_user_may_talk_and_not_decide() {
     let world = World::new().await;
     for (key, peer, said) in [("1", "7", "Nothing is waiting"), ("2", "8", "Only my owner may decide that.")]

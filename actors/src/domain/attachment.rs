@@ -106,6 +106,7 @@ mod tests {
             stopped: false,
             model: "m".parse().unwrap(),
             steps: steps.collect(),
+            asides: Vec::new(),
             usage: Usage::default(),
             replaces_last: false,
         }

@@ -109,6 +109,13 @@ pub struct OutboxEntry {
     pub reply_to: ReplyTo,
 }
 
+impl OutboxEntry {
+    /// The key under which watchers of the message are registered that it answers.
+    pub fn message_key(&self) -> MessageKey {
+        MessageKey { channel: self.session.channel.clone(), key: self.key.clone() }
+    }
+}
+
 /// What a watcher of one message sees until its answer is there. Losing one loses no answer: that is in the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TurnEvent {

@@ -28,6 +28,32 @@ pub enum Footer {
     Full,
 }
 
+/// What becomes of a message that comes while another one of its conversation is answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Busy {
+    /// It waits for the end of that answer.
+    #[default]
+    Queue,
+    /// It is told to the model in the middle of that answer, before its next call; where there is none, it waits.
+    Steer,
+    /// That answer is stopped, and it is answered next.
+    Interrupt,
+}
+
+impl Busy {
+    /// All, in the order in which they are named.
+    pub const ALL: [Self; 3] = [Self::Queue, Self::Steer, Self::Interrupt];
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Steer => "steer",
+            Self::Interrupt => "interrupt",
+        }
+    }
+}
+
 /// What the peer has chosen for one session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SessionOptions {
@@ -37,6 +63,8 @@ pub struct SessionOptions {
     pub model_once: Option<ModelId>,
     /// What is said below each answer.
     pub footer: Footer,
+    /// What a message does that comes while another one is answered.
+    pub busy: Busy,
 }
 
 /// What is known of a session without reading its turns.
@@ -56,6 +84,31 @@ pub struct SessionHead {
     pub options: SessionOptions,
 }
 
+/// A message that a turn took in while it ran: it has no turn of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aside {
+    /// The message.
+    pub inbox: InboxId,
+    /// After how many of the turn's steps the model was told of it.
+    pub after: usize,
+    /// What the peer wrote.
+    pub text: String,
+}
+
+impl Aside {
+    /// What its writer gets: each message has one answer.
+    pub const ANSWER: &str =
+        "I read that while I was at work on your message before; the answer to that one is for both.";
+
+    /// Begins what the model is told of it.
+    pub const HEADING: &str = "[said while you are at work on the message before]\n";
+
+    /// As the model is told of it.
+    pub fn told(&self) -> String {
+        format!("{}{}", Self::HEADING, self.text)
+    }
+}
+
 /// One message and its answer, as kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TurnRecord {
@@ -73,6 +126,8 @@ pub struct TurnRecord {
     pub model: ModelId,
     /// What the model asked for on the way to its answer, and what became of that; mostly nothing.
     pub steps: Vec<ToolStep>,
+    /// What the peer said meanwhile, in order; mostly nothing.
+    pub asides: Vec<Aside>,
     /// What it cost.
     pub usage: Usage,
     /// When the turn ended, in milliseconds since the Unix epoch.
@@ -101,6 +156,8 @@ pub struct NewTurn {
     pub model: ModelId,
     /// What the model asked for on the way to its answer, and what became of that.
     pub steps: Vec<ToolStep>,
+    /// What the peer said meanwhile, in order.
+    pub asides: Vec<Aside>,
     /// What it cost.
     pub usage: Usage,
     /// It takes the place of the session's last turn, unless a summary covers that one.
@@ -116,7 +173,8 @@ pub struct NewAnswer {
     pub text: String,
 }
 
-/// The one write that ends a turn: session append, inbox entry done, outbox entry, journal closed, all or nothing.
+/// The one write that ends a turn: session append, inbox entry done, outbox entry, journal closed, all or nothing. The messages that the
+/// kept turn took in are done with it: each that is unanswered and of the same session gets [`Aside::ANSWER`].
 ///
 /// Ending the same inbox entry again writes nothing and returns the first answer, so a retry after a lost reply is safe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +193,19 @@ impl TurnEnd {
     /// What goes with the answer: the files that the turn's calls sent.
     pub fn attachments(&self) -> Vec<Attachment> {
         self.turn.as_ref().map(Attachment::of).unwrap_or_default()
+    }
+
+    /// The messages that the turn took in. One that keeps nothing takes nothing in.
+    pub fn taken_in(&self) -> Vec<InboxId> {
+        self.turn.iter().flat_map(|turn| &turn.asides).map(|aside| aside.inbox).collect()
+    }
+}
+
+impl TurnRecord {
+    /// All that the peer said in it.
+    pub fn said(&self) -> String {
+        let asides = self.asides.iter().map(|aside| aside.text.as_str());
+        std::iter::once(self.user.as_str()).chain(asides).collect::<Vec<_>>().join("\n\n")
     }
 }
 

@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use super::generation::{Tool, ToolCall};
-use super::ids::{ArchonId, SessionKey};
+use super::ids::{ArchonId, InboxId, SessionKey};
 
 /// What a call may do to the world: what a policy speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -280,6 +280,13 @@ pub enum JournalEntry {
     Begun {
         /// The [`ToolCall::id`].
         call: String,
+    },
+    /// The model is about to be told what the peer said meanwhile. It stands between two steps, never within one.
+    Heard {
+        /// The message.
+        inbox: InboxId,
+        /// What he wrote.
+        text: String,
     },
     /// A call has ended, or will not be made.
     Ended {

@@ -27,6 +27,8 @@ pub(crate) enum HarnessMsg {
     Dispatch { entry: InboxEntry, attempt: u32 },
     /// End the running turn of a session. Answers whether one was running.
     StopTurn { session: SessionKey, reply: RpcReplyPort<Result<bool, HarnessError>> },
+    /// These wait for the end of the turn that answers a message, in order.
+    Waiting { behind: InboxId, waiting: Vec<InboxEntry> },
     /// Give the try of a message up, without an answer.
     GiveUpTurn { session: SessionKey, inbox: InboxId },
     /// Take a session out of memory. Refused while it runs a turn.
@@ -45,6 +47,7 @@ impl Message for HarnessMsg {
             Self::Dispatch { .. } => "dispatch",
             Self::StopTurn { .. } => "stop-turn",
             Self::GiveUpTurn { .. } => "give-up-turn",
+            Self::Waiting { .. } => "waiting",
             Self::Release { .. } => "release",
             Self::SessionHappened { fact, .. } => fact.kind(),
             Self::SessionExited { .. } => "session-exited",
@@ -58,6 +61,7 @@ impl Message for HarnessMsg {
                 Some(format!("message {} of {}, try {attempt}", entry.id, entry.session))
             }
             Self::GiveUpTurn { session, inbox } => Some(format!("message {inbox} of {session}")),
+            Self::Waiting { behind, waiting } => Some(format!("{} behind message {behind}", waiting.len())),
             Self::StopTurn { session, .. } | Self::Release { session, .. } => Some(session.to_string()),
             Self::SessionHappened { fact, .. } => fact.about(),
             Self::SessionExited { child, .. } => Some(child.clone()),
@@ -118,6 +122,7 @@ impl Actor for HarnessActor {
             match msg {
                 HarnessMsg::Dispatch { entry, attempt } => state.on_dispatch(entry, attempt).await,
                 HarnessMsg::StopTurn { session, reply } => answer(reply, state.stop_turn(&session)),
+                HarnessMsg::Waiting { behind, waiting } => state.on_waiting(behind, waiting),
                 HarnessMsg::GiveUpTurn { session, inbox } => state.on_give_up_turn(&session, inbox),
                 HarnessMsg::Release { session, reply } => {
                     let released = state.release(session).await;
@@ -256,6 +261,19 @@ impl HarnessState {
         }
     }
 
+    /// One whose session is not at work on that message any more goes its own way.
+    fn on_waiting(&mut self, behind: InboxId, waiting: Vec<InboxEntry>) {
+        let session = waiting.first().map(|entry| &entry.session);
+        let resident = session.and_then(|session| self.sessions.get(session));
+        if let Some(resident) = resident.filter(|r| r.running.is_some_and(|(id, _)| id == behind)) {
+            for entry in &waiting {
+                self.args.trail.note_once(entry.id, Station::Harness { attempt: 1 });
+            }
+            // A session that is beyond hearing it leaves them to wait.
+            let _ = resident.handle.waiting(behind, waiting);
+        }
+    }
+
     fn on_give_up_turn(&mut self, session: &SessionKey, inbox: InboxId) {
         let resident = self.sessions.get_mut(session);
         let runs = |resident: &&mut Resident| resident.running.is_some_and(|(id, _)| id == inbox);
@@ -276,7 +294,7 @@ impl HarnessState {
             }
             return;
         }
-        if let SessionFact::Ended { inbox } | SessionFact::Failed { inbox, .. } = &fact {
+        if let SessionFact::Ended { inbox, .. } | SessionFact::Failed { inbox, .. } = &fact {
             let resident = self.sessions.values_mut().find(|resident| resident.child == child);
             if let Some(resident) = resident.filter(|r| r.running.is_some_and(|(id, _)| id == *inbox)) {
                 resident.running = None;

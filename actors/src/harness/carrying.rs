@@ -34,7 +34,7 @@ impl HarnessState {
         let fact = match self.args.memory.end_turn(end).await {
             Ok(answer) => {
                 self.args.observers.publish(&entry.message_key(), TurnEvent::Ended { answer });
-                SessionFact::Ended { inbox }
+                SessionFact::Ended { inbox, taken_in: Vec::new() }
             }
             Err(error) => {
                 SessionFact::Failed { inbox, attempt, failure: TurnFailure::Memory(error.to_string()) }
@@ -79,6 +79,10 @@ impl HarnessState {
                 None => "Say `/usage`, `/usage tokens`, `/usage full` or `/usage off`.".to_owned(),
             },
             (Command::Model, words) => self.model(entry, words).await,
+            (Command::Busy, words) => match listing::busy_wish(words) {
+                Some(errand) => self.errand(entry, errand).await,
+                None => "Say `/busy queue`, `/busy steer` or `/busy interrupt`.".to_owned(),
+            },
             (Command::Sessions, _) => kept(self.sessions_text(entry).await),
             (Command::Resume, words) => kept(self.resumed_text(entry, words).await),
             (Command::Export, _) => kept(self.export(entry).await),

@@ -104,6 +104,12 @@ impl HarnessHandle {
         self.link.call(CALL_TIMEOUT, |reply| HarnessMsg::StopTurn { session, reply }).await
     }
 
+    /// Says which messages wait for the end of a message's turn, all of its session, in order. One that is lost does nothing worse than
+    /// to leave them waiting.
+    pub fn waiting(&self, behind: InboxId, waiting: Vec<InboxEntry>) -> Result<(), HarnessError> {
+        Ok(self.link.cast(HarnessMsg::Waiting { behind, waiting })?)
+    }
+
     /// Has the try of a message given up, without an answer. A harness that is gone has given it up already.
     pub fn give_up_turn(&self, session: SessionKey, inbox: InboxId) -> Result<(), HarnessError> {
         Ok(self.link.cast(HarnessMsg::GiveUpTurn { session, inbox })?)

@@ -1,6 +1,6 @@
 //! What the house says of what it keeps: sessions, approvals, models, whole conversations. Pure.
 use crate::domain::{
-    Footer, Grant, ModelId, ModelState, ModelStatus, Outcome, SessionHead, SessionKey, TurnRecord,
+    Busy, Footer, Grant, ModelId, ModelState, ModelStatus, Outcome, SessionHead, SessionKey, TurnRecord,
 };
 use crate::session::{Errand, quote};
 
@@ -14,6 +14,19 @@ pub(super) fn footer_wish(words: &[&str]) -> Option<Errand> {
         ["off"] => Some(Errand::Footer(Footer::Off)),
         ["tokens" | "on"] => Some(Errand::Footer(Footer::Tokens)),
         ["full"] => Some(Errand::Footer(Footer::Full)),
+        _ => None,
+    }
+}
+
+/// What `/busy` asks for; `None`: nothing that is known.
+pub(super) fn busy_wish(words: &[&str]) -> Option<Errand> {
+    match words {
+        [] => Some(Errand::Busy(None)),
+        [word] => {
+            let word = word.to_lowercase();
+            let busy = Busy::ALL.into_iter().find(|busy| busy.as_str() == word)?;
+            Some(Errand::Busy(Some(busy)))
+        }
         _ => None,
     }
 }
@@ -113,7 +126,7 @@ pub(super) fn export_text(name: &str, session: &SessionKey, turns: &[TurnRecord]
     }
     let mut text = format!("# {name}, {session}\n");
     for turn in turns {
-        text.push_str(&format!("\n## {}\n\n**You:** {}\n", turn.number + 1, turn.user));
+        text.push_str(&format!("\n## {}\n\n**You:** {}\n", turn.number + 1, turn.said()));
         for record in turn.steps.iter().flat_map(|step| &step.calls) {
             let end = match &record.outcome {
                 Outcome::Done { .. } => "done",
@@ -175,5 +188,20 @@ mod tests {
         assert_eq!(footer_wish(&[]), Some(Errand::Usage));
         assert_eq!(footer_wish(&["full"]), Some(Errand::Footer(Footer::Full)));
         assert_eq!(footer_wish(&["nonsense"]), None);
+    }
+
+    #[test]
+    fn what_busy_asks_for() {
+        let table = [
+            (vec![], Some(Errand::Busy(None))),
+            (vec!["Steer"], Some(Errand::Busy(Some(Busy::Steer)))),
+            (vec!["interrupt"], Some(Errand::Busy(Some(Busy::Interrupt)))),
+            (vec!["queue"], Some(Errand::Busy(Some(Busy::Queue)))),
+            (vec!["later"], None),
+            (vec!["queue", "steer"], None),
+        ];
+        for (words, wish) in table {
+            assert_eq!(busy_wish(&words), wish, "{words:?}");
+        }
     }
 }

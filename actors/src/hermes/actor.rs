@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::dispatch::{Dispatch, DispatchPolicy, Verdict};
 use super::handle::HermesArgs;
 use crate::command::Intent;
-use crate::domain::{AnswerKind, InboxEntry, InboxId, NewAnswer, TurnEnd, TurnEvent};
+use crate::domain::{AnswerKind, InboxEntry, InboxId, NewAnswer, SessionKey, TurnEnd, TurnEvent};
 use crate::insight::{Inspection, Message, Station};
 use crate::link::{Envelope, Link};
 use crate::session::{SessionFact, TurnFailure};
@@ -169,7 +169,9 @@ impl HermesState {
             return self.expire(entry, age);
         }
         if Intent::of(&entry.text).takes_a_turn() {
-            return self.dispatch.accept(entry);
+            let session = entry.session.clone();
+            self.dispatch.accept(entry);
+            return self.tell_of_waiting(&session);
         }
         if self.commands.contains_key(&entry.id) {
             return;
@@ -182,6 +184,16 @@ impl HermesState {
             return self.dispatch.missed();
         }
         self.commands.insert(entry.id, entry);
+    }
+
+    /// The session at work learns what waits for its end: what that does to it is its peer's choice.
+    fn tell_of_waiting(&self, session: &SessionKey) {
+        let Some((behind, waiting)) = self.dispatch.behind(session) else { return };
+        for entry in &waiting {
+            self.args.trail.note_once(entry.id, Station::Hermes { attempt: 1 });
+        }
+        // What is not heard of waits.
+        let _ = self.args.harness.waiting(behind, waiting);
     }
 
     /// Ends it, wherever it is. One that still waits here is found to be answered when it is its turn.
@@ -227,7 +239,12 @@ impl HermesState {
     async fn on_turn_happened(&mut self, fact: SessionFact) {
         match fact {
             SessionFact::Progress { inbox } => self.dispatch.progress(inbox, self.now()),
-            SessionFact::Ended { inbox } => self.ended(inbox),
+            SessionFact::Ended { inbox, taken_in } => {
+                // First: whatever waits behind them goes next.
+                let known = taken_in.into_iter().filter(|inbox| self.dispatch.taken_in(*inbox)).count();
+                (0..known).for_each(|_| self.args.counters.closed());
+                self.ended(inbox);
+            }
             SessionFact::Failed { inbox, attempt, failure } => self.failed(inbox, attempt, failure).await,
             // The harness keeps that to itself.
             SessionFact::Idle { .. } => {}
@@ -323,6 +340,9 @@ impl HermesState {
                     Intent::of(&entry.text).takes_a_turn() && self.too_old(entry).is_none()
                 });
                 self.dispatch.refill(messages, complete);
+                for session in self.dispatch.at_work() {
+                    self.tell_of_waiting(&session);
+                }
                 for entry in commands {
                     self.take_up(entry);
                 }
@@ -336,8 +356,12 @@ impl HermesState {
         while let Some((entry, attempt)) = self.dispatch.next(self.now()) {
             let inbox = entry.id;
             self.args.trail.note(inbox, Station::Hermes { attempt });
-            if let Err(error) = self.args.harness.dispatch(entry, attempt) {
-                self.failed(inbox, attempt, TurnFailure::Unavailable(error.to_string())).await;
+            let session = entry.session.clone();
+            match self.args.harness.dispatch(entry, attempt) {
+                Ok(()) => self.tell_of_waiting(&session),
+                Err(error) => {
+                    self.failed(inbox, attempt, TurnFailure::Unavailable(error.to_string())).await;
+                }
             }
         }
         self.args.counters.set(self.dispatch.in_flight(), self.dispatch.waiting());

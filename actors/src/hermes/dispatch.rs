@@ -12,6 +12,8 @@ use crate::session::TryEnd;
 pub(super) const ATTEMPTS_MAX: u32 = 20;
 /// Tries of one message that each ended in a crash of its session: it is begun again once.
 const CRASHES_MAX: u32 = 2;
+/// Waiting messages of one session that are told of at once: whoever writes more in one turn is not heard sooner.
+const TOLD_MAX: usize = 16;
 /// Longest wait before a retry.
 const RETRY_BACKOFF_MAX: Duration = Duration::from_secs(60);
 
@@ -141,6 +143,36 @@ impl Dispatch {
         let flight = Flight { entry: entry.clone(), attempt, progress_at: now };
         self.flights.insert(entry.id, flight);
         (entry, attempt)
+    }
+
+    /// The message of a session that is with the harness, and the first of those that wait for its end. `None`: there is nothing to be
+    /// told, or nothing new, since so many are told of already.
+    pub(super) fn behind(&self, session: &SessionKey) -> Option<(InboxId, Vec<InboxEntry>)> {
+        let lane = self.lanes.get(session).filter(|lane| (1..=TOLD_MAX).contains(&lane.len()))?;
+        let flight = self.flights.values().find(|flight| flight.entry.session == *session)?;
+        Some((flight.entry.id, lane.iter().cloned().collect()))
+    }
+
+    /// Sessions with a message with the harness.
+    pub(super) fn at_work(&self) -> Vec<SessionKey> {
+        self.flights.values().map(|flight| flight.entry.session.clone()).collect()
+    }
+
+    /// The turn of another message took this one in: it waits no more. Returns whether it was known.
+    pub(super) fn taken_in(&mut self, id: InboxId) -> bool {
+        let holds = |lane: &VecDeque<InboxEntry>| lane.iter().any(|entry| entry.id == id);
+        let Some((key, lane)) = self.lanes.iter_mut().find(|(_, lane)| holds(lane)) else {
+            return self.ended(id);
+        };
+        lane.retain(|entry| entry.id != id);
+        self.waiting -= 1;
+        self.known.remove(&id);
+        if lane.is_empty() && !self.busy.contains(key) {
+            let key = key.clone();
+            self.order.retain(|other| *other != key);
+            self.lanes.remove(&key);
+        }
+        true
     }
 
     /// Whether a message waits here, or is under way.

@@ -1,4 +1,6 @@
 //! The whole house on doubles, in paused time: whatever is killed, each message is answered once.
+#[path = "busy_tests.rs"]
+mod busy;
 #[path = "command_tests.rs"]
 mod commands;
 #[path = "fault_tests.rs"]

@@ -146,6 +146,14 @@ impl Trail {
         stations.push(station);
     }
 
+    /// The same, where it may be there many times before it goes on: it is noted once.
+    pub fn note_once(&self, inbox: InboxId, station: Station) {
+        let is_noted = self.lock().open.get(&inbox).is_some_and(|stations| stations.contains(&station));
+        if !is_noted {
+            self.note(inbox, station);
+        }
+    }
+
     /// Memory wrote the answer to a message. Written again, it is the first answer that stands.
     pub fn answered(&self, entry: &OutboxEntry) {
         let mut notes = self.lock();

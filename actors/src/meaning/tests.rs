@@ -133,6 +133,7 @@ async fn what_is_said_in_other_words_is_found_as_soon_as_it_has_its_vector() {
         stopped: false,
         model: talker(),
         steps: Vec::new(),
+        asides: Vec::new(),
         usage: Usage::default(),
         replaces_last: false,
     };

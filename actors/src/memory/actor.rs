@@ -285,7 +285,9 @@ fn commit(
             for (reply, result) in replies.into_iter().zip(results) {
                 match &result {
                     Ok(Written::Accepted(Accepted::Fresh(entry))) => accepted(entry.clone()),
-                    Ok(Written::Ended(answer)) => answered(answer.clone()),
+                    Ok(Written::Ended(answer, beside)) => {
+                        std::iter::once(answer).chain(beside).for_each(|answer| answered(answer.clone()));
+                    }
                     Ok(_) | Err(_) => {}
                 }
                 answer(reply, result.map_err(MemoryError::Store));

@@ -145,10 +145,15 @@ impl MemoryHandle {
 
     /// Ends a turn. Safe to repeat: the first answer stands.
     pub async fn end_turn(&self, end: TurnEnd) -> Result<OutboxEntry, MemoryError> {
+        self.end_turns(end).await.map(|(answer, _)| answer)
+    }
+
+    /// The same; also answers what the messages got that the turn took in.
+    pub async fn end_turns(&self, end: TurnEnd) -> Result<(OutboxEntry, Vec<OutboxEntry>), MemoryError> {
         match self.write(Write::EndTurn(end)).await? {
-            Written::Ended(entry) => {
+            Written::Ended(answer, beside) => {
                 self.grown.notify_one();
-                Ok(entry)
+                Ok((answer, beside))
             }
             other => Err(mismatch(&other)),
         }

@@ -172,8 +172,7 @@ impl Turn {
                 effects.extend(self.end_with_question(&question));
                 return effects;
             }
-            self.phase = Phase::Answering;
-            effects.push(Effect::AskAnswer);
+            effects.extend(self.ask_on());
         }
         effects
     }

@@ -30,6 +30,8 @@ pub(crate) enum SessionMsg {
     RunTurn { entry: InboxEntry, attempt: u32 },
     /// End the running turn at its next step.
     StopTurn,
+    /// These wait for the end of the turn that answers a message, in order.
+    Waiting { behind: InboxId, waiting: Vec<InboxEntry> },
     /// Give the try of this message up: Hermes lost patience and begins another one, or has told its sender.
     GiveUpTurn { inbox: InboxId },
     /// Fact from the pool about the `ask`th request of this session.
@@ -55,6 +57,7 @@ impl Message for SessionMsg {
         match self {
             Self::RunTurn { .. } => "run-turn",
             Self::StopTurn => "stop-turn",
+            Self::Waiting { .. } => "waiting",
             Self::GiveUpTurn { .. } => "give-up-turn",
             Self::GenerationHappened { .. } => "generation-happened",
             Self::CallEnded { .. } => "call-ended",
@@ -71,6 +74,7 @@ impl Message for SessionMsg {
         match self {
             Self::RunTurn { entry, attempt } => Some(format!("message {}, try {attempt}", entry.id)),
             Self::GiveUpTurn { inbox } => Some(format!("message {inbox}")),
+            Self::Waiting { behind, waiting } => Some(format!("{} behind message {behind}", waiting.len())),
             Self::GenerationHappened { event, .. } => Some(event.kind().to_owned()),
             Self::CallEnded { call, .. } | Self::ApprovalElapsed { call, .. } => Some(format!("call {call}")),
             Self::Decide { decision, .. } => Some(format!("{decision:?}").to_lowercase()),
@@ -180,6 +184,7 @@ impl Actor for SessionActor {
             match msg {
                 SessionMsg::RunTurn { entry, attempt } => state.on_run_turn(entry, attempt).await,
                 SessionMsg::StopTurn => state.on_stop_turn().await,
+                SessionMsg::Waiting { behind, waiting } => state.on_waiting(behind, &waiting).await,
                 SessionMsg::GiveUpTurn { inbox } => state.on_give_up_turn(inbox),
                 SessionMsg::GenerationHappened { ask, event } => {
                     state.on_generation_happened(ask, event).await
@@ -395,6 +400,7 @@ impl SessionState {
             facts.push(("message", running.entry.id.to_string().into()));
             facts.push(("try", running.attempt.into()));
             facts.push(("steps that called tools", running.turn.steps().0.len().into()));
+            facts.push(("messages taken in", running.turn.steps().1.len().into()));
             facts.push(("calls running or asked about", running.calls.len().into()));
             if let Some(generation) = &running.generation {
                 facts.push(("request to the pool", generation.id().to_string().into()));

@@ -2,7 +2,7 @@
 //!
 //! The same steps come from the journal when somebody goes on with a turn that was interrupted: a call that was begun and has no outcome is
 //! made again only where its tool says that this does no harm; otherwise nobody knows how it ended, and the model is told so.
-use crate::domain::{CallRecord, JournalEntry, Outcome, ToolCall, ToolStep};
+use crate::domain::{Aside, CallRecord, InboxId, JournalEntry, Outcome, ToolCall, ToolStep};
 
 /// How far a call is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub(super) struct Resumed {
     pub steps: Vec<ToolStep>,
     /// The step that was interrupted.
     pub open: Option<OpenStep>,
+    /// What was said meanwhile.
+    pub asides: Vec<Aside>,
 }
 
 impl OpenStep {
@@ -98,6 +100,7 @@ impl Resumed {
                     resumed.close();
                     resumed.open = Some(OpenStep::new(text, calls));
                 }
+                JournalEntry::Heard { inbox, text } => resumed.hear(inbox, text),
                 JournalEntry::Approved { call } => resumed.set(&call, CallState::Approved),
                 JournalEntry::Begun { call } => resumed.set(&call, CallState::Begun),
                 JournalEntry::Ended { call, outcome } => resumed.set(&call, CallState::Ended(outcome)),
@@ -110,6 +113,14 @@ impl Resumed {
     fn set(&mut self, call: &str, state: CallState) {
         if let Some(open) = &mut self.open {
             open.set(call, state);
+        }
+    }
+
+    /// Within a step nothing is heard: such a message waits for a turn of its own.
+    fn hear(&mut self, inbox: InboxId, text: String) {
+        self.close_if_ended();
+        if self.open.is_none() && self.asides.iter().all(|aside| aside.inbox != inbox) {
+            self.asides.push(Aside { inbox, after: self.steps.len(), text });
         }
     }
 
@@ -169,6 +180,16 @@ mod tests {
         check(&[asked(&["a"]), begun("a"), ended("a"), asked(&["c"])], 1, &[("c", CallState::Asked)]);
         let approved = JournalEntry::Approved { call: "a".into() };
         check(&[asked(&["a"]), approved], 0, &[("a", CallState::Approved)]);
+    }
+
+    #[test]
+    fn what_was_said_meanwhile_stands_again_where_it_stood() {
+        let heard = |id: u64| JournalEntry::Heard { inbox: InboxId(id), text: id.to_string() };
+        let journal =
+            [heard(1), asked(&["a"]), heard(2), ended("a"), heard(3), heard(3), asked(&["b"]), ended("b")];
+        let resumed = Resumed::from_journal(journal.to_vec());
+        let places: Vec<_> = resumed.asides.iter().map(|aside| (aside.inbox.0, aside.after)).collect();
+        assert_eq!((places, resumed.steps.len()), (vec![(1, 0), (3, 1)], 2));
     }
 
     #[test]

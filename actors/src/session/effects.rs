@@ -30,7 +30,7 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 const SUMMARY_TOKENS_MAX: u32 = 400;
 
 /// The channels of programs and of other Archons: there is nobody who could be asked.
-const UNATTENDED: [&str; 2] = ["api", AGENT];
+pub(super) const UNATTENDED: [&str; 2] = ["api", AGENT];
 
 /// What is asked of the pool.
 pub(super) struct Request {
@@ -69,7 +69,7 @@ impl SessionState {
 
     async fn ask_answer(&mut self) -> Vec<Effect> {
         let (Some(memory), Some(running)) = (&self.memory, &self.running) else { return vec![] };
-        let (steps, output_chars) = running.turn.steps();
+        let (steps, asides, output_chars) = running.turn.steps();
         let answered = memory.turns.len().saturating_sub(running.turn.replaced());
         let prompt = compaction::prompt(&PromptParts {
             persona: &self.args.spec.persona,
@@ -77,6 +77,7 @@ impl SessionState {
             turns: memory.turns.get(..answered).unwrap_or_default(),
             text: running.turn.user(),
             steps,
+            asides,
             output_chars,
             output_chars_before: self.args.spec.tools.limits.output_chars_max as usize,
             tools: running.turn.kit.declarations(),
@@ -295,8 +296,8 @@ impl SessionState {
         let inbox = running.entry.id;
         let (kind, text) = (answer.kind, answer.text.clone());
         let end = TurnEnd { inbox, turn: turn.clone(), answer, ended_unix_ms: now };
-        match self.args.memory.end_turn(end).await {
-            Ok(answer) => {
+        match self.args.memory.end_turns(end).await {
+            Ok((answer, beside)) => {
                 if (answer.kind, &answer.text) == (kind, &text) {
                     self.remember(inbox, turn, now);
                 } else {
@@ -304,7 +305,11 @@ impl SessionState {
                     self.memory = None;
                 }
                 self.args.observers.publish(&running.entry.message_key(), TurnEvent::Ended { answer });
-                (self.args.report)(SessionFact::Ended { inbox });
+                let taken_in = beside.iter().map(|answer| answer.answers).collect();
+                for answer in beside {
+                    self.args.observers.publish(&answer.message_key(), TurnEvent::Ended { answer });
+                }
+                (self.args.report)(SessionFact::Ended { inbox, taken_in });
                 self.tidy_up().await;
             }
             Err(error) => {
@@ -331,6 +336,7 @@ impl SessionState {
             stopped: turn.stopped,
             model: turn.model,
             steps: turn.steps,
+            asides: turn.asides,
             usage: turn.usage,
             ended_unix_ms: now,
         });

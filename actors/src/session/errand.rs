@@ -1,7 +1,7 @@
 //! What a peer asks of the session itself, by a command: answered at once, also while a turn runs.
 use super::actor::SessionState;
 use super::report::{self, ContextParts};
-use crate::domain::{Footer, ModelId, SessionHead, ToolStep, TurnRecord};
+use crate::domain::{Busy, Footer, ModelId, SessionHead, ToolStep, TurnRecord};
 use crate::memory::MemoryError;
 use crate::tools::ToolKit;
 
@@ -29,6 +29,8 @@ pub(crate) enum Errand {
         /// Only the next time.
         once: bool,
     },
+    /// What a message does from now on that comes while another one is answered; `None`: say what it does.
+    Busy(Option<Busy>),
 }
 
 impl SessionState {
@@ -40,6 +42,7 @@ impl SessionState {
             Errand::Usage => self.usage().await,
             Errand::Footer(footer) => self.set_footer(footer).await,
             Errand::Model { model, once } => self.set_model(model, once).await,
+            Errand::Busy(busy) => self.set_busy(busy).await,
         };
         carried.unwrap_or_else(|error| format!("That could not be done: {error}."))
     }
@@ -138,6 +141,18 @@ impl SessionState {
             }
             (None, _) => "The profile's route chooses the model again.".to_owned(),
         })
+    }
+
+    async fn set_busy(&mut self, busy: Option<Busy>) -> Result<String, MemoryError> {
+        match busy {
+            Some(busy) => self.choose(|head| head.options.busy = busy).await?,
+            None => self.read_memory().await?,
+        }
+        let busy = self.busy();
+        if let (false, Some(running)) = (busy == Busy::Steer, &mut self.running) {
+            running.turn.offer(Vec::new());
+        }
+        Ok(report::busy(busy))
     }
 
     /// Changes what the peer has chosen, durably.

@@ -17,8 +17,9 @@ use crate::pool::PoolHandle;
 use crate::ports::{Clock, Sink};
 use crate::tools::ToolsHandle;
 
-/// Messages that may wait in a session: Hermes sends one at a time, the rest are stops and questions.
-const MAILBOX_LEN_MAX: usize = 16;
+/// Messages that may wait in a session: Hermes sends one at a time and says a few times what waits behind it, the rest are stops and
+/// questions.
+const MAILBOX_LEN_MAX: usize = 64;
 /// A session answers between two events of the pool; the slowest thing it awaits is a commit.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -42,6 +43,8 @@ pub enum SessionFact {
     Ended {
         /// Whose turn.
         inbox: InboxId,
+        /// Messages that the turn took in: they are done with it.
+        taken_in: Vec<InboxId>,
     },
     /// The try is over without an answer.
     Failed {
@@ -73,7 +76,7 @@ impl SessionFact {
     /// Whom it is about.
     pub(crate) fn about(&self) -> Option<String> {
         Some(match self {
-            Self::Progress { inbox } | Self::Ended { inbox } => format!("message {inbox}"),
+            Self::Progress { inbox } | Self::Ended { inbox, .. } => format!("message {inbox}"),
             Self::Failed { inbox, attempt, .. } => format!("message {inbox}, try {attempt}"),
             Self::Idle { key } => key.to_string(),
         })
@@ -138,6 +141,11 @@ impl SessionHandle {
     /// Ends the running turn at its next step, if one runs.
     pub fn stop_turn(&self) -> Result<(), SessionError> {
         Ok(self.link.cast(SessionMsg::StopTurn)?)
+    }
+
+    /// Says which messages wait for the end of a message's turn, in order. What they do to it is the peer's choice.
+    pub fn waiting(&self, behind: InboxId, waiting: Vec<InboxEntry>) -> Result<(), SessionError> {
+        Ok(self.link.cast(SessionMsg::Waiting { behind, waiting })?)
     }
 
     /// Drops the running turn of this message without an answer, if it runs.

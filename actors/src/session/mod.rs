@@ -9,6 +9,7 @@ mod errand;
 mod failure;
 mod guard;
 mod handle;
+mod joining;
 mod order;
 mod preparing;
 mod report;

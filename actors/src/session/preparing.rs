@@ -77,7 +77,7 @@ impl SessionState {
                 let focus = Some(argument(text).to_owned()).filter(|focus| !focus.is_empty());
                 (Task::Compact { focus }, String::new())
             }
-            (Some(Command::Retry), Some(last)) => (Task::AnswerAgain, last.user.clone()),
+            (Some(Command::Retry), Some(last)) => (Task::AnswerAgain, last.said()),
             (Some(Command::Retry), None) => {
                 (Task::Refuse("There is nothing to answer again.".to_owned()), String::new())
             }
@@ -97,7 +97,7 @@ impl SessionState {
             && let Ok(Some(answer)) = self.args.memory.answer_to(inbox).await
         {
             self.args.observers.publish(&entry.message_key(), TurnEvent::Ended { answer });
-            return SessionFact::Ended { inbox };
+            return SessionFact::Ended { inbox, taken_in: Vec::new() };
         }
         SessionFact::Failed { inbox, attempt, failure: TurnFailure::Memory(error.to_string()) }
     }

@@ -1,5 +1,5 @@
 //! What a session says of itself to its peer: texts alone. Pure.
-use crate::domain::{Footer, NewTurn, TurnRecord, Usage};
+use crate::domain::{Busy, Footer, NewTurn, TurnRecord, Usage};
 
 /// Width of a bar.
 const BAR_CHARS: u64 = 24;
@@ -74,6 +74,20 @@ pub(super) fn undone(turns: u64, left: u64, first: &str) -> String {
     };
     let what = format!("{what}: \"{}\". ", quote(first));
     format!("{what}{left} turns are left. What my tools have done stays done.")
+}
+
+/// The answer to `/busy`.
+pub(super) fn busy(busy: Busy) -> String {
+    let what = match busy {
+        Busy::Queue => "a message waits for its turn",
+        Busy::Steer => {
+            "a message goes into the running answer before my next step, or waits where there is none"
+        }
+        Busy::Interrupt => "a message stops the running answer and is answered next",
+    };
+    let others = Busy::ALL.into_iter().filter(|other| *other != busy);
+    let others: Vec<String> = others.map(|other| format!("`/busy {}`", other.as_str())).collect();
+    format!("While I am at work, {what} ({}). {} would change that.", busy.as_str(), others.join(" or "))
 }
 
 /// The beginning of a text, on one line.
@@ -185,6 +199,7 @@ mod tests {
             stopped: false,
             model: ModelId::new("m").unwrap(),
             steps: Vec::new(),
+            asides: Vec::new(),
             usage,
             replaces_last: false,
         };

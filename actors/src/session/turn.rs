@@ -8,7 +8,8 @@
 //!                      all ended ▲       │ calls
 //!                                └── calling
 //! ```
-//! From compacting, answering and calling a stop leads to ended too, a failure back to Hermes. Calls are in `acting.rs`.
+//! From compacting, answering and calling a stop leads to ended too, a failure back to Hermes. Calls are in `acting.rs`, messages that
+//! come meanwhile in `joining.rs`.
 use std::time::Duration;
 
 use super::calling::{OpenStep, Resumed};
@@ -16,8 +17,8 @@ use super::failure::TurnFailure;
 use super::guard::Guard;
 use crate::compaction::{self, NothingToSummarise};
 use crate::domain::{
-    AnswerKind, AnswerPart, Chosen, ContextPolicy, FinishReason, Grant, JournalEntry, ModelId, NewAnswer,
-    NewTurn, ToolCall, ToolStep, TurnEvent, Usage,
+    AnswerKind, AnswerPart, Aside, Chosen, ContextPolicy, FinishReason, Grant, InboxId, JournalEntry,
+    ModelId, NewAnswer, NewTurn, ToolCall, ToolStep, TurnEvent, Usage,
 };
 use crate::permission::Exposure;
 use crate::pool::{GenerationEvent, PoolError};
@@ -150,6 +151,10 @@ pub(super) struct Turn {
     pub(super) standing: Vec<Grant>,
     /// Steps whose calls have ended.
     pub(super) steps: Vec<ToolStep>,
+    /// What the peer said meanwhile, as the model was told of it.
+    pub(super) asides: Vec<Aside>,
+    /// What he said and the model was not told yet.
+    pub(super) offered: Vec<(InboxId, String)>,
     /// The step whose calls are being made.
     pub(super) open: Option<OpenStep>,
     pub(super) exposure: Exposure,
@@ -181,6 +186,8 @@ impl Turn {
             grants,
             standing,
             steps: resumed.steps,
+            asides: resumed.asides,
+            offered: Vec::new(),
             open: resumed.open,
             exposure: Exposure::of_the_past(seen.iter().map(|name| kit.find(name).map(|tool| &tool.spec))),
             guard: Guard::new(limits),
@@ -254,9 +261,9 @@ impl Turn {
         }
     }
 
-    /// The steps so far, with how many characters of each answer the prompt may hold.
-    pub(super) fn steps(&self) -> (&[ToolStep], usize) {
-        (&self.steps, self.output_chars)
+    /// The steps so far, what was said meanwhile, and how many characters of each call's answer the prompt may hold.
+    pub(super) fn steps(&self) -> (&[ToolStep], &[Aside], usize) {
+        (&self.steps, &self.asides, self.output_chars)
     }
 
     /// Whether it summarises at the moment.
@@ -279,9 +286,8 @@ impl Turn {
             let text = "Summarised; the whole conversation is kept, and /export gives it. /context shows what is free.";
             return vec![notice(text.to_owned())];
         }
-        self.phase = Phase::Answering;
         self.halvings = 0;
-        vec![Effect::AskAnswer]
+        self.ask_on()
     }
 
     /// The peer wants it to end.
@@ -401,10 +407,9 @@ impl Turn {
         self.bad_calls += 1;
         self.answer.clear();
         if self.bad_calls <= BAD_CALLS_MAX {
-            return vec![
-                Effect::Publish(TurnEvent::Retrying { attempt: self.bad_calls + 1 }),
-                Effect::AskAnswer,
-            ];
+            let mut effects = vec![Effect::Publish(TurnEvent::Retrying { attempt: self.bad_calls + 1 })];
+            effects.extend(self.ask_on());
+            return effects;
         }
         self.phase = Phase::Ended;
         let text =
@@ -418,9 +423,9 @@ impl Turn {
         let (model, usage) = self.last.clone()?;
         let answer = self.answer.trim_end().to_owned();
         let is_worth_it = !answer.is_empty() || !self.steps.is_empty();
-        let (user, steps) = (self.user.clone(), self.steps.clone());
+        let (user, steps, asides) = (self.user.clone(), self.steps.clone(), self.asides.clone());
         let replaces_last = self.task == Task::AnswerAgain;
-        is_worth_it.then_some(NewTurn { user, answer, stopped, model, steps, usage, replaces_last })
+        is_worth_it.then_some(NewTurn { user, answer, stopped, model, steps, asides, usage, replaces_last })
     }
 
     pub(super) fn end_stopped(&mut self) -> Vec<Effect> {

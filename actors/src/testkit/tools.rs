@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use crate::domain::{
-    AnswerPart, ArchonSpec, ChatRole, Chosen, Outcome, Prompt, Risk, Tool, ToolCall, ToolOrder, ToolSpec,
+    AnswerPart, ArchonSpec, Aside, ChatRole, Chosen, Outcome, Prompt, Risk, Tool, ToolCall, ToolOrder,
+    ToolSpec,
 };
 use crate::ports::{Sink, ToolShed, ToolSource};
 
@@ -22,7 +23,7 @@ pub(super) fn calls_wanted(prompt: &Prompt) -> Option<Vec<String>> {
     let last = prompt.turns().last()?;
     let words = last.words();
     let order = match last.role {
-        ChatRole::User => words.strip_prefix("call ")?,
+        ChatRole::User => words.strip_prefix(Aside::HEADING).unwrap_or(&words).strip_prefix("call ")?,
         ChatRole::Tool => words.lines().find_map(|line| line.strip_prefix("call "))?,
         ChatRole::System | ChatRole::Assistant => return None,
     };

@@ -6,9 +6,9 @@ use super::deliveries::Deliveries;
 use super::remembered::Meanings;
 use crate::command::Course;
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry, MessageKey,
-    Note, NoteId, OutboxEntry, OutboxId, PeerId, PeerKey, SessionHead, SessionKey, Summary, ThreadId,
-    TurnEnd, TurnRecord,
+    Accepted, AnswerKind, ArchonId, Aside, Attachment, ChannelId, Grant, InboundMessage, InboxEntry, InboxId,
+    JournalEntry, MessageKey, NewAnswer, Note, NoteId, OutboxEntry, OutboxId, PeerId, PeerKey, SessionHead,
+    SessionKey, Summary, ThreadId, TurnEnd, TurnRecord,
 };
 use crate::ports::{StoreError, Write, Written};
 
@@ -46,7 +46,7 @@ impl Tables {
             Write::Accept(message) => self.accept(message).map(Written::Accepted),
             Write::BeginAttempt { inbox } => self.begin_attempt(*inbox).map(Written::Attempt),
             Write::Journal { inbox, entries } => self.append_journal(*inbox, entries),
-            Write::EndTurn(end) => self.end_turn(end).map(Written::Ended),
+            Write::EndTurn(end) => self.end_turn(end).map(|(answer, beside)| Written::Ended(answer, beside)),
             Write::MarkSent { outbox } => self.mark_sent(*outbox),
             Write::KeepReceipt { inbox, receipt } => self.keep_receipt(*inbox, receipt),
             Write::GiveUp { outbox, reason, now_unix_ms } => self.give_up(*outbox, reason, *now_unix_ms),
@@ -176,32 +176,53 @@ impl Tables {
         Ok(Written::Done)
     }
 
-    fn end_turn(&mut self, end: &TurnEnd) -> Result<OutboxEntry, StoreError> {
+    fn end_turn(&mut self, end: &TurnEnd) -> Result<(OutboxEntry, Vec<OutboxEntry>), StoreError> {
         let first = self.answers.get(&end.inbox).and_then(|id| self.outbox.get(id));
         if let Some(first) = first {
-            return Ok(first.clone());
+            return Ok((first.clone(), Vec::new()));
         }
         let message =
             self.inbox.get(&end.inbox).ok_or_else(|| missing(format!("message {}", end.inbox)))?.clone();
         self.append_turn(&message.session, end);
+        let session = message.session.clone();
+        let answer = self.answer(message, end.answer.clone(), end.attachments(), end.ended_unix_ms);
+        let mut beside = Vec::new();
+        for inbox in end.taken_in() {
+            let aside = self.inbox.get(&inbox).filter(|_| !self.answers.contains_key(&inbox));
+            if let Some(aside) = aside.filter(|aside| aside.session == session).cloned() {
+                let text = Aside::ANSWER.to_owned();
+                let said = NewAnswer { kind: AnswerKind::Notice, text };
+                beside.push(self.answer(aside, said, Vec::new(), end.ended_unix_ms));
+            }
+        }
+        Ok((answer, beside))
+    }
+
+    fn answer(
+        &mut self,
+        message: InboxEntry,
+        said: NewAnswer,
+        attachments: Vec<Attachment>,
+        now_unix_ms: u64,
+    ) -> OutboxEntry {
         self.outbox_len += 1;
         let entry = OutboxEntry {
             id: OutboxId(self.outbox_len),
-            answers: end.inbox,
+            answers: message.id,
             key: message.key,
             session: message.session,
-            kind: end.answer.kind,
-            text: end.answer.text.clone(),
-            attachments: end.attachments(),
-            created_unix_ms: end.ended_unix_ms,
+            kind: said.kind,
+            text: said.text,
+            attachments,
+            created_unix_ms: now_unix_ms,
             reply_to: message.waybill.reply_to,
         };
-        self.pending.remove(&(entry.session.archon.clone(), end.inbox));
+        self.pending.remove(&(entry.session.archon.clone(), entry.answers));
         self.outbox.insert(entry.id, entry.clone());
         self.undelivered.insert((entry.session.channel.clone(), entry.id));
-        self.journals.remove(&end.inbox);
-        self.answers.insert(end.inbox, entry.id);
-        Ok(entry)
+        self.journals.remove(&entry.answers);
+        self.answers.insert(entry.answers, entry.id);
+        entry
     }
 
     fn append_turn(&mut self, key: &SessionKey, end: &TurnEnd) {
@@ -217,6 +238,7 @@ impl Tables {
             stopped: turn.stopped,
             model: turn.model.clone(),
             steps: turn.steps.clone(),
+            asides: turn.asides.clone(),
             usage: turn.usage,
             ended_unix_ms: end.ended_unix_ms,
         };

@@ -5,9 +5,10 @@ use super::doors::Doors;
 use super::meanings::Meanings;
 use super::question::{Question, Reply};
 use crate::domain::{
-    Accepted, ArchonId, ChannelId, Cursor, Grant, InboundMessage, InboxEntry, InboxId, JournalEntry, Kept,
-    NOTES_MAX, NewNote, Note, NoteId, OutboxEntry, OutboxId, PeerId, PeerKey, Recalled, Receipt, SessionHead,
-    SessionKey, SessionOptions, SessionSnapshot, Summary, ThreadId, TurnEnd, TurnRecord, Vector,
+    Accepted, AnswerKind, ArchonId, Aside, ChannelId, Cursor, Grant, InboundMessage, InboxEntry, InboxId,
+    JournalEntry, Kept, NOTES_MAX, NewAnswer, NewNote, Note, NoteId, OutboxEntry, OutboxId, PeerId, PeerKey,
+    Recalled, Receipt, SessionHead, SessionKey, SessionOptions, SessionSnapshot, Summary, ThreadId, TurnEnd,
+    TurnRecord, Vector,
 };
 use crate::ports::{Write, Written};
 use crate::recall::{Query, Terms};
@@ -96,7 +97,7 @@ impl Ideal {
                 said.journal.extend(entries.iter().cloned());
                 Some(Written::Done)
             }
-            Write::EndTurn(end) => self.end_turn(end).map(Written::Ended),
+            Write::EndTurn(end) => self.end_turns(end),
             Write::MarkSent { .. } | Write::GiveUp { .. } | Write::DeliverAgain { .. } => self.deliver(write),
             Write::KeepReceipt { inbox, receipt } => self.keep_receipt(*inbox, receipt),
             Write::OfferCode { .. } | Write::ApproveCode { .. } | Write::Unpair { .. } => {
@@ -195,6 +196,23 @@ impl Ideal {
         Accepted::Fresh(entry)
     }
 
+    /// The turn, and then each message that it took in as if it had been answered by hand.
+    fn end_turns(&mut self, end: &TurnEnd) -> Option<Written> {
+        let before = self.given_len();
+        let answer = self.end_turn(end)?;
+        let taken_in = if self.given_len() > before { end.taken_in() } else { Vec::new() };
+        let mut beside = Vec::new();
+        for inbox in taken_in {
+            let joins = |said: &&mut Said| said.answered.is_none() && said.entry.session == answer.session;
+            if self.said_mut(inbox).filter(joins).is_some() {
+                let said = NewAnswer { kind: AnswerKind::Notice, text: Aside::ANSWER.to_owned() };
+                let ended_unix_ms = end.ended_unix_ms;
+                beside.extend(self.end_turn(&TurnEnd { inbox, turn: None, answer: said, ended_unix_ms }));
+            }
+        }
+        Some(Written::Ended(answer, beside))
+    }
+
     fn end_turn(&mut self, end: &TurnEnd) -> Option<OutboxEntry> {
         let id = OutboxId(self.given_len() + 1);
         let said = self.said_mut(end.inbox)?;
@@ -231,6 +249,7 @@ impl Ideal {
                 stopped: turn.stopped,
                 model: turn.model.clone(),
                 steps: turn.steps.clone(),
+                asides: turn.asides.clone(),
                 usage: turn.usage,
                 ended_unix_ms: end.ended_unix_ms,
             });

@@ -80,9 +80,11 @@ impl<H: Home> Tenant<H> {
             (Write::Accept(message), Some(Written::Accepted(Accepted::Duplicate(first)))) => {
                 assert_eq!(self.accepted.get(&message.message_key()), Some(first), "{message:?}");
             }
-            (_, Some(Written::Ended(answer))) => {
-                let first = *self.answered.entry(answer.answers).or_insert(answer.id);
-                assert_eq!(first, answer.id, "{} was answered twice", answer.answers);
+            (_, Some(Written::Ended(answer, beside))) => {
+                for answer in std::iter::once(answer).chain(beside) {
+                    let first = *self.answered.entry(answer.answers).or_insert(answer.id);
+                    assert_eq!(first, answer.id, "{} was answered twice", answer.answers);
+                }
             }
             _ => {}
         }

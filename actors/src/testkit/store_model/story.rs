@@ -5,10 +5,11 @@ use proptest_state_machine::ReferenceStateMachine;
 use super::ideal::Ideal;
 use super::question::Question;
 use crate::domain::{
-    AnswerKind, ArchonId, CallRecord, ChannelId, CodeHash, Cursor, Enclosure, EnclosureKind, Footer, Grant,
-    InboundMessage, InboxId, JournalEntry, Maker, MediaId, ModelId, NewAnswer, NewNote, NewTurn, NoteId,
-    NotePlace, NotesOf, OutboxId, Outcome, PeerId, PeerKey, Place, Receipt, Remembered, ReplyTo, SessionKey,
-    SessionOptions, Summary, ThreadId, Tier, ToolCall, ToolStep, TurnEnd, Usage, Vector, Waybill,
+    AnswerKind, ArchonId, Aside, Busy, CallRecord, ChannelId, CodeHash, Cursor, Enclosure, EnclosureKind,
+    Footer, Grant, InboundMessage, InboxId, JournalEntry, Maker, MediaId, ModelId, NewAnswer, NewNote,
+    NewTurn, NoteId, NotePlace, NotesOf, OutboxId, Outcome, PeerId, PeerKey, Place, Receipt, Remembered,
+    ReplyTo, SessionKey, SessionOptions, Summary, ThreadId, Tier, ToolCall, ToolStep, TurnEnd, Usage, Vector,
+    Waybill,
 };
 use crate::ports::Write;
 
@@ -265,6 +266,7 @@ fn journal_entry() -> impl Strategy<Value = JournalEntry> {
         call().prop_map(|call| JournalEntry::Approved { call: call.id }),
         call().prop_map(|call| JournalEntry::Begun { call: call.id }),
         (call(), outcome()).prop_map(|(call, outcome)| JournalEntry::Ended { call: call.id, outcome }),
+        (0..9_u64).prop_map(|id| JournalEntry::Heard { inbox: InboxId(id), text: "and milk".to_owned() }),
     ]
 }
 
@@ -272,13 +274,19 @@ fn end_turn(said: u64) -> impl Strategy<Value = Write> {
     let kind = prop::sample::select(vec![AnswerKind::Answer, AnswerKind::Notice, AnswerKind::Failure]);
     let model = prop::sample::select(names::<ModelId>(&["gemma-4-e4b"]));
     let steps = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(step(), 0..3)];
-    let turn = (model, any::<(bool, bool)>(), steps, any::<u32>()).prop_map(
-        |(model, (stopped, replaces_last), steps, prompt_tokens)| NewTurn {
+    let aside = (number(said), 0..3_usize).prop_map(|(inbox, after)| {
+        let text = "and milk".to_owned();
+        Aside { inbox: InboxId(inbox), after, text }
+    });
+    let asides = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(aside, 0..3)];
+    let turn = (model, any::<(bool, bool)>(), steps, asides, any::<u32>()).prop_map(
+        |(model, (stopped, replaces_last), steps, asides, prompt_tokens)| NewTurn {
             user: "hello".to_owned(),
             answer: format!("words {prompt_tokens}"),
             stopped,
             model,
             steps,
+            asides,
             usage: Usage { prompt_tokens, ..Usage::default() },
             replaces_last,
         },
@@ -304,10 +312,12 @@ fn grant() -> impl Strategy<Value = Grant> {
 fn options() -> impl Strategy<Value = SessionOptions> {
     let model = || prop::option::of(prop::sample::select(names::<ModelId>(&["gemma-4-e4b", "m"])));
     let footer = prop::sample::select(vec![Footer::Off, Footer::Tokens, Footer::Full]);
-    (model(), model(), footer).prop_map(|(model, model_once, footer)| SessionOptions {
+    let busy = prop::sample::select(Busy::ALL.to_vec());
+    (model(), model(), footer, busy).prop_map(|(model, model_once, footer, busy)| SessionOptions {
         model,
         model_once,
         footer,
+        busy,
     })
 }
 

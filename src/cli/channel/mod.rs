@@ -1,4 +1,9 @@
-//! `archond channel` and `archond pairing`: the roads to platforms, and who is known on them.
+//! `archond channel` and `archond pairing`: joining Archons to platforms, the roads there, and who is known on them.
+mod gitea;
+mod joining;
+mod nostr;
+mod telegram;
+
 use super::client::{Client, ClientError};
 use super::console::Console;
 use super::error::CliError;
@@ -6,18 +11,45 @@ use super::exit::ExitCode;
 use super::moment::{ago, now_unix_ms};
 use super::places::Places;
 use super::{ps, runtime};
-use crate::admin::channels::{ChannelOp, ChannelReply, GivenUpView, PairingView};
+use crate::admin::channels::{ChannelOp, ChannelReply, ChannelView, GivenUpView, PairingView};
 use crate::admin::protocol::{Op, Reply};
+use crate::models_on_disk;
+use crate::settings::PLATFORMS;
 
 /// What to do with channels.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ChannelCommand {
-    /// List the channels that lead to platforms
-    #[command(visible_alias = "list")]
+    /// List the channels that lead to platforms, and how they are
+    #[command(visible_aliases = ["list", "status"])]
     Ls {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Join an Archon to a platform
+    Add {
+        #[command(subcommand)]
+        platform: AddCommand,
+    },
+    /// Ask a platform whether the channel works as it is written; exit code 2 if it does not
+    Test {
+        /// Which platform
+        #[arg(value_parser = PLATFORMS)]
+        platform: String,
+        /// Whose
+        archon: String,
+    },
+    /// Leave a platform: the channel's file and its secrets are removed
+    #[command(visible_alias = "rm")]
+    Remove {
+        /// Which platform
+        #[arg(value_parser = PLATFORMS)]
+        platform: String,
+        /// Whose
+        archon: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// List the answers that could not be delivered, with what the platform said
     Undelivered {
@@ -31,6 +63,17 @@ pub(super) enum ChannelCommand {
         #[arg(value_name = "NUMBER")]
         answer: u64,
     },
+}
+
+/// Which platform an Archon is joined to.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum AddCommand {
+    /// Issues and pull requests of a Gitea or Forgejo
+    Gitea(gitea::AddGitea),
+    /// Private messages over Nostr's relays
+    Nostr(nostr::AddNostr),
+    /// A bot on Telegram
+    Telegram(telegram::AddTelegram),
 }
 
 /// What to do with those who were strangers.
@@ -61,25 +104,73 @@ pub(super) enum PairingCommand {
 
 /// Runs `archond channel`.
 pub(super) fn run(console: &mut Console, command: &ChannelCommand) -> Result<ExitCode, CliError> {
+    match command {
+        ChannelCommand::Add { platform } => {
+            return match platform {
+                AddCommand::Gitea(args) => gitea::add(console, args),
+                AddCommand::Nostr(args) => nostr::add(console, args),
+                AddCommand::Telegram(args) => telegram::add(console, args),
+            };
+        }
+        ChannelCommand::Test { platform, archon } => return joining(platform, archon)?.test(console),
+        ChannelCommand::Remove { platform, archon, yes } => {
+            return joining(platform, archon)?.remove(console, *yes);
+        }
+        ChannelCommand::Ls { .. } | ChannelCommand::Undelivered { .. } | ChannelCommand::Retry { .. } => {}
+    }
     let places = Places::find()?;
     runtime()?.block_on(async {
-        let mut client = Client::connect(&places.socket).await?;
+        let client = Client::connect(&places.socket).await;
         match command {
             ChannelCommand::Ls { json } => {
-                let channels = client.status().await?.channels;
-                if *json { console.json(&channels)? } else { console.line(&ps::channel_table(&channels))? }
+                let (known, runs) = match client {
+                    Ok(mut client) => (client.status().await?.channels, true),
+                    Err(ClientError::NotRunning) => (Vec::new(), false),
+                    Err(error) => return Err(error.into()),
+                };
+                let channels = with_stopped(known)?;
+                if *json {
+                    console.json(&channels)?
+                } else {
+                    console.line(&ps::channel_table(&channels))?
+                }
+                if !runs {
+                    console.note("archond is not running")?;
+                }
             }
             ChannelCommand::Undelivered { json } => {
-                let answers = given_up(&mut client).await?;
+                let answers = given_up(&mut client?).await?;
                 if *json { console.json(&answers)? } else { console.line(&given_up_table(&answers))? }
             }
             ChannelCommand::Retry { answer } => {
-                client.done(Op::Channel(ChannelOp::DeliverAgain { outbox: *answer })).await?;
+                client?.done(Op::Channel(ChannelOp::DeliverAgain { outbox: *answer })).await?;
                 console.line(&format!("answer {answer} is delivered again"))?;
             }
+            ChannelCommand::Add { .. } | ChannelCommand::Test { .. } | ChannelCommand::Remove { .. } => {}
         }
         Ok(ExitCode::Ok)
     })
+}
+
+fn joining(platform: &str, archon: &str) -> Result<joining::Joining, CliError> {
+    let known = PLATFORMS.into_iter().find(|name| *name == platform);
+    let known = known.ok_or_else(|| joining::usage(format!("there is no platform `{platform}`")))?;
+    joining::Joining::of(archon, known)
+}
+
+/// Also those that are written and do not run: the Archon is stopped, or they were added since it was started.
+fn with_stopped(mut channels: Vec<ChannelView>) -> Result<Vec<ChannelView>, CliError> {
+    let sources = models_on_disk::sources()?;
+    for (archon, files) in &sources.known.channels {
+        for file in files {
+            let is_it =
+                |view: &ChannelView| view.archon == archon.as_str() && view.channel == file.channel.as_str();
+            if !channels.iter().any(is_it) {
+                channels.push(ChannelView::stopped(archon.as_str(), file.channel.as_str()));
+            }
+        }
+    }
+    Ok(channels)
 }
 
 /// Runs `archond pairing`.
