@@ -294,7 +294,7 @@ async fn start_house(
             HouseTools::new(&settings.paths, remembering, &settings.house.web)
                 .with_delegation(delegation.clone()),
         ),
-        channels: Arc::new(HouseChannels::new(Vec::new())),
+        channels: Arc::new(HouseChannels::new(settings.paths.clone(), clock.clone())),
         clock,
         calls: Arc::new(RuntimeThreads),
         memory: MemorySettings::default(),

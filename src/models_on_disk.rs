@@ -8,7 +8,7 @@ use archond_models::catalogue::{Catalogue, CatalogueError};
 use archond_models::library::Library;
 
 use crate::mcp;
-use crate::settings::{Environment, Known, Paths, PathsError, Sources, find_profiles};
+use crate::settings::{Environment, Known, Paths, PathsError, Sources, find_channels, find_profiles};
 use crate::skills;
 use crate::tools::known_names;
 
@@ -56,5 +56,6 @@ pub fn sources() -> Result<Sources, ModelsError> {
     let (tools, skills) = (known_names(&paths), skills::known_names(&paths));
     let servers = mcp::server_names(&paths);
     let archons = find_profiles(&paths).0.into_keys().collect();
-    Ok(Sources { paths, env, known: Known { models, tools, skills, servers, archons } })
+    let channels = find_channels(&paths).0;
+    Ok(Sources { paths, env, known: Known { models, tools, skills, servers, archons, channels } })
 }

@@ -13,7 +13,8 @@ use crate::mcp;
 use crate::models_on_disk::ModelsOnDisk;
 use crate::settings::{
     ALL_LAYERS, Amount, Environment, GatewaySettings, HouseSettings, Known, LogLevel, MemorySettings, Origin,
-    Paths, PathsError, Settings, Sources, WebSettings, WorkerSettings, find_profiles, load_house,
+    Paths, PathsError, Settings, Sources, WebSettings, WorkerSettings, find_channels, find_profiles,
+    load_house,
 };
 use crate::skills;
 use crate::tools::known_names;
@@ -50,7 +51,9 @@ impl Ground {
         let (tools, skills) = (known_names(&paths), skills::known_names(&paths));
         let servers = mcp::server_names(&paths);
         let archons = find_profiles(&paths).0.into_keys().collect();
-        let sources = Sources { paths, env, known: Known { models, tools, skills, servers, archons } };
+        let channels = find_channels(&paths).0;
+        let sources =
+            Sources { paths, env, known: Known { models, tools, skills, servers, archons, channels } };
         let settings = Settings::load(&sources).unwrap_or_else(|all| {
             faults.extend(all.0.iter().map(ToString::to_string));
             as_far_as_possible(&sources)

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use archond_actors::domain::{ArchonId, ModelId};
 
+pub mod channel_file;
 pub mod environment;
 pub mod fault;
 pub mod gateway;
@@ -29,6 +30,9 @@ mod tool_file;
 pub mod values;
 pub mod web;
 
+pub use channel_file::{
+    ChannelFile, FoundChannels, PLATFORMS, Platform, channels_of, find_channels, read_channel_file,
+};
 pub use environment::Environment;
 pub use fault::{EXIT_BAD_SETTINGS, Fault, Place, SettingsFaults};
 pub use gateway::GatewaySettings;
@@ -80,6 +84,8 @@ pub struct Known {
     pub servers: Vec<String>,
     /// The Archons.
     pub archons: Vec<ArchonId>,
+    /// Their channels to platforms.
+    pub channels: FoundChannels,
 }
 
 /// All settings after all checks.
@@ -103,7 +109,16 @@ impl Settings {
         let remotes = house.iter().flat_map(|house| &house.remotes).map(|remote| remote.model.clone());
         let mut known = sources.known.clone();
         known.models.extend(remotes);
+        let (channels, more) = find_channels(&sources.paths);
+        faults.extend(more);
+        faults.extend(channels.keys().filter(|archon| !names.contains(archon)).map(|archon| {
+            let folder = sources.paths.channels_dir().join(archon.as_str());
+            Fault::of_file(&folder, format!("there is no Archon `{archon}`")).with_hint(
+                "rename the folder, begin a profile with `archond archon new`, or remove the folder",
+            )
+        }));
         known.archons = names;
+        known.channels = channels;
         let mut archons = BTreeMap::new();
         for source in found.values() {
             match profile::read(source, &known) {
@@ -145,7 +160,7 @@ pub fn find_profiles(paths: &Paths) -> (BTreeMap<ArchonId, ProfileSource>, Vec<F
         }
     }
     let dir = paths.profiles_dir();
-    let files = profile_files(&dir).unwrap_or_else(|error| {
+    let files = read_settings_files(&dir).unwrap_or_else(|error| {
         faults.push(Fault::of_file(&dir, format!("cannot be read: {error}")));
         Vec::new()
     });
@@ -171,7 +186,7 @@ pub fn read_profile_file(path: &Path) -> Result<ProfileSource, Fault> {
 }
 
 /// The `*.ron` files of a folder, in order. Hidden files are editors' affairs. A missing folder is an empty one.
-fn profile_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+fn read_settings_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -134,6 +134,21 @@ impl Paths {
         self.config.join("skills")
     }
 
+    /// The channels to platforms: `channels/ARCHON/PLATFORM.ron`.
+    pub fn channels_dir(&self) -> PathBuf {
+        self.config.join("channels")
+    }
+
+    /// Secrets that archond was given to keep, each a file for this user alone.
+    pub fn secrets_dir(&self) -> PathBuf {
+        self.config.join("secrets")
+    }
+
+    /// What came with messages.
+    pub fn media_dir(&self) -> PathBuf {
+        self.state.join("media")
+    }
+
     /// The MCP servers.
     pub fn mcp_dir(&self) -> PathBuf {
         self.config.join("mcp")

@@ -11,13 +11,13 @@ use archond_actors::domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::Known;
 use super::fault::{Fault, nearest};
 use super::profile_tools as tools;
 use super::reader::{Effective, Group, Located, Sheet, any, within};
 use super::values::{HumanDuration, Setting};
+use super::{Known, PLATFORMS};
 
-/// The channels that exist. A profile that names another one is refused.
+/// The channels that a profile lists. Platforms have a file of their own each ([`super::channel_file`]).
 pub const CHANNELS: [&str; 2] = ["cli", "api"];
 
 /// Models that stand in for the chosen one, when a profile does not say: the smaller Gemma 4 variants, then the starter, which
@@ -99,8 +99,14 @@ impl Reading<'_> {
         let display_name = top.value("display_name", capitalised(id.as_str()), one_line);
         let description = top.required("description", "one line for lists, in quotes", one_line);
         let persona = top.required("persona", "the system prompt, who the Archon is", persona_fits);
-        let channels = self.channels(&mut top);
-        let route = self.route(top.group("route"), &channels);
+        let channels = self.channels(&mut top, id);
+        let platforms = self.known.channels.get(id).map(Vec::as_slice).unwrap_or_default();
+        let names: Vec<&ChannelId> = channels
+            .iter()
+            .map(|channel| &channel.value)
+            .chain(platforms.iter().map(|file| &file.channel))
+            .collect();
+        let route = self.route(top.group("route"), &names);
         let sampling = sampling(top.group("sampling"));
         let fit = fit(top.group("fit"));
         let context_group = top.group("context");
@@ -121,30 +127,34 @@ impl Reading<'_> {
             fit,
             tools: Arc::new(tools),
             context,
-            channels: channels.into_iter().map(|channel| channel.value).collect(),
-            access: std::collections::BTreeMap::new(),
+            channels: names.into_iter().cloned().collect(),
+            access: platforms.iter().map(|file| (file.channel.clone(), file.access.clone())).collect(),
             limits,
         })
     }
 
-    fn channels(&self, top: &mut Group<'_>) -> Vec<Located<ChannelId>> {
+    fn channels(&self, top: &mut Group<'_>, id: &ArchonId) -> Vec<Located<ChannelId>> {
         let written = top.list("channels", &CHANNELS.map(str::to_owned), any);
-        let channels: Vec<_> = written.into_iter().filter_map(|channel| self.channel(&channel)).collect();
+        let channels: Vec<_> = written.into_iter().filter_map(|channel| self.channel(&channel, id)).collect();
         self.refuse_twins(channels.iter().map(|channel| (channel.value.as_str(), channel)));
         channels
     }
 
-    fn channel(&self, written: &Located<String>) -> Option<Located<ChannelId>> {
+    fn channel(&self, written: &Located<String>, id: &ArchonId) -> Option<Located<ChannelId>> {
         let name = written.value.as_str();
         if let (true, Ok(value)) = (CHANNELS.contains(&name), ChannelId::new(name)) {
             return Some(Located { value, span: written.span });
         }
-        let hint = Some(format!("this version has: {}", CHANNELS.join(", ")));
+        let hint = Some(if PLATFORMS.contains(&name) {
+            format!("a platform is not listed here: `archond channel add {name} {id}` joins it")
+        } else {
+            format!("this version has: {}", CHANNELS.join(", "))
+        });
         self.sheet.fault(written.span, format!("there is no channel `{name}`"), hint);
         None
     }
 
-    fn route(&self, mut route: Group<'_>, channels: &[Located<ChannelId>]) -> Option<Route> {
+    fn route(&self, mut route: Group<'_>, channels: &[&ChannelId]) -> Option<Route> {
         let default = route.required("default", "the model that answers, like \"gemma-4-e4b\"", any);
         let default = default.map(|name| self.model(&name));
         // Each step ends before the next begins: collecting straight into an Option would stop at the first fault.
@@ -167,7 +177,7 @@ impl Reading<'_> {
         })
     }
 
-    fn rule(&self, mut rule: Group<'_>, channels: &[Located<ChannelId>]) -> Option<RouteRule> {
+    fn rule(&self, mut rule: Group<'_>, channels: &[&ChannelId]) -> Option<RouteRule> {
         let when = rule.required("when", "when the rule holds, like MessageCharsMin(1500)", any);
         let model = rule.required("model", "the model that the rule chooses", any);
         let when = when.and_then(|when| self.condition(&when, channels));
@@ -176,7 +186,7 @@ impl Reading<'_> {
         Some(RouteRule { when: when?, model: model? })
     }
 
-    fn condition(&self, when: &Located<When>, channels: &[Located<ChannelId>]) -> Option<RouteCondition> {
+    fn condition(&self, when: &Located<When>, channels: &[&ChannelId]) -> Option<RouteCondition> {
         let fault = |message: &str, hint: &str| {
             self.sheet.fault(when.span, message, Some(hint.to_owned()));
             None
@@ -199,11 +209,16 @@ impl Reading<'_> {
             }
             When::StartsWith(text) => Some(RouteCondition::StartsWith(text.clone())),
             When::Channel(name) => {
-                let channel = self.channel(&Located { value: name.clone(), span: when.span })?;
-                if channels.iter().any(|known| known.value == channel.value) {
-                    return Some(RouteCondition::Channel(channel.value));
+                let used = channels.iter().find(|channel| channel.as_str() == name);
+                let hint = if PLATFORMS.contains(&name.as_str()) {
+                    format!("`archond channel add {name} ARCHON` joins the Archon to it")
+                } else {
+                    "name one of `channels`".to_owned()
+                };
+                match used {
+                    Some(channel) => Some(RouteCondition::Channel((*channel).clone())),
+                    None => fault("the rule never holds: the Archon does not use this channel", &hint),
                 }
-                fault("the rule never holds: the profile does not use this channel", "add it to `channels`")
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Where a secret is. The secret itself is never a setting: settings are shown, copied and kept in repositories.
 use std::path::PathBuf;
 
+use super::reader::Group;
+
 /// Where a secret is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyReference {
@@ -53,6 +55,21 @@ impl std::str::FromStr for KeyReference {
             _ => Err(wanted.to_owned()),
         }
     }
+}
+
+impl std::fmt::Display for KeyReference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Variable(name) => write!(f, "env:{name}"),
+        }
+    }
+}
+
+/// A secret that there has to be: `why` says what it is for.
+pub fn required(group: &mut Group<'_>, name: &'static str, why: &str) -> Option<KeyReference> {
+    let check = |text: &String| text.parse::<KeyReference>().map(drop);
+    group.required::<String>(name, why, check)?.value.parse().ok()
 }
 
 /// Whether a setting says where a secret is; it need not.

@@ -18,6 +18,7 @@ fn known() -> Known {
         skills: ["inference", "multimodal", "operating-this-house"].map(str::to_owned).into(),
         servers: Vec::new(),
         archons: vec![ArchonId::new("electra").unwrap()],
+        ..Known::default()
     }
 }
 

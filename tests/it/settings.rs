@@ -38,6 +38,7 @@ fn known() -> Known {
         skills: archond::skills::SHIPPED.map(|(name, _)| name.to_owned()).into(),
         servers: Vec::new(),
         archons: vec![ArchonId::new("electra").unwrap()],
+        ..Known::default()
     }
 }
 

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use archond_actors::domain::{Batch, ChannelId, Cursor, Enclosure, IdError, Inbound, Parcel, Receipt, Shown};
+use archond_actors::domain::{Batch, ChannelId, Cursor, Enclosure, Inbound, Parcel, Receipt, Shown};
 use archond_actors::ports::{Channel, ChannelFault, Handed};
 use async_trait::async_trait;
 use teloxide::payloads::{AnswerCallbackQuerySetters, GetUpdatesSetters};
@@ -47,8 +47,6 @@ use self::update::{Came, Identity, Pressed};
 use self::webhook::Listener;
 use super::media::MediaFolder;
 
-/// What profiles call this channel.
-pub const TELEGRAM: &str = "telegram";
 /// Updates of one poll.
 const BATCH_LEN: u8 = 50;
 /// Longest that a poll takes: Telegram's own wait, and the time for its connection.
@@ -89,11 +87,7 @@ struct State {
 
 impl Telegram {
     /// The bot of an Archon. `workspace` is where the files are that go with its answers. Nothing is opened or asked yet.
-    pub fn new(
-        settings: TelegramSettings,
-        media: MediaFolder,
-        workspace: PathBuf,
-    ) -> Result<Arc<Self>, IdError> {
+    pub fn new(id: ChannelId, settings: TelegramSettings, media: MediaFolder, workspace: PathBuf) -> Self {
         let now = Instant::now();
         let state = State {
             line: None,
@@ -106,15 +100,7 @@ impl Telegram {
             unfetched: HashMap::new(),
             drafts: now,
         };
-        let id = ChannelId::new(TELEGRAM)?;
-        Ok(Arc::new(Self {
-            id,
-            settings,
-            media,
-            workspace,
-            state: Mutex::new(state),
-            listener: Listener::default(),
-        }))
+        Self { id, settings, media, workspace, state: Mutex::new(state), listener: Listener::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
