@@ -23,7 +23,7 @@ async fn what_is_written_is_confirmed_when_it_is_durable_and_comes_again_until_t
     assert_eq!((first.key.as_str(), first.peer.as_str(), first.text.as_str()), ("123.7.1", "7", "one"));
     // It may be lost on our side, and comes again.
     world.bot.renew();
-    assert_eq!(world.receive().await, [first.clone()]);
+    assert_eq!(world.receive().await, std::slice::from_ref(&first));
     assert_eq!(world.judge.state()["updates"].as_array().unwrap().len(), 1);
     let second =
         world.received(&json!({"chat": -100, "user": 8, "text": "@judge_bot two", "topic": 3})).await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use archond::channels::media::MediaFolder;
 use archond::channels::telegram::{Telegram, TelegramSettings, WebhookSettings};
 use archond::settings::KeyReference;
-use archond_actors::domain::{AnswerKind, Inbound, Parcel, Receipt};
+use archond_actors::domain::{AnswerKind, ChannelId, Inbound, Parcel, Receipt};
 use archond_actors::ports::{Channel, ChannelFault, Handed};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -197,7 +197,8 @@ fn settings(folder: &TempDir, port: u16) -> TelegramSettings {
 /// A bot of such settings.
 pub(crate) fn bot(folder: &TempDir, settings: &TelegramSettings) -> Arc<Telegram> {
     let media = MediaFolder::new(folder.path().join("media"));
-    Arc::new(Telegram::new("telegram".parse().unwrap(), settings.clone(), media, folder.path().join("workspace")))
+    let channel = ChannelId::new("telegram").unwrap();
+    Arc::new(Telegram::new(channel, settings.clone(), media, folder.path().join("workspace")))
 }
 
 /// The answer to a message.
