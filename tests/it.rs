@@ -100,6 +100,8 @@ mod strangers;
 mod telegram;
 #[path = "it/telegram_faults.rs"]
 mod telegram_faults;
+#[path = "it/telegram_house.rs"]
+mod telegram_house;
 #[path = "it/telegram_kit.rs"]
 mod telegram_kit;
 #[path = "it/tool_search.rs"]

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::events::{Delivery, Reader, User};
@@ -73,13 +74,14 @@ async fn answer(State(store): State<Shared>, request: Request) -> (StatusCode, S
     (StatusCode::OK, said.to_string())
 }
 
-async fn server() -> (Shared, String) {
+async fn server() -> (Shared, String, JoinSet<()>) {
     let store = Shared::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().fallback(answer).with_state(store.clone());
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (store, url)
+    let mut task = JoinSet::new();
+    task.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (store, url, task)
 }
 
 fn repository() -> Value {
@@ -117,11 +119,12 @@ struct Lab {
     gitea: Gitea,
     hook: String,
     _secrets: tempfile::TempDir,
+    _server: JoinSet<()>,
 }
 
 impl Lab {
     async fn new() -> Self {
-        let (store, url) = server().await;
+        let (store, url, server) = server().await;
         let secrets = tempfile::tempdir().unwrap();
         let listen = free_address();
         let settings = GiteaSettings {
@@ -138,7 +141,7 @@ impl Lab {
             vec![PeerId::new("7").unwrap()],
             Arc::new(SystemClock),
         );
-        Self { store, gitea, hook: format!("http://{listen}/"), _secrets: secrets }
+        Self { store, gitea, hook: format!("http://{listen}/"), _secrets: secrets, _server: server }
     }
 
     /// The first look of all, which opens the listener and finds nothing.
@@ -172,7 +175,8 @@ async fn a_webhook_is_acknowledged_when_what_it_brings_is_durable_and_not_before
     lab.opened().await;
     let body = commented(&comment(41, 3, "@ezra, what is wrong here?")).to_string();
     let hook = lab.hook.clone();
-    let sent = tokio::spawn(async move { send(&hook, "issue_comment", &body, &signature(&body)).await });
+    let mut sent = JoinSet::new();
+    sent.spawn(async move { send(&hook, "issue_comment", &body, &signature(&body)).await });
     let batch = lab.gitea.receive(None).await.unwrap();
     let message = &batch.messages[0];
     assert_eq!((message.key.as_str(), message.peer.as_str()), ("7#12/c41", "3"));
@@ -180,11 +184,11 @@ async fn a_webhook_is_acknowledged_when_what_it_brings_is_durable_and_not_before
     assert_eq!(message.thread.as_ref().unwrap().as_str(), "issue-12");
     assert_eq!(message.text, "[maria/site#12 \"The link is broken\", comment by maria]\nwhat is wrong here?");
     assert_eq!(message.waybill.written_unix_ms, Some(NOW_MS));
-    assert!(!sent.is_finished(), "nothing is durable yet");
+    assert!(sent.try_join_next().is_none(), "nothing is durable yet");
     // The port's promise: asked again, all of it is.
     let next = timeout(Duration::from_millis(300), lab.gitea.receive(None)).await;
     assert!(next.is_err(), "nothing more came");
-    assert_eq!(sent.await.unwrap(), 204);
+    assert_eq!(sent.join_next().await.unwrap().unwrap(), 204);
 }
 
 #[tokio::test]
@@ -193,10 +197,11 @@ async fn who_is_given_up_is_refused_and_found_by_looking() {
     lab.opened().await;
     let body = commented(&comment(41, 3, "@ezra hello")).to_string();
     let hook = lab.hook.clone();
-    let sent = tokio::spawn(async move { send(&hook, "issue_comment", &body, &signature(&body)).await });
+    let mut sent = JoinSet::new();
+    sent.spawn(async move { send(&hook, "issue_comment", &body, &signature(&body)).await });
     let hooked = lab.gitea.receive(None).await.unwrap();
     lab.gitea.renew();
-    assert_eq!(sent.await.unwrap(), 503);
+    assert_eq!(sent.join_next().await.unwrap().unwrap(), 503);
     lab.store.lock().unwrap().comments.push(comment(41, 3, "@ezra hello"));
     lab.store.lock().unwrap().comments.push(comment(42, 3, "not for the Archon"));
     lab.store.lock().unwrap().comments.push(comment(43, 9, "@ezra its own words"));

@@ -1,0 +1,111 @@
+//! The whole house on Telegram: the real daemon, the real tiny model, and a judge in Telegram's place.
+use serde_json::{Value, json};
+
+use crate::kit::{Daemon, TestHouse, text};
+use crate::telegram_kit::{Judge, SECRET};
+
+/// As the tiny model was taught to be told.
+const SEND: &str = r#"Use the send_file tool: path="notes.txt""#;
+
+/// A house whose Ezra has a bot, with person 7 as its owner.
+fn joined(judge: &Judge) -> TestHouse {
+    let house = TestHouse::new();
+    house.write_profile("ezra", r#"tools: ["send_file"], permissions: (message: Ask),"#);
+    let folder = house.path().join("config/channels/ezra");
+    std::fs::create_dir_all(&folder).unwrap();
+    let token = house.path().join("token");
+    std::fs::write(&token, format!("123:{SECRET}")).unwrap();
+    let file = format!(
+        "(token: \"file:{}\", api: \"http://127.0.0.1:{}\", owners: [\"7\"])",
+        token.display(),
+        judge.port
+    );
+    std::fs::write(folder.join("telegram.ron"), file).unwrap();
+    let workspace = house.path().join("state/archons/ezra/workspace");
+    std::fs::create_dir_all(&workspace).unwrap();
+    std::fs::write(workspace.join("notes.txt"), "milk and honey\n").unwrap();
+    house
+}
+
+/// Waits until the bot has said so many messages in a chat.
+fn said(judge: &Judge, chat: i64, count: usize) -> Vec<Value> {
+    for _ in 0..600 {
+        let said = judge.said(chat);
+        if said.len() >= count {
+            return said;
+        }
+        // tidy: polls a foreign process, which tells no one
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("{} messages only: {:?}", judge.said(chat).len(), judge.texts(chat));
+}
+
+fn write(judge: &Judge, chat: i64, text: &str) {
+    judge.write(&json!({"chat": chat, "user": chat, "text": text}));
+}
+
+#[test]
+fn a_conversation_with_a_call_a_yes_by_button_and_a_file() {
+    let Some(judge) = Judge::start() else { return };
+    let house = joined(&judge);
+    let daemon = house.start(&["ezra"]);
+    write(&judge, 7, "what is your name?");
+    let first = said(&judge, 7, 1);
+    assert!(!first[0]["text"].as_str().unwrap().is_empty());
+    write(&judge, 7, SEND);
+    let asked = said(&judge, 7, 2)[1].clone();
+    assert!(
+        asked["reply_markup"].is_object() && asked["text"].as_str().unwrap().contains("notes.txt"),
+        "{asked}"
+    );
+    judge.post("/_press", &json!({"chat": 7, "user": 7, "message": asked["message_id"], "data": "yes"}));
+    let all = said(&judge, 7, 4);
+    let file =
+        all.iter().find(|message| message["document"].is_object()).unwrap_or_else(|| panic!("{all:?}"));
+    assert_eq!(
+        (&file["document"]["file_name"], &file["document"]["file_size"]),
+        (&json!("notes.txt"), &json!(15))
+    );
+    // A stranger gets a code, and no more.
+    write(&judge, 9, "hello?");
+    let code = said(&judge, 9, 1)[0]["text"].as_str().unwrap().to_owned();
+    assert!(code.contains("archond pairing approve"), "{code}");
+    // A command, and what the house shows of the channel.
+    write(&judge, 7, "/whoami");
+    said(&judge, 7, all.len() + 1);
+    let shown = house.run(&["channel", "ls"]);
+    assert!(text(&shown).contains("@judge_bot"), "{}", text(&shown));
+    judge.requests("");
+    drop(daemon);
+    let log = std::fs::read_dir(house.path().join("state/logs")).unwrap();
+    let logs = log.flatten().map(|file| std::fs::read_to_string(file.path()).unwrap_or_default());
+    assert!(!logs.collect::<String>().contains(SECRET));
+}
+
+#[test]
+fn killed_at_any_moment_it_answers_each_message_and_none_twice() {
+    let Some(judge) = Judge::start() else { return };
+    let house = joined(&judge);
+    let mut daemon: Daemon = house.start(&["ezra"]);
+    let mut written = 0;
+    for round in 0..4 {
+        for chat in [7] {
+            for number in 0..2 {
+                write(&judge, chat, &format!("message {round} {number}"));
+                written += 1;
+            }
+        }
+        if round % 2 == 0 {
+            // While the first of them is being answered.
+            said(&judge, 7, written - 1);
+        }
+        daemon.kill();
+        daemon = house.start(&["ezra"]);
+    }
+    said(&judge, 7, written);
+    write(&judge, 7, "/whoami");
+    let all = said(&judge, 7, written + 1);
+    // A kill between Telegram's yes and the mark in the store may repeat one message each time; more would be a fault.
+    assert!(all.len() <= written + 1 + 4, "{:?}", judge.texts(7));
+    drop(daemon);
+}
