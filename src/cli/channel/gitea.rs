@@ -106,7 +106,6 @@ struct Numbers {
 }
 
 fn text_of(args: &AddGitea, token: &str, secret: &str, numbers: &Numbers) -> String {
-    let quoted = |text: &str| ron::to_string(text).unwrap_or_default();
     let mut text = String::from("(\n");
     for (name, value) in
         [("url", args.url.as_str()), ("token", token), ("secret", secret), ("listen", &args.listen)]
