@@ -25,6 +25,7 @@ pub fn settings_text(input: &[u8]) {
         skills: vec!["inference".to_owned()],
         servers: vec!["files".to_owned()],
         archons: vec![ArchonId::new("electra").expect("a name")],
+        ..Known::default()
     };
     match profile::read(&source, &known) {
         Ok(profile) => {

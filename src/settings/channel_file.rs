@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use archond_actors::domain::{AccessPolicy, ArchonId, ChannelId};
 
 use super::fault::{Fault, nearest};
+use super::platforms::gitea::GiteaSettings;
+use super::platforms::nostr::{self, NostrSettings};
+use super::platforms::telegram::{self, TelegramSettings};
 use super::reader::{Group, Sheet};
 use super::{Paths, profile_channels, read_settings_files, read_text};
-use crate::channels::gitea::GiteaSettings;
-use crate::channels::nostr::{self, NostrSettings};
-use crate::channels::telegram::{self, TelegramSettings};
 
 /// The platforms that there are adapters for, by the names of their files.
 pub const PLATFORMS: [&str; 3] = ["gitea", "nostr", "telegram"];
@@ -47,7 +47,7 @@ impl Platform {
         match name {
             "gitea" => GiteaSettings::read(top).map(Self::Gitea),
             "nostr" => nostr::read(top).map(Self::Nostr),
-            "telegram" => telegram::settings::read(top).map(Self::Telegram),
+            "telegram" => telegram::read(top).map(Self::Telegram),
             _ => None,
         }
     }

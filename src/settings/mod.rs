@@ -17,6 +17,7 @@ mod lexis;
 pub mod mcp_file;
 pub mod memory;
 pub mod paths;
+pub mod platforms;
 pub mod profile;
 pub mod profile_channels;
 mod profile_tools;

@@ -6,7 +6,7 @@ use archond_actors::domain::{Inbound, PeerId, ReplyTo, ThreadId, Waybill};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::settings::Rule;
+use crate::settings::platforms::gitea::Rule;
 
 /// Begins every comment that archond writes, so that none of them is ever answered, whoever posts it.
 pub(super) const MARKER: &str = "<!-- archond:";

@@ -1,12 +1,11 @@
 //! Issues and pull requests of a Gitea or Forgejo: who names an Archon's account there, or assigns an issue to it, is answered by a comment.
 //!
-//! Reading order: [`settings`], `events` (what is meant for the Archon; pure), `hook` (the listener), `api` (what is asked of the server),
+//! Reading order: `events` (what is meant for the Archon; pure), `hook` (the listener), `api` (what is asked of the server),
 //! `looking` (finds what no webhook told), and here the port.
 mod api;
 mod events;
 mod hook;
 mod looking;
-mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -21,10 +20,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+pub use crate::settings::platforms::gitea::{GiteaSettings, Rule};
 use api::Api;
 use events::{MARKER, Place, Reader, User};
 use hook::{Hook, Hooked};
-pub use settings::{GiteaSettings, Rule};
 
 /// Longest that one `receive` waits for a webhook.
 const POLL: Duration = Duration::from_secs(25);

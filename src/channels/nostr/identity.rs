@@ -6,7 +6,7 @@ use nostr::nips::nip19::ToBech32;
 use nostr::nips::nip59::{GiftWrapBuilder, UnwrappedGift};
 use sha2::{Digest, Sha256};
 
-use super::settings::NostrKey;
+use crate::settings::platforms::nostr::NostrKey;
 
 /// Before what the start of a message of the old kind is drawn from, so that it is of no use for anything else.
 const PURPOSE: &[u8] = b"archond nostr initialization vector\n";

@@ -14,7 +14,7 @@ use super::identity::Identity;
 use super::letter::{Letter, NoLetter, place};
 use super::limits::{Bucket, Seen, Writers};
 use super::link::{Link, Shared};
-use super::settings::NostrSettings;
+use crate::settings::platforms::nostr::NostrSettings;
 
 /// Wraps that wait to be opened; beyond that the relays wait.
 const QUEUE_LEN_MAX: usize = 256;

@@ -17,7 +17,6 @@ mod probe;
 #[cfg(test)]
 mod proxy;
 mod route;
-mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +32,9 @@ use nostr::key::PublicKey;
 use nostr::types::{RelayUrl, Timestamp};
 use tokio::time::Instant;
 
+pub use crate::settings::platforms::nostr::{
+    NOSTR, NostrKey, NostrProfile, NostrSettings, by_keys, person, read,
+};
 use identity::Identity;
 use inbox::Inbox;
 use letter::{FILE, Road};
@@ -40,10 +42,7 @@ use link::Link;
 use parts::Progress;
 pub use probe::{RelayTried, Tried, generate, probe, publish};
 use route::{Asker, Routes};
-pub use settings::{NostrKey, NostrProfile, NostrSettings, by_keys, person, read};
 
-/// The platform's name in profiles.
-pub const NOSTR: &str = "nostr";
 /// Nothing is shown of an answer that comes along, but for the owner's question: a message cannot be changed.
 const SHOW_PERIOD: Duration = Duration::from_secs(60);
 /// Longest that keeping a copy takes.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::identity::Identity;
 use super::post::{self, Said};
-use super::settings::{NostrProfile, NostrSettings};
+use crate::settings::platforms::nostr::{NostrProfile, NostrSettings};
 
 /// Longest that trying one relay takes.
 const TRY_MAX: Duration = Duration::from_secs(30);

@@ -7,9 +7,9 @@ use teloxide::types::BotCommand;
 use super::ALLOWED_UPDATES;
 use super::fault::Failure;
 use super::line::Line;
-use super::settings::{TelegramSettings, WebhookSettings};
 use super::update::Identity;
 use super::webhook;
+use crate::settings::platforms::telegram::{TelegramSettings, WebhookSettings};
 
 /// Longest description of a command.
 const DESCRIPTION_CHARS_MAX: usize = 256;

@@ -6,7 +6,7 @@ use teloxide::requests::JsonRequest;
 use url::Url;
 
 use super::fault::Failure;
-use super::settings::TelegramSettings;
+use crate::settings::platforms::telegram::TelegramSettings;
 
 /// How long Telegram holds a poll that brings nothing, in seconds.
 pub(super) const POLL_WAIT_S: u32 = 25;

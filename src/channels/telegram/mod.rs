@@ -15,7 +15,6 @@ mod polling;
 mod questions;
 mod receipt;
 mod saying;
-pub mod settings;
 mod showing;
 mod split;
 mod styled;
@@ -42,10 +41,10 @@ use self::pace::Pace;
 use self::place::Place;
 use self::polling::Offset;
 use self::questions::{Press, Questions};
-pub use self::settings::{TelegramSettings, WebhookSettings};
 use self::update::{Came, Identity, Pressed};
 use self::webhook::Listener;
 use super::media::MediaFolder;
+pub use crate::settings::platforms::telegram::{TelegramSettings, WebhookSettings};
 
 /// Updates of one poll.
 const BATCH_LEN: u8 = 50;

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::fault::Failure;
-use super::settings::WebhookSettings;
+use crate::settings::platforms::telegram::WebhookSettings;
 
 /// The header with the word.
 const HEADER: &str = "x-telegram-bot-api-secret-token";

@@ -8,6 +8,8 @@ use nostr::types::RelayUrl;
 use crate::settings::reader::{Group, Located, any, within};
 use crate::settings::secret::KeyReference;
 
+/// The platform's name, as its file is called.
+pub const NOSTR: &str = "nostr";
 /// Relays of each kind: others publish to all that are named, and each one is a connection that is held.
 const RELAYS_MAX: usize = 8;
 /// Messages of one writer in a minute that are taken at once, unless it is set.
