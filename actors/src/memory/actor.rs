@@ -25,7 +25,7 @@ pub(super) type Question = Box<dyn FnOnce(Result<&dyn Store, MemoryError>) + Sen
 
 pub(super) enum MemoryMsg {
     /// Make a change durable. Answers `Busy` when too many wait.
-    Write { write: Write, reply: RpcReplyPort<Result<Written, MemoryError>> },
+    Write { write: Box<Write>, reply: RpcReplyPort<Result<Written, MemoryError>> },
     /// Ask the store. Answers `Busy` when too many wait.
     Read { question: Question },
     /// Fact from ourselves: all messages that were there when the first change came have been taken up.
@@ -49,7 +49,7 @@ impl Message for MemoryMsg {
 
     fn about(&self) -> Option<String> {
         let Self::Write { write, .. } = self else { return None };
-        Some(match write {
+        Some(match &**write {
             Write::Accept(message) => format!("accept from {}", message.channel),
             Write::BeginAttempt { inbox } => format!("begin-attempt {inbox}"),
             Write::Journal { inbox, entries } => format!("journal {inbox}: {} entries", entries.len()),
@@ -151,7 +151,7 @@ impl Actor for MemoryActor {
         let (msg, work) = opened.take_up(&vitals).await;
         work.run(async {
             match msg {
-                MemoryMsg::Write { write, reply } => state.on_write(write, reply),
+                MemoryMsg::Write { write, reply } => state.on_write(*write, reply),
                 MemoryMsg::Read { question } => state.on_read(question),
                 MemoryMsg::CommitDue => state.on_commit_due(),
                 MemoryMsg::CommitEnded { outcome } => state.on_commit_ended(&outcome)?,

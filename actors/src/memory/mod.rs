@@ -423,7 +423,7 @@ impl MemoryHandle {
     }
 
     async fn write(&self, write: Write) -> Result<Written, MemoryError> {
-        self.link.call(WRITE_TIMEOUT, |reply| MemoryMsg::Write { write, reply }).await
+        self.link.call(WRITE_TIMEOUT, |reply| MemoryMsg::Write { write: Box::new(write), reply }).await
     }
 
     async fn read<T: Send + 'static>(

@@ -52,6 +52,18 @@ pub(super) struct Talk {
 }
 
 impl Talk {
+    /// `None`: it covers more turns than there are.
+    fn summarise(&mut self, summary: &Summary) -> Option<Written> {
+        let covered = self.summary.as_ref().map_or(0, |present| present.turns);
+        if summary.turns > self.turns.len() as u64 {
+            return None;
+        }
+        if summary.turns >= covered {
+            self.summary = Some(summary.clone());
+        }
+        Some(Written::Done)
+    }
+
     fn touch(&mut self, now: u64) {
         let first = self.kept.map_or(now, |(first, _)| first);
         self.kept = Some((first, now));
@@ -115,17 +127,7 @@ impl Ideal {
                 self.cursors.insert((archon.clone(), channel.clone()), cursor.clone());
                 Some(Written::Done)
             }
-            Write::SetSummary { session, summary } => {
-                let talk = self.talks.get_mut(session)?;
-                let covered = talk.summary.as_ref().map_or(0, |present| present.turns);
-                if summary.turns > talk.turns.len() as u64 {
-                    return None;
-                }
-                if summary.turns >= covered {
-                    talk.summary = Some(summary.clone());
-                }
-                Some(Written::Done)
-            }
+            Write::SetSummary { session, summary } => self.talks.get_mut(session)?.summarise(summary),
             Write::Rewind { session, turns } => self.rewind(session, *turns),
             Write::SetOptions { session, options, now_unix_ms } => {
                 let talk = self.talks.entry(session.clone()).or_default();
