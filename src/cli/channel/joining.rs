@@ -70,12 +70,12 @@ impl Joining {
                 "{archon} is not joined to {platform}; `archond channel add {platform} {archon}` does that"
             )));
         }
-        read_channel_file(&self.path()).map_err(told)
+        read_channel_file(&self.path()).map_err(|faults| told(&faults))
     }
 
     /// What a text says, before it is written.
     pub(super) fn parse(&self, text: &str) -> Result<ChannelFile, CliError> {
-        parse_channel_file(&self.path(), text.to_owned()).map_err(told)
+        parse_channel_file(&self.path(), text.to_owned()).map_err(|faults| told(&faults))
     }
 
     /// Writes a new channel.
@@ -214,7 +214,7 @@ pub(super) fn fails(fault: &ChannelFault) -> CliError {
     usage(format!("it does not work: {fault}"))
 }
 
-fn told(faults: Vec<crate::settings::Fault>) -> CliError {
+fn told(faults: &[crate::settings::Fault]) -> CliError {
     usage(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
