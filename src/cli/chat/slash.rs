@@ -113,7 +113,7 @@ mod tests {
             ("/quit", Line::Leave),
             ("/EXIT now", Line::Leave),
             ("/by", Line::Leave),
-            ("/b", Line::Ambiguous(vec!["/branch", "/bye"])),
+            ("/b", Line::Ambiguous(vec!["/busy", "/branch", "/bye"])),
             ("/status", send("/status")),
             ("/statu", send("/status")),
             ("/ne a title", send("/new a title")),
