@@ -59,7 +59,8 @@ fn a_conversation_with_a_call_a_yes_by_button_and_a_file() {
         "{asked}"
     );
     judge.post("/_press", &json!({"chat": 7, "user": 7, "message": asked["message_id"], "data": "yes"}));
-    let all = said(&judge, 7, 4);
+    // The yes is confirmed, the answer is said, and its file comes behind it.
+    let all = said(&judge, 7, 5);
     let file =
         all.iter().find(|message| message["document"].is_object()).unwrap_or_else(|| panic!("{all:?}"));
     assert_eq!(
