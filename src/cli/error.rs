@@ -35,6 +35,12 @@ pub(super) enum CliError {
     /// The folders of the house cannot be used.
     #[error(transparent)]
     Paths(#[from] PathsError),
+    /// A platform, or a channel to one.
+    #[error("it does not work: {why}")]
+    Channel {
+        /// What is wrong. No secret.
+        why: String,
+    },
     /// An MCP server.
     #[error("the MCP server `{name}`: {why}")]
     Mcp {
@@ -200,7 +206,7 @@ impl CliError {
             Self::Paths(error) | Self::Tools(ToolsError::Folder(error)) => exit_code_of_paths(error),
             Self::Tools(ToolsError::Resolve { .. }) => ExitCode::CannotCreate,
             Self::Usage { .. } => ExitCode::Usage,
-            Self::Bench { .. } | Self::Mcp { .. } => ExitCode::Failed,
+            Self::Bench { .. } | Self::Channel { .. } | Self::Mcp { .. } => ExitCode::Failed,
             Self::Interrupted => ExitCode::Interrupted,
             Self::StillAway { .. } | Self::NotListening { .. } => ExitCode::Unavailable,
             Self::BadInput { .. } => ExitCode::BadInput,

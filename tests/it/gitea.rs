@@ -114,7 +114,7 @@ impl Lab {
     }
 
     fn secret(&self) -> String {
-        let path = self.house.path().join("data/secrets/ezra-gitea-webhook");
+        let path = self.house.path().join("data/secrets/ezra/gitea-webhook");
         std::fs::read_to_string(path).unwrap().trim().to_owned()
     }
 
@@ -190,9 +190,18 @@ fn an_issue_is_a_conversation_with_tools_and_questions() {
     let itself = text(&lab.join(TOKEN, "ezra"));
     assert!(itself.contains("it would talk with itself"), "{itself}");
     assert!(
-        std::fs::read_dir(lab.house.path().join("data/secrets")).unwrap().next().is_none(),
+        std::fs::read_dir(lab.house.path().join("data/secrets/ezra")).unwrap().next().is_none(),
         "nothing is left"
     );
+    // What somebody left there may be all that he has of it.
+    let left = lab.house.path().join("data/secrets/ezra/gitea-token");
+    std::fs::write(&left, "somebody's").unwrap();
+    let kept = text(&lab.join(TOKEN, "maria"));
+    assert!(
+        kept.contains("there is a secret in") && std::fs::read_to_string(&left).unwrap() == "somebody's",
+        "{kept}"
+    );
+    std::fs::remove_file(&left).unwrap();
     let joined = text(&lab.join(TOKEN, "maria"));
     assert!(joined.contains("ezra speaks as @ezra") && joined.contains(&lab.secret()), "{joined}");
     assert!(!joined.contains(TOKEN), "{joined}");
@@ -240,7 +249,7 @@ fn a_channel_that_is_left_is_gone_with_its_secrets() {
     assert!(asked.contains("add --yes"), "{asked}");
     let removed = lab.house.run(&["channel", "remove", "gitea", "ezra", "--yes"]);
     assert!(removed.status.success(), "{}", text(&removed));
-    for folder in ["data/secrets", "config/channels/ezra"] {
+    for folder in ["data/secrets/ezra", "config/channels/ezra"] {
         assert!(std::fs::read_dir(lab.house.path().join(folder)).unwrap().next().is_none(), "{folder}");
     }
     let gone = text(&lab.house.run(&["channel", "test", "gitea", "ezra"]));

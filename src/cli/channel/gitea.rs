@@ -2,6 +2,8 @@
 use std::fmt::Write as _;
 use std::io::Read as _;
 
+use archond_actors::ports::ChannelFault;
+
 use super::joining::{self, Joining, usage};
 use crate::channels::gitea;
 use crate::cli::console::Console;
@@ -39,21 +41,21 @@ pub(in crate::cli) struct AddGitea {
 }
 
 pub(super) fn add(console: &mut Console, args: &AddGitea) -> Result<ExitCode, CliError> {
-    let joining = Joining::of(&args.archon, "gitea")?;
+    let mut joining = Joining::of(&args.archon, "gitea")?;
     joining.refuse_existing()?;
     let question = "paste an access token of the Archon's own account (Settings, Applications; read:user, read:repository, write:issue)";
     let token = joining.secret(console, "token", question, args.token.as_deref())?;
-    let added = join(console, &joining, args, &token.to_string());
+    let added = join(console, &mut joining, args, &token.to_string());
     if added.is_err() {
         // What was typed for one that does not work is of no use.
-        joining.forget_secrets()?;
+        joining.take_back()?;
     }
     added
 }
 
 fn join(
     console: &mut Console,
-    joining: &Joining,
+    joining: &mut Joining,
     args: &AddGitea,
     token: &str,
 ) -> Result<ExitCode, CliError> {
@@ -74,10 +76,10 @@ fn join(
                 found.push((gitea::person(settings, name).await?, name.clone()));
             }
         }
-        Ok((probed, numbers))
+        Ok::<_, ChannelFault>((probed, numbers))
     });
     console.erase_progress()?;
-    let (probed, numbers) = asked.map_err(|fault| joining::fails(&fault))?;
+    let (probed, numbers) = asked.map_err(joining::fails)?;
     if let Some((_, name)) =
         numbers.owners.iter().chain(&numbers.users).find(|(id, _)| *id == probed.id.to_string())
     {

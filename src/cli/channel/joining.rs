@@ -6,7 +6,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use archond_actors::domain::ArchonId;
-use archond_actors::ports::ChannelFault;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::channels;
@@ -33,6 +32,8 @@ pub(super) struct Joining {
     pub(super) sources: Sources,
     pub(super) archon: ArchonId,
     platform: &'static str,
+    /// The secrets that were kept since it began.
+    kept: Vec<PathBuf>,
 }
 
 impl Joining {
@@ -40,7 +41,7 @@ impl Joining {
     pub(super) fn of(archon: &str, platform: &'static str) -> Result<Self, CliError> {
         let sources = models_on_disk::sources()?;
         let archon = tool::known(&sources, archon)?;
-        Ok(Self { sources, archon, platform })
+        Ok(Self { sources, archon, platform, kept: Vec::new() })
     }
 
     /// Where it is written.
@@ -88,13 +89,24 @@ impl Joining {
         fs::write(&path, text).map_err(|source| CliError::Create { path, source })
     }
 
-    /// Keeps a secret in a file of its own, and says where.
-    pub(super) fn keep_secret(&self, what: &str, secret: &str) -> Result<KeyReference, CliError> {
-        let folder = self.sources.paths.secrets_dir();
-        private_dir(&folder)?;
-        let path = folder.join(format!("{}-{}-{what}", self.archon, self.platform));
-        let file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(SECRET_MODE).open(&path);
+    /// A folder for each Archon: no name of one is the beginning of another's.
+    fn secrets(&self) -> PathBuf {
+        self.sources.paths.secrets_dir().join(self.archon.as_str())
+    }
+
+    /// Keeps a secret in a file of its own, and says where. One that is there already may be all that is left of an account.
+    pub(super) fn keep_secret(&mut self, what: &str, secret: &str) -> Result<KeyReference, CliError> {
+        private_dir(&self.sources.paths.secrets_dir())?;
+        private_dir(&self.secrets())?;
+        let path = self.secrets().join(format!("{}-{what}", self.platform));
+        let file = fs::OpenOptions::new().write(true).create_new(true).mode(SECRET_MODE).open(&path);
+        if file.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+            let place = path.display();
+            return Err(usage(format!(
+                "there is a secret in {place} already, left of an earlier channel: move it away, or name it as `file:{place}`"
+            )));
+        }
+        self.kept.push(path.clone());
         let written = file.and_then(|mut file| writeln!(file, "{secret}").and_then(|()| file.sync_all()));
         written.map_err(|source| CliError::Create { path: path.clone(), source })?;
         Ok(KeyReference::File(path))
@@ -102,7 +114,7 @@ impl Joining {
 
     /// A secret that was named by its place, or else is asked for and kept.
     pub(super) fn secret(
-        &self,
+        &mut self,
         console: &mut Console,
         what: &str,
         question: &str,
@@ -115,11 +127,18 @@ impl Joining {
         self.keep_secret(what, &secret)
     }
 
-    /// Takes back what was kept for one that does not work.
-    pub(super) fn forget_secrets(&self) -> Result<Vec<PathBuf>, CliError> {
-        let prefix = format!("{}-{}-", self.archon, self.platform);
-        let folder = self.sources.paths.secrets_dir();
-        let Ok(entries) = fs::read_dir(&folder) else { return Ok(Vec::new()) };
+    /// Takes back what was kept for one that does not work, and nothing that was there before.
+    pub(super) fn take_back(&mut self) -> Result<(), CliError> {
+        for path in self.kept.drain(..) {
+            fs::remove_file(&path).map_err(|source| CliError::Create { path, source })?;
+        }
+        Ok(())
+    }
+
+    /// Removes what archond keeps for the channel.
+    fn forget_secrets(&self) -> Result<Vec<PathBuf>, CliError> {
+        let prefix = format!("{}-", self.platform);
+        let Ok(entries) = fs::read_dir(self.secrets()) else { return Ok(Vec::new()) };
         let mut gone = Vec::new();
         for path in entries.flatten().map(|entry| entry.path()) {
             let is_own = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
@@ -147,7 +166,7 @@ impl Joining {
         console.progress(&format!("asking {}", self.platform))?;
         let rows = runtime()?.block_on(channels::probe(&file));
         console.erase_progress()?;
-        show(console, &rows.map_err(|fault| fails(&fault))?)?;
+        show(console, &rows.map_err(fails)?)?;
         Ok(ExitCode::Ok)
     }
 
@@ -210,8 +229,8 @@ pub(super) fn other_platform() -> CliError {
     usage("the file is another platform's")
 }
 
-pub(super) fn fails(fault: &ChannelFault) -> CliError {
-    usage(format!("it does not work: {fault}"))
+pub(super) fn fails(why: impl std::fmt::Display) -> CliError {
+    CliError::Channel { why: why.to_string() }
 }
 
 fn told(faults: &[crate::settings::Fault]) -> CliError {

@@ -31,7 +31,7 @@ pub(super) enum ChannelCommand {
         #[command(subcommand)]
         platform: AddCommand,
     },
-    /// Ask a platform whether the channel works as it is written; exit code 2 if it does not
+    /// Ask a platform whether the channel works as it is written; exit code 1 if it does not
     Test {
         /// Which platform
         #[arg(value_parser = PLATFORMS)]

@@ -30,22 +30,27 @@ pub(in crate::cli) struct AddNostr {
 }
 
 pub(super) fn add(console: &mut Console, args: &AddNostr) -> Result<ExitCode, CliError> {
-    let joining = Joining::of(&args.archon, "nostr")?;
+    let mut joining = Joining::of(&args.archon, "nostr")?;
     joining.refuse_existing()?;
     let key = match (&args.key, args.import) {
         (Some(place), _) => place.parse().map_err(usage)?,
         (None, true) => joining.secret(console, "key", "paste the key, nsec1…", None)?,
         (None, false) => joining.keep_secret("key", &nostr::generate().0)?,
     };
-    let added = join(console, &joining, args, &key.to_string());
+    let added = join(console, &mut joining, args, &key.to_string());
     if added.is_err() {
         // A key of one that could not be joined is known to nobody.
-        joining.forget_secrets()?;
+        joining.take_back()?;
     }
     added
 }
 
-fn join(console: &mut Console, joining: &Joining, args: &AddNostr, key: &str) -> Result<ExitCode, CliError> {
+fn join(
+    console: &mut Console,
+    joining: &mut Joining,
+    args: &AddNostr,
+    key: &str,
+) -> Result<ExitCode, CliError> {
     let owners = people(&args.owners)?;
     let users = people(&args.users)?;
     let text = text_of(joining, args, key, &owners, &users);
@@ -54,14 +59,14 @@ fn join(console: &mut Console, joining: &Joining, args: &AddNostr, key: &str) ->
     console.progress("telling the relays")?;
     let told = runtime()?.block_on(nostr::publish(settings));
     console.erase_progress()?;
-    let told = told.map_err(|why| usage(format!("it does not work: {why}")))?;
+    let told = told.map_err(joining::fails)?;
     if told.relays.iter().all(|relay| relay.outcome.is_err()) {
-        return Err(usage(format!("no relay took its profile:\n{}", lines(&told))));
+        return Err(joining::fails(format!("no relay took its profile:\n{}", lines(&told))));
     }
     joining.write(&text)?;
     console.line(&format!("{} is {}\n", joining.archon, told.npub))?;
     console.exact(&lines(&told))?;
-    console.note("the key is what it is: keep a copy of it, nobody can give it back")?;
+    console.note(&format!("its key is in {key}: keep a copy, nobody can give it back"))?;
     if owners.is_empty() {
         console.note(
             "nobody is its owner yet: write to it, it gives you a code, then `archond pairing approve CODE --owner`",

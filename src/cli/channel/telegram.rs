@@ -1,5 +1,5 @@
 //! `archond channel add telegram`: the token is checked, the bot is shown, the file is written.
-use super::joining::{self, Joining, quoted, usage};
+use super::joining::{self, Joining, quoted};
 use crate::channels::telegram;
 use crate::cli::console::Console;
 use crate::cli::error::CliError;
@@ -27,21 +27,21 @@ pub(in crate::cli) struct AddTelegram {
 }
 
 pub(super) fn add(console: &mut Console, args: &AddTelegram) -> Result<ExitCode, CliError> {
-    let joining = Joining::of(&args.archon, "telegram")?;
+    let mut joining = Joining::of(&args.archon, "telegram")?;
     joining.refuse_existing()?;
     let question = "paste the token that @BotFather gave for /newbot";
     let token = joining.secret(console, "token", question, args.token.as_deref())?;
-    let added = join(console, &joining, args, &token.to_string());
+    let added = join(console, &mut joining, args, &token.to_string());
     if added.is_err() {
         // What was typed for one that does not work is of no use.
-        joining.forget_secrets()?;
+        joining.take_back()?;
     }
     added
 }
 
 fn join(
     console: &mut Console,
-    joining: &Joining,
+    joining: &mut Joining,
     args: &AddTelegram,
     token: &str,
 ) -> Result<ExitCode, CliError> {
@@ -51,7 +51,7 @@ fn join(
     console.progress("asking Telegram")?;
     let bot = runtime()?.block_on(telegram::probe(settings));
     console.erase_progress()?;
-    let bot = bot.map_err(|why| usage(format!("it does not work: {why}")))?;
+    let bot = bot.map_err(joining::fails)?;
     joining.write(&text)?;
     let archon = &joining.archon;
     console
