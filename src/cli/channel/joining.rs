@@ -254,7 +254,8 @@ pub(super) fn ask_secret(console: &mut Console, question: &str) -> Result<String
     let read = input.lock().take(SECRET_BYTES_MAX).read_line(&mut line);
     if let Some(before) = &before {
         let _reset = tcsetattr(&input, OptionalActions::Now, before);
-        console.end_line()?;
+        // His own line end was not shown, either.
+        console.ask("\n")?;
     }
     read.map_err(|source| CliError::Input { source })?;
     let secret = line.trim().to_owned();
