@@ -40,6 +40,8 @@ mod flood;
 mod gateway;
 #[path = "it/gitea.rs"]
 mod gitea;
+#[path = "it/gitea_kit.rs"]
+mod gitea_kit;
 #[path = "it/handing_on.rs"]
 mod handing_on;
 #[path = "it/inquiries.rs"]
@@ -68,6 +70,8 @@ mod memory;
 mod memory_turns;
 #[path = "it/nostr.rs"]
 mod nostr;
+#[path = "it/nostr_kit.rs"]
+mod nostr_kit;
 #[path = "it/power_cut.rs"]
 mod power_cut;
 #[path = "it/power_scenarios.rs"]

@@ -2,85 +2,20 @@
 //!
 //! The server is of our own and answers as Gitea's sources say; everything on this side of it is the real program.
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use hmac::{Hmac, KeyInit, Mac};
-use serde_json::{Value, json};
-use sha2::Sha256;
+use serde_json::json;
 
+use crate::gitea_kit::{Gitea, Hook, TOKEN};
 use crate::kit::{Daemon, TestHouse, text};
 
-const TOKEN: &str = "0123456789abcdef";
 /// Longest wait for a comment: many times what it takes on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-#[derive(Default)]
-struct Site {
-    comments: Vec<Value>,
-    reactions: usize,
-    strangers: usize,
-}
-
-type Shared = Arc<Mutex<Site>>;
-
-async fn answer(State(site): State<Shared>, request: Request) -> (StatusCode, String) {
-    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-    let page_one = request.uri().query().is_none_or(|query| query.ends_with("page=1"));
-    let knows =
-        request.headers().get("authorization").is_some_and(|token| token == &format!("token {TOKEN}"));
-    let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
-    let mut site = site.lock().unwrap();
-    if !knows {
-        site.strangers += 1;
-        return (StatusCode::UNAUTHORIZED, json!({"message": "user does not exist"}).to_string());
-    }
-    let Some(path) = path.strip_prefix("/api/v1") else { return (StatusCode::NOT_FOUND, String::new()) };
-    let said = match (method.as_str(), path) {
-        ("GET", "/user") => json!({"id": 9, "login": "ezra"}),
-        ("GET", "/version") => json!({"version": "1.27.0"}),
-        ("GET", "/users/maria") => json!({"id": 3, "login": "maria"}),
-        ("GET", "/users/ezra") => json!({"id": 9, "login": "ezra"}),
-        ("GET", "/repositories/7" | "/repos/maria/site") => json!({"id": 7, "full_name": "maria/site"}),
-        ("GET", "/repos/maria/site/issues") => json!([]),
-        ("GET", "/repos/maria/site/issues/comments" | "/repos/maria/site/issues/12/comments") if page_one => {
-            json!(site.comments)
-        }
-        ("GET", "/repos/maria/site/issues/comments" | "/repos/maria/site/issues/12/comments") => json!([]),
-        ("GET", "/repos/maria/site/issues/12") => issue(),
-        ("POST", "/repos/maria/site/issues/12/comments") => {
-            let body: Value = serde_json::from_slice(&body).unwrap();
-            let id = 1000 + site.comments.len();
-            let comment = json!({"id": id, "body": body["body"], "user": {"id": 9, "login": "ezra"}, "created_at": now(),
-                "issue_url": "http://x/maria/site/issues/12"});
-            site.comments.push(comment.clone());
-            comment
-        }
-        ("POST", path) if path.ends_with("/reactions") => {
-            site.reactions += 1;
-            json!({"content": "eyes"})
-        }
-        _ => return (StatusCode::NOT_FOUND, json!({"message": "not found"}).to_string()),
-    };
-    (StatusCode::OK, said.to_string())
-}
-
-fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-fn issue() -> Value {
-    json!({"id": 512, "number": 12, "title": "Notes", "body": "", "user": {"id": 3, "login": "maria"}, "labels": [],
-        "assignees": null, "created_at": now()})
-}
+/// The issue of the tests.
+const ISSUE: u64 = 12;
 
 struct Lab {
-    runtime: tokio::runtime::Runtime,
-    site: Shared,
-    url: String,
+    gitea: Gitea,
     house: TestHouse,
     listen: String,
 }
@@ -92,20 +27,13 @@ impl Lab {
         let workspace = house.path().join("state/archons/ezra/workspace");
         std::fs::create_dir_all(&workspace).unwrap();
         std::fs::write(workspace.join("notes.txt"), "milk and honey\n").unwrap();
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let site = Shared::default();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(answer).with_state(site.clone());
-        runtime.spawn(async move { axum::serve(listener, router).await });
         let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        Self { runtime, site, url, house, listen }
+        Self { gitea: Gitea::start(), house, listen }
     }
 
     /// `archond channel add gitea`, with the token piped.
     fn join(&self, token: &str, owner: &str) -> std::process::Output {
-        let mut command = self.house.command(&["channel", "add", "gitea", "ezra", "--url", &self.url]);
+        let mut command = self.house.command(&["channel", "add", "gitea", "ezra", "--url", &self.gitea.url]);
         command.args(["--repository", "maria/site", "--owner", owner, "--listen", &self.listen]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -118,40 +46,16 @@ impl Lab {
         std::fs::read_to_string(path).unwrap().trim().to_owned()
     }
 
-    /// Somebody comments: Gitea keeps it, and sends a webhook once.
+    fn hook(&self) -> Hook {
+        Hook { listen: self.listen.clone(), secret: self.secret() }
+    }
+
     fn comments(&self, id: u64, by: u64, words: &str) -> Option<u16> {
-        let comment = json!({"id": id, "body": words, "user": {"id": by, "login": "maria"}, "created_at": now(),
-            "issue_url": "http://x/maria/site/issues/12"});
-        self.site.lock().unwrap().comments.push(comment.clone());
-        let body = json!({"action": "created", "issue": issue(), "comment": comment, "is_pull": false,
-            "repository": {"id": 7, "full_name": "maria/site"}, "sender": {"id": by, "login": "maria"}})
-        .to_string();
-        self.send(&body, &self.secret())
+        self.gitea.comments(&self.hook(), id, by, ISSUE, words)
     }
 
-    /// `None`: nobody listens.
-    fn send(&self, body: &str, secret: &str) -> Option<u16> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-        mac.update(body.as_bytes());
-        let signature: String =
-            mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        // Whoever was first to install one wins; it is the same one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let request = reqwest::Client::new()
-            .post(format!("http://{}/", self.listen))
-            .header("x-gitea-event", "issue_comment")
-            .header("x-gitea-event-type", "issue_comment")
-            .header("x-gitea-signature", signature)
-            .body(body.to_owned());
-        self.runtime.block_on(request.send()).ok().map(|response| response.status().as_u16())
-    }
-
-    /// What the Archon has commented so far, without its marks.
     fn said(&self) -> Vec<String> {
-        let site = self.site.lock().unwrap();
-        let own = site.comments.iter().filter(|comment| comment["user"]["id"] == 9);
-        own.map(|comment| comment["body"].as_str().unwrap().split_once("-->\n").unwrap().1.to_owned())
-            .collect()
+        self.gitea.said(ISSUE)
     }
 
     /// Waits until it has commented so often.
@@ -162,7 +66,7 @@ impl Lab {
                 looks.tick().await;
             }
         };
-        let in_time = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, waited).await });
+        let in_time = self.gitea.runtime.block_on(async { tokio::time::timeout(PATIENCE, waited).await });
         assert!(in_time.is_ok(), "{:?}\n{}", self.said(), text(&self.house.run(&["channel", "ls"])));
         self.said()
     }
@@ -176,7 +80,7 @@ impl Lab {
                 looks.tick().await;
             }
         };
-        let in_time = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, waited).await });
+        let in_time = self.gitea.runtime.block_on(async { tokio::time::timeout(PATIENCE, waited).await });
         assert!(in_time.is_ok(), "{}", text(&self.house.run(&["channel", "ls"])));
         daemon
     }
@@ -223,9 +127,9 @@ fn an_issue_is_a_conversation_with_tools_and_questions() {
     let said = lab.wait(3);
     assert!(said[1..].iter().any(|text| text == "I will: read_file notes.txt"), "{said:?}");
     assert!(said[1..].iter().any(|text| text == "notes.txt says: milk and honey"), "{said:?}");
-    assert!(lab.site.lock().unwrap().reactions >= 1);
+    assert!(lab.gitea.site.lock().unwrap().reactions >= 1);
     let forged = json!({"action": "created"}).to_string();
-    assert_eq!(lab.send(&forged, "guessed"), Some(401));
+    assert_eq!(lab.gitea.send(&Hook { secret: "guessed".into(), ..lab.hook() }, &forged), Some(401));
 
     // What comes while nobody is there is found by looking, and nothing is answered twice.
     daemon.kill();

@@ -1,170 +1,15 @@
 //! Nostr against a relay and a person that share no code with what is tested: a relay in Python, and nostr-tools in JavaScript.
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
-use archond::channels::nostr::{Nostr, NostrKey, NostrProfile, NostrSettings, probe, publish};
+use archond::channels::nostr::{Nostr, NostrKey, probe, publish};
 use archond::clock::SystemClock;
-use archond::settings::KeyReference;
 use archond_actors::domain::{AnswerKind, Cursor, OutboxId, Parcel};
 use archond_actors::ports::{Channel, Handed};
 use nostr::key::Keys;
-use nostr::types::RelayUrl;
-use rustix::process::{Pid, Signal, kill_process_group};
-use serde_json::Value;
 
 use crate::kit::{TestHouse, text};
-
-/// Longest wait for the relay to be there: a Python that starts on a busy machine.
-const START_MAX: Duration = Duration::from_secs(60);
-/// A person of the tests.
-const PERSON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nostr/person.mjs");
-
-/// Where the relay and the person are; `None` on a machine where they cannot be had. Machines that check the project must have them.
-fn peers() -> Option<PathBuf> {
-    static PEERS: OnceLock<Option<PathBuf>> = OnceLock::new();
-    static TELLS: Mutex<()> = Mutex::new(());
-    let peers = PEERS.get_or_init(|| {
-        let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("archond");
-        let output = Command::new(launcher).args(["setup", "--test-nostr"]).output().unwrap();
-        if output.status.success() {
-            return Some(PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()));
-        }
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(std::env::var_os("CI").is_none(), "the peers of the tests cannot be had: {said}");
-        let _one_at_a_time = TELLS.lock();
-        println!("SKIPPED: the tests of Nostr with others; they cannot be had on this machine: {said}");
-        None
-    });
-    peers.clone()
-}
-
-/// A process and all that it starts. Killed when dropped.
-struct Group(Child);
-
-impl Group {
-    fn start(command: &mut Command) -> Self {
-        Self(command.process_group(0).stdin(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(pid) = Pid::from_raw(i32::try_from(self.0.id()).unwrap()) {
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-        let _ = self.0.wait();
-    }
-}
-
-/// The relay in Python.
-struct PythonRelay {
-    url: RelayUrl,
-    _folder: tempfile::TempDir,
-    _process: Group,
-}
-
-impl PythonRelay {
-    fn start(peers: &Path) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // It is free just now; a test that finds it taken fails, and says so.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let file = folder.path().join("relay.yaml");
-        let settings = format!(
-            "DEBUG: false\nrelay_name: test\nstorage:\n  sqlalchemy.url: sqlite+aiosqlite:///relay.sqlite3\n  \
-             class: nostr_relay.storage.db.DBStorage\ngunicorn:\n  bind: 127.0.0.1:{port}\n  workers: 1\n"
-        );
-        std::fs::write(&file, settings).unwrap();
-        let mut command = Command::new("python3");
-        command
-            .arg(peers.join("relay/bin/nostr-relay"))
-            .arg("-c")
-            .arg(&file)
-            .arg("serve")
-            .env("PYTHONPATH", peers.join("relay"))
-            .env("HOME", folder.path())
-            .current_dir(folder.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut process = Group::start(&mut command);
-        let mut log = BufReader::new(process.0.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let listens = log.by_ref().any(|line| line.contains("Listening at"));
-            let _ = tell.send(listens);
-            // Whatever else it says: a full pipe would stop it.
-            log.for_each(drop);
-        });
-        assert_eq!(told.recv_timeout(START_MAX), Ok(true), "the relay does not start");
-        let url = RelayUrl::parse(&format!("ws://127.0.0.1:{port}")).unwrap();
-        Self { url, _folder: folder, _process: process }
-    }
-}
-
-/// A person in JavaScript, who says what he sends and gets.
-struct Person {
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-    _process: Group,
-}
-
-impl Person {
-    fn write(
-        peers: &Path,
-        relay: &RelayUrl,
-        archon: &str,
-        keys: &Keys,
-        count: usize,
-        texts: &[&str],
-    ) -> Self {
-        let mut command = Command::new(peers.join("node"));
-        command
-            .arg(PERSON)
-            .arg(peers)
-            .args([relay.as_str(), archon, &keys.secret_key().to_secret_hex(), &count.to_string()])
-            .args(texts)
-            .stdout(Stdio::piped());
-        let mut process = Group::start(&mut command);
-        let lines = BufReader::new(process.0.stdout.take().unwrap()).lines();
-        Self { lines, _process: process }
-    }
-
-    /// The next line that he says which has this field.
-    fn says(&mut self, field: &str) -> Value {
-        loop {
-            let line = self.lines.next().unwrap_or_else(|| panic!("he says no {field}")).unwrap();
-            let said: Value = serde_json::from_str(&line).unwrap();
-            if said.get(field).is_some() {
-                return said;
-            }
-        }
-    }
-}
-
-/// The Archon's key, in a file.
-fn account(folder: &Path) -> (Keys, NostrKey) {
-    let keys = Keys::generate();
-    let path = folder.join("ezra.nsec");
-    std::fs::write(&path, keys.secret_key().to_secret_hex()).unwrap();
-    (keys, NostrKey::Secret(KeyReference::File(path)))
-}
-
-fn settings(key: NostrKey, relay: &RelayUrl) -> NostrSettings {
-    NostrSettings {
-        key,
-        relays: vec![relay.clone()],
-        dm_relays: vec![relay.clone()],
-        nip04: false,
-        self_copy: false,
-        profile: NostrProfile { name: Some("Ezra".into()), ..NostrProfile::default() },
-        pow: None,
-        messages_per_minute: 30,
-        wraps_per_minute: 1200,
-    }
-}
+use crate::nostr_kit::{Person, PythonRelay, account, peers, settings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_of_another_implementation_writes_over_another_relay_and_is_answered() {
@@ -220,24 +65,34 @@ async fn a_person_of_another_implementation_writes_over_another_relay_and_is_ans
     assert_eq!(said, answer.trim_end());
 }
 
+/// Gives Ezra an account, with these owners and users; answers its key.
+fn join(house: &TestHouse, relay: &PythonRelay, owners: &[&Keys], users: &[&Keys]) -> String {
+    let (ezra, key) = account(house.path());
+    let NostrKey::Secret(reference) = &key;
+    let list = |keys: &[&Keys]| {
+        keys.iter().map(|keys| format!("\"{}\"", keys.public_key().to_hex())).collect::<Vec<_>>().join(", ")
+    };
+    let file = format!(
+        "(key: \"{reference}\", relays: [\"{}\"], owners: [{}], users: [{}])",
+        relay.url,
+        list(owners),
+        list(users)
+    );
+    let folder = house.path().join("config/channels/ezra");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("nostr.ron"), file).unwrap();
+    let told = tokio::runtime::Runtime::new().unwrap().block_on(publish(&settings(key.clone(), &relay.url)));
+    assert!(told.unwrap().relays[0].outcome.is_ok());
+    ezra.public_key().to_hex()
+}
+
 #[test]
 fn ezra_answers_its_owner_over_nostr_and_offers_a_stranger_a_code_across_a_crash() {
     let Some(peers) = peers() else { return };
     let relay = PythonRelay::start(&peers);
     let house = TestHouse::new();
-    let (ezra, key) = account(house.path());
-    let NostrKey::Secret(reference) = &key;
-    let (maria, noah, me) = (Keys::generate(), Keys::generate(), ezra.public_key().to_hex());
-    let folder = house.path().join("config/channels/ezra");
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = format!(
-        "(key: \"{reference}\", relays: [\"{}\"], owners: [\"{}\"])",
-        relay.url,
-        maria.public_key().to_hex()
-    );
-    std::fs::write(folder.join("nostr.ron"), file).unwrap();
-    let told = tokio::runtime::Runtime::new().unwrap().block_on(publish(&settings(key.clone(), &relay.url)));
-    assert!(told.unwrap().relays[0].outcome.is_ok());
+    let (maria, noah) = (Keys::generate(), Keys::generate());
+    let me = join(&house, &relay, &[&maria], &[]);
 
     let daemon = house.start(&["ezra"]);
     let answered = |person: &mut Person| person.says("answer")["answer"].as_str().unwrap().to_owned();
@@ -265,4 +120,34 @@ fn ezra_answers_its_owner_over_nostr_and_offers_a_stranger_a_code_across_a_crash
     assert_eq!(said, ["Hello, I am Ezra.", "You have not told me your colour."].map(str::to_owned).into());
     let shown = text(&house.run(&["channel", "ls"]));
     assert!(shown.contains("nostr") && shown.contains("npub1") && shown.contains("1 of 1 relays"), "{shown}");
+}
+
+#[test]
+fn a_conversation_over_nostr_with_a_call_that_its_owner_allows() {
+    let Some(peers) = peers() else { return };
+    let relay = PythonRelay::start(&peers);
+    let house = TestHouse::new();
+    house.write_profile("ezra", r#"tools: ["read_file"], permissions: (read: Ask),"#);
+    let workspace = house.path().join("state/archons/ezra/workspace");
+    std::fs::create_dir_all(&workspace).unwrap();
+    std::fs::write(workspace.join("notes.txt"), "milk and honey\n").unwrap();
+    let (maria, noah) = (Keys::generate(), Keys::generate());
+    let ezra = join(&house, &relay, &[&maria], &[&noah]);
+    let _daemon = house.start(&["ezra"]);
+    let answered = |person: &mut Person| person.says("answer")["answer"].as_str().unwrap().to_owned();
+
+    let mut owner = Person::write(&peers, &relay.url, &ezra, &maria, 4, &["read the file notes.txt"]);
+    let asked = answered(&mut owner);
+    assert!(asked.contains("read_file notes.txt") && asked.contains("/approve"), "{asked}");
+    // Somebody who is no owner cannot say yes to it.
+    let mut user = Person::write(&peers, &relay.url, &ezra, &noah, 1, &["/approve"]);
+    let nothing = answered(&mut user);
+    assert!(!nothing.contains("notes.txt"), "{nothing}");
+    owner.writes("/approve");
+    let said = BTreeSet::from([answered(&mut owner), answered(&mut owner)]);
+    let wanted = ["I will: read_file notes.txt", "notes.txt says: milk and honey"];
+    assert_eq!(said, wanted.map(str::to_owned).into());
+    // The next call is asked about again. The same words within the same second would be the same message.
+    owner.writes("read the file letters.txt");
+    assert!(answered(&mut owner).contains("/deny"));
 }

@@ -1,7 +1,8 @@
 // A person on Nostr, by another implementation (nostr-tools): node person.mjs FOLDER RELAY ARCHON SECRET COUNT [TEXT..]
-// FOLDER has the modules, ARCHON and SECRET are keys in hexadecimal digits. Names RELAY as the own inbox, sends each TEXT, waits for COUNT
-// answers, and prints a line of JSON for each message that was sent and each answer that came.
+// FOLDER has the modules, ARCHON and SECRET are keys in hexadecimal digits. Names RELAY as the own inbox, sends each TEXT, and then each line
+// of its standard input, waits for COUNT answers (for each PATIENCE_S seconds at most), and prints a line of JSON for each message that was sent and each answer that came.
 import { createRequire } from 'node:module';
+import { createInterface } from 'node:readline';
 
 const [folder, url, archon, secret, count, ...texts] = process.argv.slice(2);
 const require = createRequire(`${folder}/`);
@@ -33,12 +34,18 @@ say({ inbox });
 
 const known = new Set();
 const answered = new Promise((done, failed) => {
-  setTimeout(() => failed(new Error('no answer in time')), 120_000);
+  let patience;
+  const wait = () => {
+    clearTimeout(patience);
+    patience = setTimeout(() => failed(new Error('no answer in time')), 1000 * Number(process.env.PATIENCE_S ?? 120));
+  };
+  wait();
   relay.subscribe([{ kinds: [1059], '#p': [me] }], {
     onevent: (wrap) => {
       const rumor = nip17.unwrapEvent(wrap, key);
       if (rumor.pubkey !== archon || known.has(rumor.id)) return;
       known.add(rumor.id);
+      wait();
       say({
         answer: rumor.content, kind: rumor.kind, id: rumor.id, replies: rumor.tags.filter((tag) => tag[0] === 'e').map((tag) => tag[1]),
         signed: 'sig' in rumor, genuine: verifyEvent(wrap), hidden: wrap.pubkey !== archon, early: now() - wrap.created_at,
@@ -47,10 +54,14 @@ const answered = new Promise((done, failed) => {
     },
   });
 });
-for (const text of texts) {
+const send = async (text) => {
   const wrap = nip17.wrapEvent(key, { publicKey: archon, relayUrl: url }, text);
   await relay.publish(wrap);
   say({ sent: text });
-}
+};
+for (const text of texts) await send(text);
+(async () => {
+  for await (const text of createInterface({ input: process.stdin })) await send(text);
+})();
 if (Number(count) > 0) await answered;
 process.exit(0);
