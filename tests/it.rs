@@ -11,6 +11,8 @@ mod api;
 mod audit;
 #[path = "it/bench.rs"]
 mod bench;
+#[path = "it/channels_death.rs"]
+mod channels_death;
 #[path = "it/cli.rs"]
 mod cli;
 #[path = "it/clients.rs"]
@@ -104,6 +106,8 @@ mod strangers;
 mod telegram;
 #[path = "it/telegram_faults.rs"]
 mod telegram_faults;
+#[path = "it/telegram_flood.rs"]
+mod telegram_flood;
 #[path = "it/telegram_house.rs"]
 mod telegram_house;
 #[path = "it/telegram_kit.rs"]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use archond::admin::protocol::{Op, Reply, TurnView};
 
-use crate::kit::{Client, Daemon, TestHouse, kill_together, text};
+use crate::kit::{Client, Daemon, Random, TestHouse, kill_together, text};
 use crate::ledger::{Ledger, OPEN};
 
 /// Kills of the daemon while messages arrive. `ARCHOND_KILLS` changes it.
@@ -17,25 +17,6 @@ const WORKERS_MAX: u64 = 2;
 const LIFE_MAX_US: u64 = 150_000;
 /// Kills during the very first start.
 const FIRST_START_KILLS: u64 = 200;
-
-/// A small generator of numbers that look random, from a seed that a failed run prints (xorshift64*, Vigna 2016).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % limit
-    }
-}
-
-fn seed() -> u64 {
-    let seed = std::env::var("ARCHOND_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) * 7919 + 1);
-    eprintln!("ARCHOND_SEED={seed}");
-    seed
-}
 
 fn kills() -> u64 {
     std::env::var("ARCHOND_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS)
@@ -139,7 +120,7 @@ fn converse(client: &mut Client, ledger: &mut Ledger) -> std::io::Result<()> {
 #[test]
 fn no_message_is_lost_or_answered_twice() {
     let house = TestHouse::new();
-    let mut random = Random(seed());
+    let mut random = Random::seeded();
     let (mut ledger, mut tally) = (Ledger::default(), Tally::default());
     for _ in 0..kills() {
         let daemon = house.start(&["ezra"]);
@@ -163,7 +144,7 @@ fn no_message_is_lost_or_answered_twice() {
 #[test]
 fn a_first_start_that_is_killed_does_no_harm() {
     let template = TestHouse::new();
-    let mut random = Random(seed());
+    let mut random = Random::seeded();
     for round in 0..FIRST_START_KILLS {
         let house = template.sibling();
         let mut child = house.command(&["run", "ezra"]).spawn().unwrap();

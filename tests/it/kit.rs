@@ -107,6 +107,27 @@ impl TestHouse {
     }
 }
 
+/// A small generator of numbers that look random, from a seed that a failed run prints (xorshift64*, Vigna 2016).
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// Of a seed that is printed; `ARCHOND_SEED` sets it.
+    pub(crate) fn seeded() -> Self {
+        let seed = std::env::var("ARCHOND_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) * 7919 + 1);
+        eprintln!("ARCHOND_SEED={seed}");
+        Self(seed)
+    }
+
+    /// A number below this one.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % limit
+    }
+}
+
 /// What a command said, for messages of failed tests.
 pub(crate) fn text(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use archond::channels::telegram::TelegramSettings;
-use archond_actors::domain::Shown;
-use archond_actors::ports::{Channel, ChannelFault};
+use archond_actors::domain::{OutboxId, Parcel, Shown};
+use archond_actors::ports::{Channel, ChannelFault, Handed};
 use serde_json::{Value, json};
 
-use crate::telegram_kit::{AMPLE, World, after, answer, bot, checked, in_group};
+use crate::telegram_kit::{AMPLE, World, after, answer, attachment, bot, checked, in_group};
 
 fn fail(method: &str, code: u16, description: &str) -> Value {
     json!({"method": method, "code": code, "description": description})
@@ -40,15 +40,13 @@ async fn each_failure_is_one_of_four_kinds() {
     world.judge.post("/_fail", &fail("sendMessage", 502, "Bad Gateway"));
     let trouble = deliver().await;
     assert!(matches!(trouble, ChannelFault::Transient { .. }), "{trouble:?}");
-    // It is done, and nobody learns of it: the next try is one too many, which without a shown message cannot be helped.
+    // It is done, and nobody learns of it. A word of the channel itself has no receipt, and may come twice.
     world.judge.post("/_fail", &json!({"method": "sendMessage", "lose": true}));
     let lost = deliver().await;
     assert!(matches!(lost, ChannelFault::Transient { .. }), "{lost:?}");
     assert_eq!(world.judge.texts(7), ["hello"]);
     let place = answer(&inbound, "x");
-    let nowhere = checked(
-        world.bot.deliver(archond_actors::domain::Parcel { reply_to: Default::default(), ..place }).await,
-    );
+    let nowhere = checked(world.bot.deliver(Parcel { reply_to: Default::default(), ..place }).await);
     assert!(matches!(nowhere, Err(ChannelFault::Refused { .. })));
 }
 
@@ -56,15 +54,71 @@ async fn each_failure_is_one_of_four_kinds() {
 async fn what_was_shown_is_not_doubled_where_an_answer_is_lost() {
     let Some(world) = World::new() else { return };
     let inbound = world.received(&in_group("hi")).await;
-    let mut to = answer(&inbound, "");
-    while to.receipt.is_none() {
-        to.receipt = world.bot.show(to.clone(), Shown::Text("he".into())).await.unwrap();
-        let _next = tokio::time::timeout(Duration::from_millis(300), std::future::pending::<()>()).await;
-    }
+    let to = world.shown(answer(&inbound, ""), "he").await;
     let parcel = after(&answer(&inbound, "hello"), to.receipt);
     world.judge.post("/_fail", &json!({"method": "editMessageText", "lose": true}));
     assert!(matches!(world.bot.deliver(parcel.clone()).await, Err(ChannelFault::Transient { .. })));
     assert_eq!(world.deliver(parcel).await, Ok(1));
+    assert_eq!(world.judge.texts(-100), ["hello"]);
+}
+
+#[tokio::test]
+async fn what_was_sent_before_a_crash_or_a_lost_reply_is_found_and_not_sent_again() {
+    let Some(world) = World::new() else { return };
+    std::fs::write(world.workspace("notes.txt"), "milk and honey").unwrap();
+    let long = format!("*first* {}", "and more words ".repeat(400));
+    for (number, lost) in ["sendMessage", "sendDocument"].into_iter().enumerate() {
+        let inbound = world.received(&json!({"chat": 7, "user": 7, "text": "hi"})).await;
+        let mut parcel = Parcel { outbox: Some(OutboxId(1)), ..answer(&inbound, &long) };
+        parcel.attachments = vec![attachment("notes.txt", b"milk and honey", "text/plain")];
+        // The second part, or the file.
+        let before = world.judge.said(7).len();
+        let mut steps = 0;
+        while world.judge.said(7).len() < before + 1 + number {
+            let Handed::Step(receipt) = world.bot.deliver(parcel.clone()).await.unwrap() else {
+                panic!("{steps}")
+            };
+            parcel.receipt = Some(receipt);
+            steps += 1;
+        }
+        let Handed::Step(receipt) = world.bot.deliver(parcel.clone()).await.unwrap() else {
+            panic!("an intent")
+        };
+        parcel.receipt = Some(receipt);
+        world.judge.post("/_fail", &json!({"method": lost, "lose": true}));
+        assert!(matches!(world.bot.deliver(parcel.clone()).await, Err(ChannelFault::Transient { .. })));
+        // Others write and are answered meanwhile; what they have is not touched.
+        let other = world.received(&json!({"chat": 8, "user": 8, "text": "hi"})).await;
+        world.deliver(answer(&other, "yours")).await.unwrap();
+        // In the same life, and in the next one.
+        let next = if number == 0 { world.bot.clone() } else { bot(&world.folder, &world.settings()) };
+        while let Handed::Step(receipt) = checked(next.deliver(parcel.clone()).await).unwrap() {
+            parcel.receipt = Some(receipt);
+        }
+        let said = world.judge.said(7);
+        let [first, second, file] = &said[before..] else { panic!("{said:?}") };
+        assert!(first["text"].as_str().unwrap().starts_with("first and"), "{first}");
+        let words = [first, second].map(|part| part["text"].as_str().unwrap().matches("words").count());
+        assert_eq!(words[0] + words[1], 400);
+        assert_eq!(file["document"]["file_name"], "notes.txt");
+    }
+    assert_eq!(world.judge.texts(8), ["yours", "yours"]);
+}
+
+#[tokio::test]
+async fn what_was_shown_before_a_crash_becomes_the_answer() {
+    let Some(world) = World::new() else { return };
+    let inbound = world.received(&in_group("hi")).await;
+    let mut to = answer(&inbound, "");
+    world.judge.post("/_fail", &json!({"method": "sendMessage", "lose": true}));
+    while world.judge.texts(-100).is_empty() {
+        // The receipt of what was shown is lost with the reply.
+        to.receipt = world.bot.show(to.clone(), Shown::Text("he".into())).await.ok().flatten().or(to.receipt);
+        let _next = tokio::time::timeout(Duration::from_millis(300), std::future::pending::<()>()).await;
+    }
+    let next = bot(&world.folder, &world.settings());
+    let parcel = Parcel { outbox: Some(OutboxId(1)), ..after(&answer(&inbound, "hello"), to.receipt) };
+    assert_eq!(next.deliver(parcel).await, Ok(Handed::Whole));
     assert_eq!(world.judge.texts(-100), ["hello"]);
 }
 

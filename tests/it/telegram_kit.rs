@@ -10,9 +10,10 @@ use std::time::Duration;
 use archond::channels::media::MediaFolder;
 use archond::channels::telegram::{Telegram, TelegramSettings, WebhookSettings};
 use archond::settings::KeyReference;
-use archond_actors::domain::{AnswerKind, ChannelId, Inbound, Parcel, Receipt};
+use archond_actors::domain::{AnswerKind, Attachment, ChannelId, Inbound, Parcel, Receipt, Shown};
 use archond_actors::ports::{Channel, ChannelFault, Handed};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// What nobody may ever read in a log or an error.
@@ -167,6 +168,17 @@ impl World {
         messages.remove(0)
     }
 
+    /// Shows the words so far until they are there.
+    pub(crate) async fn shown(&self, mut to: Parcel, words: &str) -> Parcel {
+        let chat = to.reply_to.as_str().split(' ').next().unwrap().parse().unwrap();
+        while self.judge.texts(chat).is_empty() {
+            let receipt = self.bot.show(to.clone(), Shown::Text(words.into())).await.unwrap();
+            to.receipt = receipt.or(to.receipt);
+            let _next = tokio::time::timeout(Duration::from_millis(300), std::future::pending::<()>()).await;
+        }
+        to
+    }
+
     /// Hands an answer over as the house does; answers how many steps it took.
     pub(crate) async fn deliver(&self, parcel: Parcel) -> Result<usize, ChannelFault> {
         let mut parcel = parcel;
@@ -214,6 +226,19 @@ pub(crate) fn answer(inbound: &Inbound, text: &str) -> Parcel {
         created_unix_ms: 0,
         receipt: None,
         tries: 0,
+    }
+}
+
+/// A file of the workspace that goes with an answer.
+pub(crate) fn attachment(path: &str, bytes: &[u8], media_type: &str) -> Attachment {
+    let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let caption = Some(format!("this is {path}"));
+    Attachment {
+        path: path.into(),
+        bytes: bytes.len() as u64,
+        sha256,
+        media_type: media_type.into(),
+        caption,
     }
 }
 

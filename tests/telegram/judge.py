@@ -14,7 +14,8 @@ What tests do to it, all by POST with JSON, as the other side of the chat or as 
   /_fail    {"method", "times", "code", "description", "retry_after", "hang", "lose", "chat"}
             the method fails so often; "hang": no answer ever; "lose": it is done, and the answer never comes
   /_delete  {"chat", "message"}                   somebody deletes a message
-  /_state   what there is: {"log", "messages", "drafts", "updates", "commands", "webhook"}
+  /_set     other facts
+  /_state   what there is: {"log", "messages", "drafts", "updates", "commands", "webhook", "most"}
 """
 import asyncio
 import collections
@@ -94,8 +95,38 @@ def stripped(value):
     return [stripped(v) for v in value] if isinstance(value, list) else value
 
 
+# What Telegram's FAQ for bots allows (https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this): a message a second
+# in a chat, where short bursts are forgiven, twenty a minute in a group, thirty a second in all. Changes of a message count alike.
+SAID = ("sendmessage", "sendmessagedraft", "editmessagetext", "editmessagecaption", "sendphoto", "sendvoice", "sendaudio", "senddocument")
+ALONE = (12, 10.0)
+IN_GROUP = (20, 60.0)
+IN_ALL = (30, 1.0)
+
+
+class Accounts:
+    """How often something was said, and whether that was too often."""
+
+    def __init__(self):
+        self.said, self.most = {}, {"alone": 0, "group": 0, "all": 0}
+
+    def count(self, chat):
+        """Counts one more; answers for how many seconds the bot has to be quiet."""
+        rules = [("alone", chat, ALONE) if chat > 0 else ("group", chat, IN_GROUP), ("all", 0, IN_ALL)]
+        wait = 0
+        for name, key, (most, seconds) in rules:
+            now, times = time.time(), self.said.setdefault(key, collections.deque())
+            while times and times[0] <= now - seconds:
+                times.popleft()
+            times.append(now)
+            self.most[name] = max(self.most[name], len(times))
+            if len(times) > most:
+                wait = max(wait, seconds - (now - times[0]))
+        return int(wait) + 1 if wait else 0
+
+
 class Judge:
     def __init__(self):
+        self.accounts = None
         self.log, self.updates, self.history, self.drafts = [], [], {}, []
         self.files, self.messages, self.fails = {}, {}, []
         self.numbers = collections.Counter()
@@ -195,8 +226,26 @@ class Judge:
         self.drafts.append({"time": time.time(), "chat": int(given("chat_id")), "draft": given("draft_id"), "text": text})
         return True
 
-    def on_editmessagetext(self, given, uploads):
+    def own(self, given):
         _, message = self.found(given, "edit")
+        if message["from"]["id"] != BOT["id"]:
+            raise Refused("Bad Request: message can't be edited")
+        return message
+
+    def on_editmessagecaption(self, given, uploads):
+        message = self.own(given)
+        if not any(kind in message for kind in UPLOADS_MB):
+            raise Refused("Bad Request: there is no caption in the message to edit")
+        caption = parsed(given("caption") or "", given("parse_mode"), 0, 1024)
+        if caption == message.get("caption", ""):
+            raise Refused("Bad Request: message is not modified")
+        message |= {"caption": caption, "edit_date": int(time.time())}
+        return message
+
+    def on_editmessagetext(self, given, uploads):
+        message = self.own(given)
+        if "text" not in message:
+            raise Refused("Bad Request: there is no text in the message to edit")
         text = parsed(given("text"), given("parse_mode"))
         if text == message.get("text"):
             raise Refused(
@@ -304,6 +353,9 @@ async def on_bot(request):
             more = {"parameters": {"retry_after": fail["retry_after"]}} if "retry_after" in fail else {}
             raise Refused(fail.get("description", "Bad Gateway"), fail["code"], **more)
         validated(method, params, uploads)
+        wait = judge.accounts.count(int(given("chat_id"))) if judge.accounts and method in SAID else 0
+        if wait:
+            raise Refused(f"Too Many Requests: retry after {wait}", 429, parameters={"retry_after": wait})
         result = stripped(await judge.call(method, given, uploads))
         TypeAdapter(METHODS[method].__returning__).validate_python(result)
         if fail.get("lose"):
@@ -379,9 +431,12 @@ async def on_fail(request):
 
 
 async def on_set(request):
-    """Other facts: {"token": ..} is the only one that is known from now on, {"webhook_to": ..} is where the public address leads."""
+    """Other facts: {"token": ..} is the only one that is known from now on, {"webhook_to": ..} is where the public address leads,
+    {"limits": true} begins the accounts of how much is said."""
     asked = await request.json()
     judge.token = asked.get("token", judge.token)
+    if asked.get("limits"):
+        judge.accounts = Accounts()
     if "webhook_to" in asked and judge.webhook:
         judge.webhook["to"] = asked["webhook_to"]
     return web.json_response({})
@@ -396,6 +451,7 @@ async def on_delete(request):
 async def on_state(request):
     state = {"log": judge.log, "messages": list(judge.messages.values()), "drafts": judge.drafts}
     state |= {"updates": judge.updates, "commands": judge.commands, "webhook": judge.webhook}
+    state["most"] = judge.accounts and judge.accounts.most
     return web.json_response(state)
 
 

@@ -15,11 +15,10 @@ use super::carrying::{self, HandedIn};
 use super::delivery::{Act, Delivery, Tried};
 use super::handle::{ChannelArgs, ChannelHandle};
 use super::receiving::{Receiving, Step};
-use super::watching::Watcher;
-use crate::domain::{ActorState, Batch, Inbound, InboxEntry, InboxId, OutboxEntry, PeerId};
+use super::watching::{Watched, Watcher};
+use crate::domain::{ActorState, Batch, Inbound, InboxId, OutboxEntry, PeerId};
 use crate::insight::{Inspection, Message};
 use crate::link::Envelope;
-use crate::observer::TurnObserver;
 use crate::ports::ChannelFault;
 
 /// Answers that are shown while they come, at once; more are delivered without.
@@ -44,7 +43,7 @@ pub(crate) enum ChannelMsg {
     /// Fact from the task that looks into the outbox.
     Looked { found: Found },
     /// Fact from the task that looked, once, for messages of an earlier life.
-    LeftBehind { watched: Vec<(InboxEntry, TurnObserver)> },
+    LeftBehind { watched: Vec<Watched> },
     /// Fact from the task that hands over.
     Tried { entry: Box<OutboxEntry>, tried: Tried },
     /// Fact from the task that tells the store what became of an answer.
@@ -276,14 +275,14 @@ impl ChannelState {
         self.delivery.told(peer, is_done, now, jitter);
     }
 
-    fn watch(&mut self, watched: Vec<(InboxEntry, TurnObserver)>) {
-        for (entry, observer) in watched {
+    fn watch(&mut self, watched: Vec<Watched>) {
+        for watched in watched {
             if self.watchers.len() >= WATCHED_MAX {
                 // Nobody delivers the answers of those: their sessions were removed.
                 self.watchers.retain(|_, watcher| !watcher.is_over());
             }
             if self.watchers.len() < WATCHED_MAX {
-                self.watchers.insert(entry.id, Watcher::begin(self.args.clone(), &entry, observer));
+                self.watchers.insert(watched.entry.id, Watcher::begin(self.args.clone(), watched));
             }
         }
     }

@@ -8,7 +8,7 @@ use futures::FutureExt;
 
 use super::delivery::{LANE_LEN_MAX, Tried, WINDOW_LEN_MAX};
 use super::handle::ChannelArgs;
-use super::watching::Watcher;
+use super::watching::{Watched, Watcher};
 use crate::access::{self, Judgement};
 use crate::command::Intent;
 use crate::domain::{
@@ -40,7 +40,7 @@ pub(super) struct HandedIn {
     /// Messages that are new.
     pub(super) taken: u64,
     /// Those whose turn may be watched.
-    pub(super) watched: Vec<(InboxEntry, TurnObserver)>,
+    pub(super) watched: Vec<Watched>,
     /// The keys of those that were refused for good, and whose senders know.
     pub(super) refused: Vec<String>,
 }
@@ -152,7 +152,10 @@ async fn take(args: &ChannelArgs, inbound: &Inbound, tries: u32, done: &mut Hand
     let tier = match welcome(args, inbound).await? {
         Judgement::Known(tier) => tier,
         Judgement::Stranger => return greet(args, inbound).await,
-        Judgement::Nobody => return Ok(()),
+        Judgement::Nobody => {
+            tracing::info!(archon = %args.spec.id, %channel, %peer, "somebody who may not write here was not heard");
+            return Ok(());
+        }
     };
     let mut waybill = inbound.waybill.clone();
     waybill.tier = Some(tier);
@@ -186,7 +189,7 @@ async fn take(args: &ChannelArgs, inbound: &Inbound, tries: u32, done: &mut Hand
     match args.intake.submit(message).await {
         Ok(Accepted::Fresh(entry)) => {
             done.taken += 1;
-            done.watched.extend(observer.map(|observer| (entry, observer)));
+            done.watched.extend(observer.map(|observer| Watched { entry, observer, receipt: None }));
             Ok(())
         }
         Ok(Accepted::Duplicate(_)) => Ok(()),
@@ -393,17 +396,18 @@ pub(super) async fn look(args: &ChannelArgs) -> Result<(Vec<OutboxEntry>, bool),
 }
 
 /// Messages that an earlier life left without an answer: their turns may be watched, too.
-pub(super) async fn left_behind(args: &ChannelArgs, channel: &ChannelId) -> Vec<(InboxEntry, TurnObserver)> {
-    let pending = args.intake.memory().pending(&args.spec.id, None, PAGE_LEN).await.unwrap_or_default();
-    let ours = pending.into_iter().filter(|entry| entry.session.channel == *channel);
-    let turns = ours.filter(|entry| Intent::of(&entry.text).takes_a_turn());
-    let unwatched = turns.filter(|entry| !args.observers.is_observed(&entry.message_key()));
-    unwatched
-        .map(|entry| {
-            let observer = args.observers.observe(entry.message_key());
-            (entry, observer)
-        })
-        .collect()
+pub(super) async fn left_behind(args: &ChannelArgs, channel: &ChannelId) -> Vec<Watched> {
+    let memory = args.intake.memory();
+    let pending = memory.pending(&args.spec.id, None, PAGE_LEN).await.unwrap_or_default();
+    let mut watched = Vec::new();
+    for entry in pending.into_iter().filter(|entry| entry.session.channel == *channel) {
+        let key = entry.message_key();
+        if Intent::of(&entry.text).takes_a_turn() && !args.observers.is_observed(&key) {
+            let receipt = memory.receipt(entry.id).await.unwrap_or_default();
+            watched.push(Watched { entry, observer: args.observers.observe(key), receipt });
+        }
+    }
+    watched
 }
 
 #[cfg(test)]

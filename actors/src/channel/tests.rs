@@ -424,6 +424,21 @@ async fn an_answer_is_shown_while_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_shown_before_a_crash_is_gone_on_with() {
+    let platform = FakePlatform::new();
+    platform.in_two_steps();
+    let world = World::with(platform, Arc::new(MemStore::new()), |spec| spec).await;
+    world.engine.set_token_delay(Duration::from_secs(3));
+    world.write("1", "7", "one two three four five");
+    world.until(|| world.platform.placeholders() == 1).await;
+    world.house.roster().kill("house/archons/ezra/channels/double").unwrap();
+    let before = world.platform.shown().len();
+    world.until(|| world.platform.shown().len() > before).await;
+    world.seen(1).await;
+    assert_eq!(world.platform.placeholders(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stranger_gets_a_code_once_and_nothing_of_his_is_kept_until_the_owner_says_yes() {
     let closed = |spec: ArchonSpec| ArchonSpec { access: std::collections::BTreeMap::new(), ..spec };
     let world = World::with(FakePlatform::new(), Arc::new(MemStore::new()), closed).await;

@@ -19,6 +19,14 @@ const ASK_TRIES: u32 = 3;
 /// A platform that wants no more is left alone at least for so long.
 const REST_MIN: Duration = Duration::from_secs(1);
 
+/// A message whose turn may be watched.
+pub(super) struct Watched {
+    pub(super) entry: InboxEntry,
+    pub(super) observer: TurnObserver,
+    /// What an earlier life of the daemon showed of it: that goes on, or it would be seen twice.
+    pub(super) receipt: Option<Receipt>,
+}
+
 /// A watcher's task. Dropped, it ends at once.
 pub(super) struct Watcher {
     task: JoinSet<Option<Receipt>>,
@@ -27,11 +35,12 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn begin(args: Arc<ChannelArgs>, entry: &InboxEntry, observer: TurnObserver) -> Self {
+    pub(super) fn begin(args: Arc<ChannelArgs>, watched: Watched) -> Self {
+        let Watched { entry, observer, receipt } = watched;
         let end = Arc::new(Notify::new());
         let watch = Watch {
             period: args.channel.show_period(),
-            to: address(&args, entry),
+            to: Parcel { receipt, ..address(&args, &entry) },
             inbox: entry.id,
             args,
             text: String::new(),

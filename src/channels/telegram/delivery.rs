@@ -1,7 +1,7 @@
 //! Handing an answer over, one message after another.
 //!
-//! After each message the house keeps how far it is, so that a crash repeats one message at most; where the answer was shown while it came,
-//! what was shown becomes its first message, and not even that is repeated.
+//! After each message the house keeps how far it is, and before each that one more is sent, so that after a crash it is looked for; where the
+//! answer was shown while it came, what was shown becomes its first message.
 use archond_actors::domain::{AnswerKind, Parcel};
 use archond_actors::ports::Handed;
 use teloxide::requests::Requester;
@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::fault::Failure;
 use super::line::Line;
+use super::once::{Said, Sought};
 use super::place::Place;
 use super::receipt::Progress;
 use super::saying::{self, Words};
@@ -52,39 +53,68 @@ impl Telegram {
         }
         if let Some(words) = messages.texts.get(done) {
             let shown = progress.shown.filter(|_| done == 0);
-            let id = self.say(&line, &place, words, shown, done == 0).await?;
-            progress = progress.sent(id);
+            if let Some(id) = self.become_answer(&line, &place, words, shown).await? {
+                progress = progress.sent(id);
+            } else {
+                let send = Box::pin(saying::send(&line, &place, words, done == 0, false));
+                let said = self.say(&line, &place, (parcel, &progress), Sought::Text(words), send).await?;
+                progress = match said {
+                    Said::There(id) => progress.sent(id),
+                    Said::Intended(next) => return step(&next),
+                };
+            }
         } else if let Some(attachment) = parcel.attachments.get(done.saturating_sub(messages.texts.len())) {
-            progress = progress.sent(saying::send_file(&line, &place, &self.workspace, attachment).await?);
+            let send = Box::pin(saying::send_file(&line, &place, &self.workspace, attachment));
+            let sought = Sought::File(saying::caption(attachment));
+            progress = match self.say(&line, &place, (parcel, &progress), sought, send).await? {
+                Said::There(id) => progress.sent(id),
+                Said::Intended(next) => return step(&next),
+            };
         }
         self.state().pace.sent(&place, Instant::now());
-        match progress.written() {
-            Some(receipt) if progress.count() < all => Ok(Handed::Step(receipt)),
-            _ => {
-                self.tidy_up(&line, parcel, &place, &progress, messages.texts.is_empty()).await;
-                Ok(Handed::Whole)
-            }
+        if progress.count() < all {
+            return step(&progress);
         }
+        self.tidy_up(&line, parcel, &place, &progress, messages.texts.is_empty()).await;
+        Ok(Handed::Whole)
     }
 
-    /// Sends a text, or makes it out of what was shown.
-    async fn say(
+    /// Makes what was shown the beginning of the answer. `None`: nothing was, or somebody deleted it.
+    async fn become_answer(
         &self,
         line: &Line,
         place: &Place,
         words: &Words,
         shown: Option<i32>,
-        first: bool,
-    ) -> Result<i32, Failure> {
-        if let Some(id) = shown {
-            match saying::edit(line, place, id, words).await {
-                Ok(()) => return Ok(id),
-                // Somebody deleted it.
-                Err(Failure::Gone) => {}
-                Err(other) => return Err(other),
+    ) -> Result<Option<i32>, Failure> {
+        let Some(id) = shown else { return Ok(None) };
+        self.turn().await;
+        match saying::edit(line, place, id, words).await {
+            Ok(()) => Ok(Some(id)),
+            Err(Failure::Gone) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Sends a message of an answer once; of a word of the channel itself, which has no receipt, as well as it goes.
+    async fn say<F>(
+        &self,
+        line: &Line,
+        place: &Place,
+        (parcel, progress): (&Parcel, &Progress),
+        sought: Sought<'_>,
+        send: F,
+    ) -> Result<Said, Failure>
+    where
+        F: Future<Output = Result<i32, Failure>>,
+    {
+        match parcel.outbox {
+            Some(_) => self.once(line, place, (&parcel.key, progress), sought, send).await,
+            None => {
+                self.turn().await;
+                send.await.map(Said::There)
             }
         }
-        saying::send(line, place, words, first, false).await
     }
 
     /// Takes away what was shown and is of no more use. What stays does no harm.
@@ -98,6 +128,12 @@ impl Telegram {
             self.without_buttons(line, place.chat, question).await;
         }
     }
+}
+
+/// What the house keeps before anything else is done.
+fn step(progress: &Progress) -> Result<Handed, Failure> {
+    let too_long = || Failure::Refused("its delivery cannot be written down".into());
+    progress.written().map(Handed::Step).ok_or_else(too_long)
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 //!
 //! The requests are teloxide's; how updates are taken, in which order, and when one counts as taken is the house's own: [`polling`] and
 //! [`webhook`]. [`update`] says who is heard; [`markup`], [`styled`] and [`split`] make messages of an answer; [`delivery`] sends them,
-//! [`showing`] shows how they come, [`pace`] how often that may be.
+//! [`once`] sees to it that none comes twice, [`showing`] shows how they come, [`pace`] how often that may be.
 mod delivery;
 mod fault;
 mod files;
 mod greeting;
 mod line;
 mod markup;
+mod once;
 mod pace;
 mod place;
 mod polling;
@@ -37,6 +38,7 @@ use tokio::time::{Instant, timeout};
 use self::fault::Failure;
 pub use self::greeting::{BotFacts, probe};
 use self::line::{Line, POLL_WAIT_S};
+use self::once::{Intended, Numbers};
 use self::pace::Pace;
 use self::place::Place;
 use self::polling::Offset;
@@ -76,6 +78,8 @@ struct State {
     presses: Vec<(String, Option<Pressed>, &'static str)>,
     questions: Questions,
     pace: Pace,
+    numbers: Numbers,
+    intended: Intended,
     /// When the first words of an answer came that is not shown yet, by the key of its message.
     begun: HashMap<String, Instant>,
     /// Files that could not be fetched so far, and how often.
@@ -95,6 +99,8 @@ impl Telegram {
             presses: Vec::new(),
             questions: Questions::default(),
             pace: Pace::new(now),
+            numbers: Numbers::default(),
+            intended: Intended::default(),
             begun: HashMap::new(),
             unfetched: HashMap::new(),
             drafts: now,
@@ -159,6 +165,7 @@ impl Telegram {
         for update in updates {
             match update::read(update, me) {
                 Came::Message(inbound, place) => {
+                    self.state().numbers.seen(place.chat, place.message);
                     self.said(&inbound, &place);
                     messages.push(*inbound);
                 }

@@ -1,7 +1,7 @@
-//! How often Telegram is asked for a courtesy, and what its refusals tell. Pure.
+//! How often Telegram is asked for something, and what its refusals tell. Pure.
 //!
 //! Telegram allows about one message a second in a chat, twenty a minute in a group and thirty a second in all, and counts changes of a
-//! message alike. Answers come first: what is only shown takes the room that they leave.
+//! message alike. Answers wait for their turn; what is only shown takes the room that they leave.
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use super::place::Place;
 
 /// Between two changes of what is shown in a chat with one person.
 const PRIVATE_GAP: Duration = Duration::from_secs(1);
-/// In a group.
-const GROUP_GAP: Duration = Duration::from_secs(3);
+/// In a group: fifteen a minute, so that answers have room.
+const GROUP_GAP: Duration = Duration::from_secs(4);
 /// A sign of typing is seen for five seconds.
 const TYPING_GAP: Duration = Duration::from_secs(4);
-/// Between two courtesies of one bot: twenty a second, so that ten answers have room.
-const COURTESY_GAP: Duration = Duration::from_millis(50);
-/// So much of that may be spent at once.
-const BURST: Duration = Duration::from_millis(250);
+/// Between any two of one bot: twenty-eight a second.
+const TURN_GAP: Duration = Duration::from_micros(1_000_000 / 28);
+/// What is only shown waits so long for its turn at most: then there will be more to show.
+const COURTESY_WAIT_MAX: Duration = Duration::from_millis(500);
 /// Chats that are remembered; then those are forgotten in which nothing happened of late.
 const CHATS_MAX: usize = 512;
 
@@ -36,33 +36,38 @@ struct Chat {
 #[derive(Debug)]
 pub(super) struct Pace {
     chats: HashMap<i64, Chat>,
-    /// When the courtesies so far are paid for.
-    courtesies: Instant,
+    /// When the next one has its turn.
+    turn: Instant,
 }
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { chats: HashMap::new(), courtesies: now }
+        Self { chats: HashMap::new(), turn: now }
     }
 
-    /// Whether what is shown in a chat may be changed now; it counts as done.
-    pub(super) fn may_show(&mut self, place: &Place, now: Instant) -> bool {
+    /// When what is shown in a chat may be changed, if that is soon; it counts as done then.
+    pub(super) fn may_show(&mut self, place: &Place, now: Instant) -> Option<Instant> {
         let chat = *self.chat(place.chat, now);
-        if now < chat.next.max(chat.limited) || !self.affords(now) {
-            return false;
-        }
-        self.sent(place, now);
-        true
+        let at = self.courtesy(now).filter(|_| now >= chat.next.max(chat.limited))?;
+        self.turn(now);
+        self.sent(place, at);
+        Some(at)
     }
 
-    /// Whether a sign of typing may be given now; it counts as given.
-    pub(super) fn may_type(&mut self, place: &Place, now: Instant) -> bool {
+    /// When a sign of typing may be given, if that is soon; it counts as given then.
+    pub(super) fn may_type(&mut self, place: &Place, now: Instant) -> Option<Instant> {
         let chat = *self.chat(place.chat, now);
-        if now < chat.typing.max(chat.limited) || !self.affords(now) {
-            return false;
-        }
-        self.chat(place.chat, now).typing = now + TYPING_GAP;
-        true
+        let at = self.courtesy(now).filter(|_| now >= chat.typing.max(chat.limited))?;
+        self.turn(now);
+        self.chat(place.chat, now).typing = at + TYPING_GAP;
+        Some(at)
+    }
+
+    /// When something that has to be said may be said; it counts as said then.
+    pub(super) fn turn(&mut self, now: Instant) -> Instant {
+        let at = self.turn.max(now);
+        self.turn = at + TURN_GAP;
+        at
     }
 
     /// A message was sent or changed there.
@@ -82,12 +87,9 @@ impl Pace {
         self.chats.iter().any(|(chat, state)| *chat != place.chat && state.limited > now)
     }
 
-    fn affords(&mut self, now: Instant) -> bool {
-        if self.courtesies > now + BURST {
-            return false;
-        }
-        self.courtesies = self.courtesies.max(now) + COURTESY_GAP;
-        true
+    /// The next turn, if it is soon enough for what is only shown.
+    fn courtesy(&self, now: Instant) -> Option<Instant> {
+        Some(self.turn.max(now)).filter(|at| *at <= now + COURTESY_WAIT_MAX)
     }
 
     fn chat(&mut self, chat: i64, now: Instant) -> &mut Chat {
@@ -122,8 +124,8 @@ mod tests {
                 let passed = Duration::from_millis(100) * tick;
                 for at in 0..chats.len() {
                     let chat = chats[(at + tick as usize) % chats.len()];
-                    if pace.may_show(&place(chat), begin + passed) {
-                        times.entry(chat).or_default().push(passed);
+                    if let Some(at) = pace.may_show(&place(chat), begin + passed) {
+                        times.entry(chat).or_default().push(at - begin);
                     }
                 }
             }
@@ -131,14 +133,14 @@ mod tests {
                 let gap = gap(&place(*chat));
                 assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= gap), "{chat}: {times:?}");
                 // Nobody starves.
-                assert!(times.len() >= 15, "{chat}: {}", times.len());
+                assert!(times.len() >= 12, "{chat}: {}", times.len());
             }
             let mut all: Vec<Duration> = times.into_values().flatten().collect();
             all.sort();
             let second = Duration::from_secs(1);
             let most =
                 all.iter().map(|from| all.iter().filter(|at| *at >= from && **at < *from + second).count());
-            assert!(most.max() <= Some(26));
+            assert!(most.max() <= Some(29));
         }
     }
 
@@ -148,14 +150,28 @@ mod tests {
         let mut pace = Pace::new(begin);
         let s = Duration::from_secs;
         assert!(!pace.limited(&place(7), s(30), begin));
-        assert!(!pace.may_show(&place(7), begin + s(29)) && !pace.may_type(&place(7), begin + s(29)));
-        assert!(pace.may_show(&place(8), begin + s(29)));
+        let soon = begin + s(29);
+        assert!(pace.may_show(&place(7), soon).is_none() && pace.may_type(&place(7), soon).is_none());
+        assert!(pace.may_show(&place(8), soon).is_some(), "the other one is not limited");
         assert!(pace.limited(&place(8), s(30), begin + s(29)));
-        assert!(pace.may_show(&place(7), begin + s(31)));
+        assert!(pace.may_show(&place(7), begin + s(31)).is_some());
         assert!(!pace.limited(&place(8), s(1), begin + s(31)));
         assert_eq!(pace.wait(&place(-5), begin), Duration::ZERO);
         pace.sent(&place(-5), begin);
-        assert_eq!(pace.wait(&place(-5), begin + s(1)), s(2));
+        assert_eq!(pace.wait(&place(-5), begin + s(1)), s(3));
+    }
+
+    #[test]
+    fn what_is_only_shown_takes_the_room_that_answers_leave() {
+        let begin = Instant::now();
+        let mut pace = Pace::new(begin);
+        for number in 0..100 {
+            assert_eq!(pace.turn(begin), begin + TURN_GAP * number);
+        }
+        let free = begin + TURN_GAP * 100;
+        assert_eq!(pace.may_show(&place(7), free - COURTESY_WAIT_MAX - TURN_GAP), None);
+        assert_eq!(pace.may_show(&place(7), free - COURTESY_WAIT_MAX), Some(free));
+        assert_eq!(pace.turn(free), free + TURN_GAP);
     }
 
     #[test]

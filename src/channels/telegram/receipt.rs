@@ -11,6 +11,8 @@ pub(super) struct Progress {
     pub(super) shown: Option<i32>,
     /// The message with the owner's buttons.
     pub(super) question: Option<i32>,
+    /// One more message is being sent, and will have a higher number than this one.
+    pub(super) trying: Option<i32>,
     /// Messages of the answer that are delivered, in order.
     pub(super) sent: Vec<i32>,
     /// Delivered ones before those.
@@ -26,6 +28,7 @@ impl Progress {
             match name {
                 "shown" => progress.shown = value.parse().ok(),
                 "question" => progress.question = value.parse().ok(),
+                "trying" => progress.trying = value.parse().ok(),
                 "sent" => progress.sent = value.split(',').filter_map(|id| id.parse().ok()).collect(),
                 "earlier" => progress.earlier = value.parse().unwrap_or_default(),
                 _ => {}
@@ -39,6 +42,7 @@ impl Progress {
         let mut words = Vec::new();
         words.extend(self.shown.map(|id| format!("shown={id}")));
         words.extend(self.question.map(|id| format!("question={id}")));
+        words.extend(self.trying.map(|id| format!("trying={id}")));
         if self.earlier > 0 {
             words.push(format!("earlier={}", self.earlier));
         }
@@ -56,6 +60,7 @@ impl Progress {
 
     /// One more is delivered.
     pub(super) fn sent(mut self, id: i32) -> Self {
+        self.trying = None;
         self.sent.push(id);
         if self.sent.len() > SENT_SHOWN_MAX {
             self.sent.remove(0);
@@ -76,6 +81,8 @@ mod tests {
             let written = progress.written().unwrap();
             assert_eq!(Progress::read(Some(&written)), progress);
             assert_eq!(progress.count(), id);
+            progress.trying = Some(i32::MAX);
+            assert_eq!(Progress::read(progress.written().as_ref()), progress);
             progress = progress.sent(i32::MAX - i32::try_from(id).unwrap());
         }
         assert_eq!(Progress::read(None), Progress::default());

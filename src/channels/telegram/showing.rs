@@ -9,10 +9,11 @@ use serde::Serialize;
 use teloxide::payloads::SendChatActionSetters;
 use teloxide::requests::{Payload, Requester};
 use teloxide::types::{ChatAction, MessageId, ParseMode};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::fault::Failure;
 use super::line::Line;
+use super::once::{Said, Sought};
 use super::place::Place;
 use super::receipt::Progress;
 use super::saying::{self, Words};
@@ -73,9 +74,8 @@ impl Telegram {
     }
 
     async fn show_working(&self, line: &Line, place: &Place) -> Result<(), Failure> {
-        if !self.state().pace.may_type(place, Instant::now()) {
-            return Ok(());
-        }
+        let Some(at) = self.state().pace.may_type(place, Instant::now()) else { return Ok(()) };
+        sleep_until(at).await;
         let mut request = line.quick.send_chat_action(place.chat_id(), ChatAction::Typing);
         if let Some(topic) = place.thread_id() {
             request = request.message_thread_id(topic);
@@ -94,25 +94,32 @@ impl Telegram {
         let Some(words) = so_far(text) else { return Ok(None) };
         let now = Instant::now();
         if place.is_private() && progress.shown.is_none() && now >= self.state().drafts {
-            if self.state().pace.may_show(place, now) {
-                self.show_draft(line, place, &words).await?;
-            }
-            return Ok(None);
+            let Some(at) = self.state().pace.may_show(place, now) else { return Ok(None) };
+            sleep_until(at).await;
+            return self.show_draft(line, place, &words).await.map(|()| None);
         }
         match progress.shown {
             Some(_) => {}
             None if !self.is_worth_showing(&to.key, now) => return Ok(None),
+            None if progress.trying.is_none() => {
+                return Ok(self.intend(place, (&to.key, &progress)).written());
+            }
             None => {}
         }
-        if !self.state().pace.may_show(place, now) {
-            return Ok(None);
-        }
+        let Some(at) = self.state().pace.may_show(place, now) else { return Ok(None) };
+        sleep_until(at).await;
         match progress.shown {
             Some(message) => match saying::edit(line, place, message, &words).await {
                 Err(Failure::Gone) => progress.shown = None,
                 other => return other.map(|()| None),
             },
-            None => progress.shown = Some(saying::send(line, place, &words, true, false).await?),
+            None => {
+                let send = Box::pin(saying::send(line, place, &words, true, false));
+                match self.once(line, place, (&to.key, &progress), Sought::Text(&words), send).await? {
+                    Said::Intended(next) => progress = next,
+                    Said::There(message) => (progress.shown, progress.trying) = (Some(message), None),
+                }
+            }
         }
         Ok(progress.written())
     }
@@ -166,6 +173,7 @@ impl Telegram {
         let mut question = None;
         for (at, part) in parts.iter().enumerate() {
             let words = Words::of(&asked, &sent(&asked, part, TEXT_UNITS_MAX));
+            self.turn().await;
             question = Some(saying::send(line, place, &words, at == 0, at + 1 == parts.len()).await?);
         }
         let Some(question) = question else { return Ok(None) };

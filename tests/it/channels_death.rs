@@ -1,0 +1,276 @@
+//! The daemon is killed at random moments while messages arrive over Telegram, Nostr and Gitea at once: none is lost, none is answered twice,
+//! and each chat gets its answers in order.
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ChildStdin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use archond::channels::nostr::{NostrKey, publish};
+use nostr::key::Keys;
+use rustix::event::{Timespec, poll};
+use serde_json::json;
+
+use crate::gitea_kit::{Gitea, Hook, TOKEN};
+use crate::kit::{Random, TestHouse, text};
+use crate::nostr_kit::{Person, PythonRelay, account, peers, settings};
+use crate::telegram_kit::{Judge, SECRET};
+
+/// Kills of the daemon. `ARCHOND_CHANNEL_KILLS` changes it.
+const KILLS: u64 = 12;
+/// Messages of all chats. `ARCHOND_CHANNEL_MESSAGES` changes it.
+const MESSAGES: u64 = 72;
+/// Longest undisturbed time between two events of one life, in milliseconds.
+const MOMENT_MAX_MS: u64 = 600;
+/// Looks at what was answered, a fifth of a second apart, before it counts as lost.
+const LOOKS_MAX: usize = 3000;
+/// The group of the tests on Telegram.
+const GROUP: i64 = -100;
+
+/// Where somebody writes, and gets his answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Chat {
+    /// Alone with the bot.
+    Telegram(i64),
+    /// The same group for all.
+    Group(i64),
+    /// One of the persons.
+    Nostr(usize),
+    /// An issue.
+    Gitea(u64),
+}
+
+const CHATS: [Chat; 18] = [
+    Chat::Telegram(1),
+    Chat::Gitea(1),
+    Chat::Nostr(0),
+    Chat::Telegram(2),
+    Chat::Group(11),
+    Chat::Telegram(3),
+    Chat::Gitea(2),
+    Chat::Nostr(1),
+    Chat::Telegram(4),
+    Chat::Gitea(3),
+    Chat::Telegram(5),
+    Chat::Group(12),
+    Chat::Nostr(2),
+    Chat::Telegram(6),
+    Chat::Gitea(4),
+    Chat::Telegram(7),
+    Chat::Telegram(8),
+    Chat::Gitea(5),
+];
+
+/// The platforms, and the house that is on all of them.
+struct World {
+    house: TestHouse,
+    judge: Judge,
+    gitea: Gitea,
+    hook: Hook,
+    persons: Vec<Mutex<ChildStdin>>,
+    /// What each person was answered.
+    answered: Arc<Mutex<Vec<Vec<String>>>>,
+    _relay: PythonRelay,
+}
+
+impl World {
+    /// `each`: messages that each chat will send.
+    fn new(each: usize) -> Option<Self> {
+        let (peers, judge) = (peers()?, Judge::start()?);
+        let (relay, gitea, house) = (PythonRelay::start(&peers), Gitea::start(), TestHouse::new());
+        let folder = house.path().join("config/channels/ezra");
+        std::fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, words: &str| {
+            std::fs::write(house.path().join(name), words).unwrap();
+            format!("file:{}", house.path().join(name).display())
+        };
+        let (ezra, key) = account(house.path());
+        let NostrKey::Secret(reference) = &key;
+        let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let hook = Hook { listen, secret: "a secret of forty characters, as it must be".into() };
+        let files = [
+            (
+                "telegram.ron",
+                format!(
+                    "(token: \"{}\", api: \"http://127.0.0.1:{}\", access: Open, groups: [(id: \"{GROUP}\", everyone: true)])",
+                    write("token", &format!("123:{SECRET}")),
+                    judge.port
+                ),
+            ),
+            ("nostr.ron", format!("(key: \"{reference}\", relays: [\"{}\"], access: Open)", relay.url)),
+            (
+                "gitea.ron",
+                format!(
+                    "(url: \"{}\", token: \"{}\", secret: \"{}\", listen: \"{}\", access: Open, groups: [(id: \"7\", everyone: true)])",
+                    gitea.url,
+                    write("gitea-token", TOKEN),
+                    write("gitea-secret", &hook.secret),
+                    hook.listen
+                ),
+            ),
+        ];
+        for (name, words) in files {
+            std::fs::write(folder.join(name), words).unwrap();
+        }
+        let told = gitea.runtime.block_on(publish(&settings(key.clone(), &relay.url)));
+        assert!(told.unwrap().relays[0].outcome.is_ok());
+        let (answered, mut persons) = (Arc::new(Mutex::new(vec![Vec::new(); 3])), Vec::new());
+        for number in 0..3 {
+            let keys = Keys::generate();
+            let mut person = Person::write(&peers, &relay.url, &ezra.public_key().to_hex(), &keys, each, &[]);
+            person.says("inbox");
+            let (input, mut lines) = person.split();
+            let answered = answered.clone();
+            std::thread::spawn(move || {
+                while let Some(said) = lines.may_say("answer") {
+                    answered.lock().unwrap()[number].push(said["answer"].as_str().unwrap().to_owned());
+                }
+            });
+            persons.push(Mutex::new(input));
+        }
+        let world = Self { house, judge, gitea, hook, persons, answered, _relay: relay };
+        world.arrive();
+        Some(world)
+    }
+
+    /// The Archon comes to where it was never before: what was written in Gitea until then was not written to it.
+    fn arrive(&self) {
+        let _daemon = self.house.start(&["ezra"]);
+        let first = 99;
+        for _ in 0..LOOKS_MAX {
+            if std::net::TcpStream::connect(&self.hook.listen).is_ok() {
+                break;
+            }
+            pause();
+        }
+        self.write(Chat::Gitea(first), first);
+        for _ in 0..LOOKS_MAX {
+            if !self.gitea.said(first).is_empty() {
+                return;
+            }
+            pause();
+        }
+        panic!("{}", text(&self.house.run(&["channel", "ls"])));
+    }
+
+    /// Somebody writes.
+    fn write(&self, chat: Chat, number: u64) {
+        let words = format!("my code is {number}");
+        match chat {
+            Chat::Telegram(user) => {
+                drop(self.judge.write(&json!({"chat": user, "user": user, "text": words})))
+            }
+            Chat::Group(user) => {
+                let words = format!("@judge_bot {words}");
+                self.judge.write(&json!({"chat": GROUP, "user": user, "text": words}));
+            }
+            Chat::Nostr(person) => writeln!(self.persons[person].lock().unwrap(), "{words}").unwrap(),
+            Chat::Gitea(issue) => {
+                let words = format!("@ezra {words}");
+                self.gitea.comments(&self.hook, 1000 + number, 3, issue, &words);
+            }
+        }
+    }
+
+    /// What was answered so far, in each place.
+    fn said(&self) -> BTreeMap<Chat, Vec<String>> {
+        let state = self.judge.state();
+        let bot =
+            state["messages"].as_array().unwrap().iter().filter(|message| message["from"]["is_bot"] == true);
+        let bot: Vec<_> =
+            bot.map(|message| (message["chat"]["id"].as_i64(), message["text"].as_str())).collect();
+        let of = |id: i64| {
+            let said = bot.iter().filter(|(chat, _)| *chat == Some(id));
+            said.map(|(_, text)| text.unwrap_or_default().to_owned()).collect()
+        };
+        let said = |chat| match chat {
+            Chat::Telegram(user) => of(user),
+            Chat::Group(_) => of(GROUP),
+            Chat::Nostr(person) => self.answered.lock().unwrap()[person].clone(),
+            Chat::Gitea(issue) => self.gitea.said(issue),
+        };
+        CHATS.into_iter().map(|chat| (chat, said(chat))).collect()
+    }
+
+    /// Answers that are there in all: those in the group are seen once.
+    fn count(&self) -> usize {
+        let said = self.said();
+        said.iter().filter(|(chat, _)| **chat != Chat::Group(12)).map(|(_, said)| said.len()).sum()
+    }
+
+    /// Waits until so many answers are there in all.
+    fn wait(&self, count: usize) {
+        for _ in 0..LOOKS_MAX {
+            if self.count() >= count {
+                return;
+            }
+            pause();
+        }
+        let shown = text(&self.house.run(&["channel", "ls"]));
+        panic!("{count} are to be answered: {:?}\n{shown}", self.said());
+    }
+}
+
+/// Between two looks at a foreign process, which tells no one.
+fn pause() {
+    poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 200_000_000 })).unwrap();
+}
+
+fn from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+#[test]
+fn killed_at_random_moments_it_answers_every_message_of_every_platform_once_and_in_order() {
+    let (kills, messages) = (
+        from_environment("ARCHOND_CHANNEL_KILLS", KILLS),
+        from_environment("ARCHOND_CHANNEL_MESSAGES", MESSAGES),
+    );
+    let each = messages.div_ceil(CHATS.len() as u64);
+    let mut numbers = (0..each as usize * CHATS.len()).map(|at| (CHATS[at % CHATS.len()], 100 + at as u64));
+    // One more of each chat, when all is over.
+    let Some(world) = World::new(each as usize + 1) else { return };
+    let (mut random, mut written) = (Random::seeded(), BTreeMap::<Chat, Vec<u64>>::new());
+    let mut write = |number: (Chat, u64)| {
+        world.write(number.0, number.1);
+        written.entry(number.0).or_default().push(number.1);
+    };
+    let per_life = numbers.len().div_ceil(kills as usize + 1);
+    for _ in 0..kills {
+        let mut now = numbers.by_ref().take(per_life);
+        let while_away = random.below(3);
+        now.by_ref().take(while_away as usize).for_each(&mut write);
+        let daemon = world.house.start(&["ezra"]);
+        let mut moment = || Duration::from_millis(random.below(MOMENT_MAX_MS));
+        for number in now {
+            daemon.wait(moment());
+            write(number);
+        }
+        daemon.wait(moment());
+        daemon.kill();
+    }
+    numbers.by_ref().for_each(&mut write);
+    println!("{} answers before the last life", world.count());
+    let _daemon = world.house.start(&["ezra"]);
+    let all = (each as usize) * CHATS.len();
+    world.wait(all);
+    // Answers of one chat go in order: whatever would come twice has come when this one is there.
+    for (at, chat) in CHATS.into_iter().enumerate() {
+        write((chat, 5100 + at as u64));
+    }
+    world.wait(all + CHATS.len());
+    let answered = world.said();
+    for (chat, numbers) in &written {
+        let wanted: Vec<String> =
+            numbers.iter().map(|number| format!("Noted, your code is {number}.")).collect();
+        let mut said = answered[chat].clone();
+        if let Chat::Group(user) = chat {
+            let others = &written[&Chat::Group(23 - user)];
+            said.retain(|words| {
+                !others.iter().any(|number| *words == format!("Noted, your code is {number}."))
+            });
+        }
+        assert_eq!(said, wanted, "{chat:?}");
+    }
+    world.judge.requests("");
+}
