@@ -10,7 +10,7 @@ use archond_actors::insight::note_panic;
 use archond_actors::meaning::Meaning;
 use archond_actors::memory::{MemoryHandle, MemorySettings};
 use archond_actors::pool::{PoolHandle, PoolSettings};
-use archond_actors::ports::{Clock, RuntimeThreads};
+use archond_actors::ports::{Clock, RuntimeThreads, Store};
 use archond_actors::supervision::{ExitReason, SupervisionFact};
 use archond_models::worker::{BACK_ENDS, Spawner};
 use tokio::signal::unix::{SignalKind, signal};
@@ -287,14 +287,15 @@ async fn start_house(
         ..PoolSettings::default()
     };
     let remembering = MemoryTools::new(meaning.clone(), clock.clone());
+    let store: Arc<dyn Store> = Arc::new(store);
     let args = HouseArgs {
-        store: Arc::new(store),
+        store: store.clone(),
         engine: Arc::new(HouseEngine::new(engine, &settings.house.remotes).await?),
         tools: Arc::new(
             HouseTools::new(&settings.paths, remembering, &settings.house.web)
                 .with_delegation(delegation.clone()),
         ),
-        channels: Arc::new(HouseChannels::new(settings.paths.clone(), clock.clone())),
+        channels: Arc::new(HouseChannels::new(settings.paths.clone(), clock.clone(), store)),
         clock,
         calls: Arc::new(RuntimeThreads),
         memory: MemorySettings::default(),

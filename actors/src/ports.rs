@@ -11,10 +11,10 @@ use tokio::task::JoinHandle;
 use crate::domain::{
     Accepted, Approved, ArchonId, ChannelId, Chosen, CodeHash, Cursor, Finding, FinishReason, GenerationId,
     GenerationRequest, Grant, InboundMessage, InboxEntry, InboxId, Indexed, JournalEntry, Kept, Knock,
-    LinkAnswer, LinkChange, Maker, ModelId, NewNote, Note, NoteId, NotePlace, NotesOf, Offered, OutboxEntry,
-    OutboxId, Paired, PeerId, PeerKey, Recalled, Receipt, Refusal, Remembered, SessionHead, SessionKey,
-    SessionOptions, SessionSnapshot, Sought, Summary, Tier, Token, TurnEnd, TurnRecord, Undeliverable,
-    Unindexed, Usage, Vector,
+    LinkAnswer, LinkChange, Maker, MessageKey, ModelId, NewNote, Note, NoteId, NotePlace, NotesOf, Offered,
+    OutboxEntry, OutboxId, Paired, PeerId, PeerKey, Recalled, Receipt, Refusal, Remembered, SessionHead,
+    SessionKey, SessionOptions, SessionSnapshot, Sought, Summary, Tier, Token, TurnEnd, TurnRecord,
+    Undeliverable, Unindexed, Usage, Vector,
 };
 
 pub use channel::{Channel, ChannelFault, ChannelShed, Handed, NoChannels, POLL_MAX};
@@ -316,6 +316,8 @@ pub trait Store: Send + Sync + 'static {
     fn linked(&self, with: &PeerKey) -> Result<Vec<PeerKey>, StoreError>;
     /// Up to where a channel of an Archon has received.
     fn cursor(&self, archon: &ArchonId, channel: &ChannelId) -> Result<Option<Cursor>, StoreError>;
+    /// Whether a message with this key was accepted, and is still known by it.
+    fn is_accepted(&self, key: &MessageKey) -> Result<bool, StoreError>;
     /// The answer to a message, delivered or not; `None` while there is none.
     fn answer_to(&self, inbox: InboxId) -> Result<Option<OutboxEntry>, StoreError>;
     /// The journal of a running turn, in order. Empty when nothing was written, the turn has ended, or the message is unknown.

@@ -3,14 +3,16 @@ pub mod codes;
 pub mod gitea;
 pub mod media;
 pub mod nostr;
+pub mod taken;
 pub mod telegram;
 
 use std::sync::Arc;
 
 use archond_actors::domain::{ArchonSpec, CodeHash};
-use archond_actors::ports::{Channel, ChannelFault, ChannelShed, Clock};
+use archond_actors::ports::{Channel, ChannelFault, ChannelShed, Clock, Store};
 
 use self::media::MediaFolder;
+use self::taken::Taken;
 use crate::settings::{ChannelFile, Paths, Platform, channels_of};
 use crate::tools::Grounds;
 
@@ -18,12 +20,13 @@ use crate::tools::Grounds;
 pub struct HouseChannels {
     paths: Paths,
     clock: Arc<dyn Clock>,
+    store: Arc<dyn Store>,
 }
 
 impl HouseChannels {
     /// As the files say, which are read when an Archon is started.
-    pub fn new(paths: Paths, clock: Arc<dyn Clock>) -> Self {
-        Self { paths, clock }
+    pub fn new(paths: Paths, clock: Arc<dyn Clock>, store: Arc<dyn Store>) -> Self {
+        Self { paths, clock, store }
     }
 
     fn open(&self, archon: &ArchonSpec, file: ChannelFile) -> Arc<dyn Channel> {
@@ -39,7 +42,9 @@ impl HouseChannels {
                 ))
             }
             Platform::Nostr(settings) => {
-                Arc::new(nostr::Nostr::new(archon.id.clone(), file.channel, settings, self.clock.clone()))
+                let taken = Taken::new(self.store.clone(), archon.id.clone(), file.channel.clone());
+                let (id, clock) = (archon.id.clone(), self.clock.clone());
+                Arc::new(nostr::Nostr::new(id, file.channel, settings, clock, taken))
             }
             Platform::Telegram(settings) => {
                 let media = MediaFolder::new(self.paths.media_dir());

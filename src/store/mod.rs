@@ -26,9 +26,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, Cursor, Grant, InboxEntry, InboxId, Indexed, JournalEntry, Knock, Note, NotePlace,
-    NotesOf, OutboxEntry, OutboxId, Paired, PeerId, PeerKey, Recalled, Receipt, SessionHead, SessionKey,
-    SessionSnapshot, Sought, ThreadId, TurnRecord, Undeliverable, Unindexed,
+    ArchonId, ChannelId, Cursor, Grant, InboxEntry, InboxId, Indexed, JournalEntry, Knock, MessageKey, Note,
+    NotePlace, NotesOf, OutboxEntry, OutboxId, Paired, PeerId, PeerKey, Recalled, Receipt, SessionHead,
+    SessionKey, SessionSnapshot, Sought, ThreadId, TurnRecord, Undeliverable, Unindexed,
 };
 use archond_actors::ports::{Store, StoreError, Write, Written};
 use redb::{Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, StorageBackend};
@@ -268,6 +268,10 @@ impl Store for RedbStore {
 
     fn cursor(&self, archon: &ArchonId, channel: &ChannelId) -> Result<Option<Cursor>, StoreError> {
         self.read(|txn| deliveries::cursor(txn, archon, channel))
+    }
+
+    fn is_accepted(&self, key: &MessageKey) -> Result<bool, StoreError> {
+        self.read(|txn| reads::is_accepted(txn, key))
     }
 
     fn answer_to(&self, inbox: InboxId) -> Result<Option<OutboxEntry>, StoreError> {

@@ -2,8 +2,8 @@
 use std::ops::Bound;
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, Grant, InboxEntry, InboxId, JournalEntry, OutboxEntry, OutboxId, PeerId, PeerKey,
-    SessionHead, SessionKey, SessionSnapshot, ThreadId, TurnRecord,
+    ArchonId, ChannelId, Grant, InboxEntry, InboxId, JournalEntry, MessageKey, OutboxEntry, OutboxId, PeerId,
+    PeerKey, SessionHead, SessionKey, SessionSnapshot, ThreadId, TurnRecord,
 };
 use redb::{ReadTransaction, ReadableTable};
 
@@ -149,6 +149,10 @@ pub(super) fn undelivered(
     }
     let outbox = txn.open_table(tables::OUTBOX)?;
     ids.into_iter().map(|id| outbox_entry(&outbox, id)).collect()
+}
+
+pub(super) fn is_accepted(txn: &ReadTransaction, message: &MessageKey) -> Result<bool, Fault> {
+    Ok(txn.open_table(tables::SEEN)?.get((message.channel.as_str(), message.key.as_str()))?.is_some())
 }
 
 pub(super) fn answer_to(txn: &ReadTransaction, inbox: InboxId) -> Result<Option<OutboxEntry>, Fault> {

@@ -3,9 +3,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use archond::channels::nostr::{Nostr, NostrKey, probe, publish};
+use archond::channels::taken::Taken;
 use archond::clock::SystemClock;
-use archond_actors::domain::{AnswerKind, Cursor, OutboxId, Parcel};
+use archond_actors::domain::{AnswerKind, ArchonId, ChannelId, Cursor, OutboxId, Parcel};
 use archond_actors::ports::{Channel, Handed};
+use archond_actors::testkit::MemStore;
 use nostr::key::Keys;
 
 use crate::kit::{TestHouse, text};
@@ -23,8 +25,10 @@ async fn a_person_of_another_implementation_writes_over_another_relay_and_is_ans
     let tried = probe(&settings).await.unwrap();
     assert!(tried.relays.iter().all(|tried| tried.outcome.is_ok()), "{tried:?}");
 
+    let (id, name, store): (ArchonId, ChannelId, _) =
+        ("ezra".parse().unwrap(), "nostr".parse().unwrap(), Arc::new(MemStore::new()));
     let channel =
-        Nostr::new("ezra".parse().unwrap(), "nostr".parse().unwrap(), settings, Arc::new(SystemClock));
+        Nostr::new(id.clone(), name.clone(), settings, Arc::new(SystemClock), Taken::new(store, id, name));
     let (maria, me) = (Keys::generate(), ezra.public_key().to_hex());
     let answer = format!("shalom 🕊 \"quoted\"\n{}", "A long answer. ".repeat(2000));
     let mut person = Person::write(&peers, &relay.url, &me, &maria, 2, &["peace 🌿"]);

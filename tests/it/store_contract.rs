@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use archond::store::RedbStore;
 use archond_actors::domain::{
-    Accepted, AnswerKind, ChannelId, InboundMessage, InboxEntry, InboxId, JournalEntry, NewAnswer, NewTurn,
-    OutboxEntry, OutboxId, SessionKey, Summary, ThreadId, TurnEnd, Usage,
+    Accepted, AnswerKind, ChannelId, InboundMessage, InboxEntry, InboxId, JournalEntry, MessageKey,
+    NewAnswer, NewTurn, OutboxEntry, OutboxId, SessionKey, Summary, ThreadId, TurnEnd, Usage,
 };
 use archond_actors::ports::{Store, StoreError, Write, Written};
 use archond_actors::testkit::MemStore;
@@ -164,6 +164,11 @@ fn a_turn_ends_once_and_whole() {
     on_each_store(|store| {
         let entry = accept(store, message("1"));
         assert_eq!(store.answer_to(entry.id), Ok(None));
+        let key = entry.message_key();
+        assert_eq!(store.is_accepted(&key), Ok(true));
+        let other = MessageKey { channel: "other".parse().unwrap(), ..key.clone() };
+        assert_eq!(store.is_accepted(&other), Ok(false));
+        assert_eq!(store.is_accepted(&MessageKey { key: "2".into(), ..key }), Ok(false));
         let ended = end(store, turn_end(entry.id, "first"));
         let expected = OutboxEntry {
             id: OutboxId(1),

@@ -390,8 +390,13 @@ fn a_call_ends_with_the_daemon_even_when_that_is_killed() {
     let workspace = home.path().join("state/archons/ezra/workspace");
     let pipe = shop.pipe("pid");
     std::fs::rename(pipe, workspace.join("pid")).unwrap();
-    let mut daemon = call("setsid sleep 1000 & echo $! > pid; sleep 1000").spawn().unwrap();
-    let started = Watched::of(&std::fs::read_to_string(workspace.join("pid")).unwrap());
+    let name = format!("left-behind-{}", std::process::id());
+    let command = format!(
+        "setsid bash -c 'exec -a {name} sleep 1000' & until grep -qa ^{name} /proc/$!/cmdline; do :; done; echo there > pid; sleep 1000"
+    );
+    let mut daemon = call(&command).spawn().unwrap();
+    assert_eq!(std::fs::read_to_string(workspace.join("pid")).unwrap(), "there\n");
+    let started = Watched::named(&name);
     daemon.kill().unwrap();
     daemon.wait().unwrap();
     started.ends();

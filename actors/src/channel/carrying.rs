@@ -14,6 +14,7 @@ use crate::command::Intent;
 use crate::domain::{
     Accepted, AccessPolicy, AnswerKind, ChannelId, Cursor, ENCLOSURES_MAX, Enclosure, EnclosureKind, Inbound,
     InboundMessage, InboxEntry, MessageKey, Offered, OutboxEntry, OutboxId, Parcel, PeerKey, Receipt, Tier,
+    house_key,
 };
 use crate::house::SubmitError;
 use crate::memory::MemoryError;
@@ -51,11 +52,6 @@ pub(super) async fn guarded<T>(
 ) -> Result<T, ChannelFault> {
     let panicked = |_| Err(ChannelFault::transient("its adapter panicked; the log says where"));
     AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(panicked)
-}
-
-/// Whose key it is: two Archons may have each a bot, and the numbers of both may be the same.
-pub(super) fn house_key(args: &ChannelArgs, key: &str) -> String {
-    format!("{}:{key}", args.spec.id)
 }
 
 /// The platform's own key.
@@ -179,7 +175,7 @@ async fn take(args: &ChannelArgs, inbound: &Inbound, tries: u32, done: &mut Hand
         archon: args.spec.id.clone(),
         channel: channel.clone(),
         peer,
-        key: house_key(args, &inbound.key),
+        key: house_key(&args.spec.id, &inbound.key),
         thread: inbound.thread.clone(),
         text,
         received_unix_ms: args.clock.now_unix_ms(),

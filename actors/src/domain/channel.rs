@@ -185,6 +185,11 @@ pub struct Inbound {
     pub waybill: Waybill,
 }
 
+/// A platform's id of a message, as the house keeps it: two Archons may have a bot each, and the numbers of both may be the same.
+pub fn house_key(archon: &ArchonId, key: &str) -> String {
+    format!("{archon}:{key}")
+}
+
 impl Inbound {
     /// Whose session it goes to. In a group a person is another one than alone with the Archon: what he said and had noted
     /// there is not told before the others, and the other way round.

@@ -21,7 +21,7 @@ pub use access::{
 pub use attachment::{Attachment, SEND_FILE};
 pub use channel::{
     Batch, ChannelStatus, Cursor, ENCLOSURES_MAX, Enclosure, EnclosureKind, Inbound, MediaId, Parcel,
-    Receipt, ReplyTo, Shown, Undeliverable, Waybill,
+    Receipt, ReplyTo, Shown, Undeliverable, Waybill, house_key,
 };
 pub use generation::{
     AnswerForm, AnswerPart, CallRule, ChatRole, ChatTurn, Chosen, Content, Conversation, Finding,

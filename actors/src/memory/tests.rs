@@ -4,7 +4,7 @@ use ractor::{ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::domain::{AnswerKind, NewAnswer, Waybill};
+use crate::domain::{AnswerKind, MessageKey, NewAnswer, Waybill};
 use crate::domain::{Knock, Paired};
 use crate::testkit::MemStore;
 
@@ -320,6 +320,7 @@ impl Store for Broken {
         sessions(&self, archon: Option<&ArchonId>, after: Option<&SessionKey>, limit: usize) -> Vec<SessionHead>;
         undelivered(&self, channel: &ChannelId, peer: Option<(&ArchonId, &PeerId)>, after: Option<OutboxId>, limit: usize) -> Vec<OutboxEntry>;
         answer_to(&self, inbox: InboxId) -> Option<OutboxEntry>;
+        is_accepted(&self, key: &MessageKey) -> bool;
         undeliverable(&self, channel: Option<&ChannelId>, after: Option<OutboxId>, limit: usize) -> Vec<Undeliverable>;
         paired(&self, with: &PeerKey) -> Option<Paired>;
         pairings(&self) -> Vec<Paired>;

@@ -9,9 +9,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::domain::{
-    ArchonId, ChannelId, Cursor, Grant, InboxEntry, InboxId, Indexed, JournalEntry, Knock, Note, NotePlace,
-    NotesOf, OutboxEntry, OutboxId, Paired, PeerId, PeerKey, Recalled, Receipt, SessionHead, SessionKey,
-    SessionSnapshot, Sought, ThreadId, TurnRecord, Undeliverable, Unindexed,
+    ArchonId, ChannelId, Cursor, Grant, InboxEntry, InboxId, Indexed, JournalEntry, Knock, MessageKey, Note,
+    NotePlace, NotesOf, OutboxEntry, OutboxId, Paired, PeerId, PeerKey, Recalled, Receipt, SessionHead,
+    SessionKey, SessionSnapshot, Sought, ThreadId, TurnRecord, Undeliverable, Unindexed,
 };
 use crate::ports::{Store, StoreError, Write, Written};
 use tables::Tables;
@@ -205,6 +205,10 @@ impl Store for MemStore {
 
     fn cursor(&self, archon: &ArchonId, channel: &ChannelId) -> Result<Option<Cursor>, StoreError> {
         Ok(self.tables()?.deliveries.cursors.get(&(archon.clone(), channel.clone())).cloned())
+    }
+
+    fn is_accepted(&self, key: &MessageKey) -> Result<bool, StoreError> {
+        Ok(self.tables()?.seen.contains_key(key))
     }
 
     fn answer_to(&self, inbox: InboxId) -> Result<Option<OutboxEntry>, StoreError> {

@@ -14,6 +14,7 @@ use super::identity::Identity;
 use super::letter::{Letter, NoLetter, place};
 use super::limits::{Bucket, Seen, Writers};
 use super::link::{Link, Shared};
+use crate::channels::taken::Taken;
 use crate::settings::platforms::nostr::NostrSettings;
 
 /// Wraps that wait to be opened; beyond that the relays wait.
@@ -34,6 +35,8 @@ pub(super) struct Inbox {
     queue: mpsc::Receiver<Event>,
     opened: Bucket,
     writers: Writers,
+    /// Relays bring all of two days again: that is not what somebody writes now.
+    taken: Taken,
     /// What was more than is taken of one is asked for again then.
     again: Option<Instant>,
     _connections: JoinSet<()>,
@@ -46,6 +49,7 @@ impl Inbox {
         settings: &NostrSettings,
         links: Vec<Arc<Link>>,
         clock: Arc<dyn Clock>,
+        taken: Taken,
         handled: u64,
     ) -> Self {
         let (sender, queue) = mpsc::channel(QUEUE_LEN_MAX);
@@ -69,6 +73,7 @@ impl Inbox {
             queue,
             opened: Bucket::new(settings.wraps_per_minute, now),
             writers: Writers::new(settings.messages_per_minute),
+            taken,
             again: None,
             _connections: connections,
         }
@@ -96,7 +101,7 @@ impl Inbox {
                 false => self.queue.try_recv().ok(),
             };
             let Some(event) = event else { break };
-            letters.extend(self.open(&event));
+            letters.extend(self.open(&event).await);
             // Opening takes its time, and others have to go on, too.
             tokio::task::yield_now().await;
         }
@@ -126,8 +131,9 @@ impl Inbox {
         newest.min(all.max(now.saturating_sub(AWAY_MAX)))
     }
 
-    fn open(&mut self, event: &Event) -> Option<Letter> {
+    async fn open(&mut self, event: &Event) -> Option<Letter> {
         match Letter::open(&self.shared.identity, event, self.shared.now()) {
+            Ok(letter) if self.taken.has(&letter.id.to_hex()).await => None,
             Ok(letter) if self.writers.take(letter.writer, Instant::now()) => Some(letter),
             Ok(letter) => {
                 // It stays where it is, and comes again with a later look.

@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use archond_actors::domain::{AnswerKind, Inbound, OutboxId, PeerId, ReplyTo};
+use archond_actors::testkit::MemStore;
 use nostr::event::FinalizeEvent;
 use nostr::filter::Filter;
 use nostr::key::Keys;
@@ -51,7 +52,14 @@ impl Account {
 }
 
 pub(super) fn started(settings: NostrSettings) -> Arc<dyn Channel> {
-    Arc::new(Nostr::new("ezra".parse().unwrap(), NOSTR.parse().unwrap(), settings, Arc::new(SystemClock)))
+    knowing(settings, Arc::new(MemStore::new()))
+}
+
+/// With what a house has taken.
+pub(super) fn knowing(settings: NostrSettings, store: Arc<MemStore>) -> Arc<dyn Channel> {
+    let (ezra, nostr): (ArchonId, ChannelId) = ("ezra".parse().unwrap(), NOSTR.parse().unwrap());
+    let taken = Taken::new(store, ezra.clone(), nostr.clone());
+    Arc::new(Nostr::new(ezra, nostr, settings, Arc::new(SystemClock), taken))
 }
 
 pub(super) async fn relay(builder: LocalRelayBuilder) -> LocalRelay {

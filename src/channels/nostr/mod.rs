@@ -32,6 +32,7 @@ use nostr::key::PublicKey;
 use nostr::types::{RelayUrl, Timestamp};
 use tokio::time::Instant;
 
+use super::taken::Taken;
 pub use crate::settings::platforms::nostr::{
     NOSTR, NostrKey, NostrProfile, NostrSettings, by_keys, person, read,
 };
@@ -54,6 +55,7 @@ pub struct Nostr {
     id: ChannelId,
     settings: NostrSettings,
     clock: Arc<dyn Clock>,
+    taken: Taken,
     identity: OnceLock<Identity>,
     /// The inbox's relays, also for what goes out.
     links: Mutex<Vec<Arc<Link>>>,
@@ -65,12 +67,19 @@ pub struct Nostr {
 
 impl Nostr {
     /// With these settings. Nothing is read or connected before it is received.
-    pub fn new(archon: ArchonId, id: ChannelId, settings: NostrSettings, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        archon: ArchonId,
+        id: ChannelId,
+        settings: NostrSettings,
+        clock: Arc<dyn Clock>,
+        taken: Taken,
+    ) -> Self {
         Self {
             archon,
             id,
             settings,
             clock,
+            taken,
             identity: OnceLock::new(),
             links: Mutex::default(),
             inbox: tokio::sync::Mutex::default(),
@@ -99,7 +108,8 @@ impl Nostr {
         let link = |url: &RelayUrl| Arc::new(Link::new(url.clone(), since));
         let links: Vec<_> = self.settings.dm_relays.iter().map(link).collect();
         (*self.links.lock().unwrap_or_else(PoisonError::into_inner)).clone_from(&links);
-        Inbox::begin(identity.clone(), &self.settings, links, self.clock.clone(), handled)
+        let (clock, taken) = (self.clock.clone(), self.taken.clone());
+        Inbox::begin(identity.clone(), &self.settings, links, clock, taken, handled)
     }
 
     /// Hands one message to the relays of whoever is to read it.

@@ -2,6 +2,9 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
+use archond_actors::domain::{InboundMessage, Waybill, house_key};
+use archond_actors::ports::{Store, Write};
+use archond_actors::testkit::MemStore;
 use nostr::event::{FinalizeEvent, IntoEventBuilder};
 use nostr::filter::Filter;
 use nostr::key::Keys;
@@ -11,7 +14,8 @@ use nostr_sdk::local_relay::{LocalRelay, LocalRelayBuilderNip42};
 use nostr_sdk::relay::Relay;
 
 use super::kit::{
-    Account, SOON, cursor, deliver, leave, letter, mailbox, now, parcel, receive, relay, started, texts,
+    Account, SOON, cursor, deliver, knowing, leave, letter, mailbox, now, parcel, receive, relay, started,
+    texts,
 };
 use super::proxy::Proxy;
 use super::*;
@@ -189,6 +193,31 @@ async fn who_writes_too_much_waits_and_others_do_not() {
     let came = receive(&channel, 3).await;
     assert_eq!(came.len(), 3);
     assert!(texts(&came).contains("noah"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_house_has_taken_is_not_counted_again_after_a_restart() {
+    let relay = relay(LocalRelay::builder()).await;
+    let (ezra, maria, store) = (Account::new(), Keys::generate(), Arc::new(MemStore::new()));
+    let me = ezra.keys.public_key();
+    let settings = NostrSettings { messages_per_minute: 2, ..ezra.settings(&[&relay.url().await]) };
+    for n in 0..6 {
+        let id = leave(&relay, &maria, me, &format!("before {n}")).await;
+        let message = InboundMessage {
+            archon: "ezra".parse().unwrap(),
+            channel: NOSTR.parse().unwrap(),
+            peer: maria.public_key().to_hex().parse().unwrap(),
+            key: house_key(&"ezra".parse().unwrap(), &id.to_hex()),
+            thread: None,
+            text: "before".into(),
+            received_unix_ms: 1,
+            waybill: Waybill::default(),
+        };
+        store.commit(&[Write::Accept(message)]).unwrap();
+    }
+    leave(&relay, &maria, me, "now").await;
+    let came = receive(&knowing(settings, store), 1).await;
+    assert_eq!(texts(&came).into_iter().collect::<Vec<_>>(), ["now"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
