@@ -88,6 +88,8 @@ mod store_contract;
 mod store_crash;
 #[path = "it/store_file.rs"]
 mod store_file;
+#[path = "it/store_hand_off.rs"]
+mod store_hand_off;
 #[path = "it/store_journal.rs"]
 mod store_journal;
 #[path = "it/store_model.rs"]
