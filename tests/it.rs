@@ -40,6 +40,8 @@ mod flood;
 mod gateway;
 #[path = "it/gitea.rs"]
 mod gitea;
+#[path = "it/hand_off.rs"]
+mod hand_off;
 #[path = "it/handing_on.rs"]
 mod handing_on;
 #[path = "it/inquiries.rs"]
