@@ -44,6 +44,8 @@ mod gateway;
 mod gitea;
 #[path = "it/gitea_kit.rs"]
 mod gitea_kit;
+#[path = "it/hand_off.rs"]
+mod hand_off;
 #[path = "it/handing_on.rs"]
 mod handing_on;
 #[path = "it/inquiries.rs"]
@@ -94,6 +96,8 @@ mod store_contract;
 mod store_crash;
 #[path = "it/store_file.rs"]
 mod store_file;
+#[path = "it/store_hand_off.rs"]
+mod store_hand_off;
 #[path = "it/store_journal.rs"]
 mod store_journal;
 #[path = "it/store_model.rs"]

@@ -52,7 +52,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// What the storms are made of, and the word by which the history shows it. What never happens tests nothing.
-const EVENTS: [(&str, &str); 17] = [
+const EVENTS: [(&str, &str); 18] = [
     ("actors killed", ": Ok(()) (kill)"),
     ("actors that ended badly", "reason: Abnormal"),
     ("restarts of actors", ": ChildRestarting"),
@@ -67,6 +67,7 @@ const EVENTS: [(&str, &str); 17] = [
     ("answers", ": Answer"),
     ("failures told", ": Failure"),
     ("answers stopped", "[stopped]"),
+    ("conversations handed over", "Notice Our conversation"),
     ("polls that hung", "a poll hangs"),
     ("deliveries that hung", "a delivery hangs"),
     ("deliveries whose answer was lost", "a delivery loses its answer"),

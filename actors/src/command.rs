@@ -49,6 +49,8 @@ pub enum Command {
     Link,
     /// Be nobody else any more.
     Unlink,
+    /// Move the conversation to another place of the same person, or from there to here.
+    HandOff,
     /// Say what a message does while another one is answered, or choose it.
     Busy,
     /// List the Archon's notes of whoever asks, or forget one.
@@ -142,9 +144,14 @@ pub const COMMANDS: &[(Command, &[&str], &str)] = &[
     (Command::Export, &["/export", "/save"], "the whole conversation as text"),
     (Command::Memory, &["/memory"], "my notes of you; `/memory forget NUMBER` forgets one"),
     (
+        Command::HandOff,
+        &["/handoff"],
+        "go on with this in a linked place, like `/handoff terminal`; `/handoff from terminal` brings what is there here",
+    ),
+    (
         Command::Link,
         &["/link"],
-        "be the same person in another place: it gives a code to say there, like `/link CODE`",
+        "be the same person in another place, for `/handoff`: it gives a code to say there, like `/link CODE`",
     ),
     (Command::Unlink, &["/unlink"], "be the same person nowhere else any more"),
     (Command::WhoAmI, &["/whoami", "/id"], "who you are to the house"),

@@ -52,7 +52,7 @@ fn read_link(bytes: &[u8]) -> Result<LinkState, RecordError> {
 }
 
 /// All of them: few people write from several places.
-fn states(
+pub(super) fn states(
     links: &impl ReadableTable<(&'static str, &'static str, &'static str), &'static [u8]>,
 ) -> Result<LinkStates, Fault> {
     let mut states = LinkStates::new();

@@ -1,7 +1,7 @@
 //! The store on disk: redb, one file per house, one owner, every commit durable before it is answered.
 //!
 //! Files: `open` (the file comes to be), `tables`, `records`, `answer_records` and `tool_records` (what lies in it), `writes` and `session_writes`, `reads`,
-//! `deliveries`, `access`, `links`, `remembered` (notes, and what turns are found by), `meanings` (their vectors), `fault`.
+//! `hand_off`, `deliveries`, `access`, `links`, `remembered` (notes, and what turns are found by), `meanings` (their vectors), `fault`.
 //!
 //! After an I/O error redb refuses everything until it is opened anew. We close it then and open it at the next call:
 //! the house lives on, and works again once there is space. A commit whose fsync failed may turn out to be there after
@@ -11,6 +11,7 @@ mod access;
 mod answer_records;
 mod deliveries;
 mod fault;
+mod hand_off;
 mod links;
 mod meanings;
 mod open;

@@ -9,7 +9,7 @@ use redb::{ReadableTable, Table};
 
 use super::fault::Fault;
 use super::meanings::Beside;
-use super::reads::thread_of;
+use super::reads::{outbox_entry, thread_of};
 use super::records::{self, RecordError, cols};
 use super::remembered;
 use super::tables::SessionNumberCols;
@@ -31,7 +31,7 @@ pub(super) struct Place {
 }
 
 /// The records of a conversation: none of them says to which session it belongs.
-struct Copied {
+pub(super) struct Copied {
     head: Vec<u8>,
     turns: Vec<(u64, Vec<u8>)>,
     terms: Vec<(u64, Vec<u8>)>,
@@ -65,7 +65,7 @@ impl Writer<'_> {
         Ok(Place { session: with.session(thread), copied })
     }
 
-    fn copy_of(&self, session: &SessionKey) -> Result<Option<Copied>, Fault> {
+    pub(super) fn copy_of(&self, session: &SessionKey) -> Result<Option<Copied>, Fault> {
         let Some(head) = self.sessions.get(cols(session))?.map(|head| head.value().to_vec()) else {
             return Ok(None);
         };
@@ -83,17 +83,37 @@ impl Writer<'_> {
 
     /// Fills a session that begins as a copy.
     pub(super) fn begin_branch(&mut self, place: Place) -> Result<(), Fault> {
-        let Place { session, copied: Some(Copied { head, turns, terms, beside }) } = place else {
-            return Ok(());
-        };
-        self.sessions.insert(cols(&session), head.as_slice())?;
+        let Some(copied) = place.copied else { return Ok(()) };
+        self.lay(&place.session, copied)
+    }
+
+    /// Lays a conversation into a session, in place of what is there.
+    pub(super) fn lay(&mut self, session: &SessionKey, copied: Copied) -> Result<(), Fault> {
+        let Copied { head, turns, terms, beside } = copied;
+        self.clear(session)?;
+        self.sessions.insert(cols(session), head.as_slice())?;
         for (number, turn) in turns {
-            self.turns.insert(numbered(&session, number), turn.as_slice())?;
+            self.turns.insert(numbered(session, number), turn.as_slice())?;
         }
         for (number, terms) in terms {
-            self.terms.insert(numbered(&session, number), terms.as_slice())?;
+            self.terms.insert(numbered(session, number), terms.as_slice())?;
         }
-        self.set_beside(&session, beside)
+        self.set_beside(session, beside)
+    }
+
+    /// Takes a conversation out of a session. Its messages still belong to that one.
+    pub(super) fn clear(&mut self, session: &SessionKey) -> Result<(), Fault> {
+        self.sessions.remove(cols(session))?;
+        let all = numbered(session, 0)..=numbered(session, u64::MAX);
+        self.turns.retain_in(all.clone(), |_, _| false)?;
+        self.terms.retain_in(all, |_, _| false)?;
+        self.forget_vectors(session, 0)
+    }
+
+    /// The messages that belong to a session, in order.
+    pub(super) fn messages_of(&self, session: &SessionKey) -> Result<Vec<u64>, Fault> {
+        let rows = self.messages.range(numbered(session, 0)..=numbered(session, u64::MAX))?;
+        rows.map(|row| Ok(row?.0.value().4)).collect()
     }
 
     /// What is to be written if the session keeps this turn.
@@ -190,27 +210,31 @@ impl Writer<'_> {
     }
 
     pub(super) fn remove_session(&mut self, session: &SessionKey) -> Result<(), Fault> {
-        let channel = session.channel.as_str();
-        let mut messages = Vec::new();
-        for row in self.messages.range(numbered(session, 0)..=numbered(session, u64::MAX))? {
-            messages.push(row?.0.value().4);
-        }
+        let messages = self.messages_of(session)?;
         if messages.is_empty() && self.sessions.get(cols(session))?.is_none() {
             return Err(Fault::not_found("session", session));
         }
 
-        self.changed = true;
-        self.sessions.remove(cols(session))?;
-        let all = numbered(session, 0)..=numbered(session, u64::MAX);
-        self.turns.retain_in(all.clone(), |_, _| false)?;
-        self.terms.retain_in(all, |_, _| false)?;
-        self.forget_vectors(session, 0)?;
+        let mut answers = Vec::with_capacity(messages.len());
         for inbox in messages {
             let Some(outbox) = self.answer.get(inbox)?.map(|id| id.value()) else {
+                answers.push((inbox, None));
+                continue;
+            };
+            // It goes where its message came from, wherever the conversation is now.
+            let channel = outbox_entry(&self.outbox, outbox)?.session.channel;
+            let is_owed = self.undelivered.get((channel.as_str(), outbox))?.is_some();
+            answers.push((inbox, Some((outbox, is_owed))));
+        }
+
+        self.changed = true;
+        self.clear(session)?;
+        for (inbox, answer) in answers {
+            let Some((outbox, is_owed)) = answer else {
                 self.journal.retain_in(journal_of(inbox), |_, _| false)?;
                 continue;
             };
-            if self.undelivered.get((channel, outbox))?.is_none() {
+            if !is_owed {
                 self.answer.remove(inbox)?;
                 self.outbox.remove(outbox)?;
                 self.given_up.remove(outbox)?;
@@ -233,7 +257,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn head(&self, session: &SessionKey) -> Result<Option<SessionHead>, Fault> {
+    pub(super) fn head(&self, session: &SessionKey) -> Result<Option<SessionHead>, Fault> {
         let record = self.sessions.get(cols(session))?;
         let head = record.map(|record| records::read_head(session.clone(), record.value()));
         head.transpose().map_err(|e| Fault::record("session", session, &e))

@@ -72,7 +72,7 @@ pub(super) const ANSWER: TableDefinition<u64, u64> = TableDefinition::new("answe
 pub(super) const SESSIONS: TableDefinition<SessionCols<'static>, &[u8]> = TableDefinition::new("sessions");
 /// Session and turn number: the turn.
 pub(super) const TURNS: TableDefinition<SessionNumberCols<'static>, &[u8]> = TableDefinition::new("turns");
-/// Session and inbox number of each message that belongs to it.
+/// Session and inbox number of each message that belongs to it, also of those that were written where the conversation was before.
 pub(super) const MESSAGES: TableDefinition<SessionNumberCols<'static>, ()> = TableDefinition::new("messages");
 /// Archon, channel, peer, and what was allowed for good, as a record.
 pub(super) const GRANTS: TableDefinition<(&str, &str, &str, &[u8]), ()> = TableDefinition::new("grants");

@@ -149,6 +149,7 @@ impl<'txn> Writer<'txn> {
             }
             Write::AddGrant { with, grant } => self.add_grant(with, grant).map(|()| Written::Done),
             Write::RemoveGrant { with, grant } => self.remove_grant(with, grant).map(|()| Written::Done),
+            Write::HandOff(off) => self.hand_off(off),
             Write::RemoveSession { session } => self.remove_session(session).map(|()| Written::Done),
             Write::KeepNote(note) => self.keep_note(note).map(Written::Kept),
             Write::ForgetNote { owner, note } => self.forget_note(owner, *note).map(|()| Written::Done),
@@ -251,7 +252,7 @@ impl<'txn> Writer<'txn> {
         Ok(())
     }
 
-    fn end_turn(&mut self, end: &TurnEnd) -> Result<(OutboxEntry, Vec<OutboxEntry>), Fault> {
+    pub(super) fn end_turn(&mut self, end: &TurnEnd) -> Result<(OutboxEntry, Vec<OutboxEntry>), Fault> {
         if let Some(first) = self.answer.get(end.inbox.0)?.map(|id| id.value()) {
             return Ok((outbox_entry(&self.outbox, first)?, Vec::new()));
         }
@@ -329,7 +330,7 @@ impl<'txn> Writer<'txn> {
         Ok(())
     }
 
-    fn inbox_entry(&self, id: InboxId, what: &str) -> Result<InboxEntry, Fault> {
+    pub(super) fn inbox_entry(&self, id: InboxId, what: &str) -> Result<InboxEntry, Fault> {
         let record = self.inbox.get(id.0)?.ok_or_else(|| Fault::not_found(what, id))?;
         records::read_inbox(id, record.value()).map_err(|e| Fault::record("inbox", id, &e))
     }

@@ -1,8 +1,8 @@
 //! What a store lives through while the power is cut: named courses of changes, as plain data.
 use archond::store::Retention;
 use archond_actors::domain::{
-    AnswerKind, InboundMessage, InboxId, JournalEntry, NewAnswer, NewNote, NoteId, OutboxId, Outcome,
-    PeerKey, SessionKey, Summary, TurnEnd,
+    AnswerKind, CodeHash, HandOff, InboundMessage, InboxId, JournalEntry, LinkChange, NewAnswer, NewNote,
+    NoteId, OutboxId, Outcome, PeerKey, SessionKey, Summary, TurnEnd,
 };
 use archond_actors::ports::Write;
 
@@ -110,7 +110,7 @@ fn round(number: u64) -> [Step; 4] {
 
 /// Every course there is.
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    [messages(), journals(), sessions(), notes(), restarts()].into_iter().flatten().collect()
+    [messages(), journals(), sessions(), places(), notes(), restarts()].into_iter().flatten().collect()
 }
 
 fn messages() -> Vec<Scenario> {
@@ -249,6 +249,51 @@ fn sessions() -> Vec<Scenario> {
                 all([end(3, "comes later"), sent(2)]),
                 all([sent(3), remove("ezra/cli/uid0/main")]),
             ]),
+        ),
+    ]
+}
+
+fn places() -> Vec<Scenario> {
+    let link = |of: &str, change| Write::Link { with: of.parse().unwrap(), change, now_unix_ms: 5 };
+    let code = CodeHash([7; 32]);
+    let hand_off = |inbox, from: &str, to: &str| {
+        let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+        let text = "yes, it is gone".to_owned();
+        Write::HandOff(HandOff { from, to, inbox: InboxId(inbox), text, now_unix_ms: 3_000 })
+    };
+    let linked = || {
+        let (one, other) = ("ezra/cli/uid0", "ezra/telegram/uid1");
+        all([link(one, LinkChange::Offer(code)), link(other, LinkChange::Join(code))])
+    };
+    let there = || hand_off(3, "ezra/cli/uid0/main", "ezra/telegram/uid1/s3");
+    let long = "word ".repeat(3_000);
+    vec![
+        of(
+            "a conversation that goes elsewhere and comes back",
+            [
+                linked(),
+                all([accept(1), accept(2), end(1, "yes"), end(2, &long), summary(1, "one thing")]),
+                all([sent(1), saying(3, "/handoff")]),
+                one(there()),
+                Step::Close,
+                all([there(), accept_in("ezra/telegram/uid1/s3", 4), accept(5)]),
+                all([
+                    hand_off(5, "ezra/telegram/uid1/s3", "ezra/cli/uid0/s5"),
+                    end(4, "hello"),
+                    end(5, "word"),
+                ]),
+                all([saying(6, "/handoff"), hand_off(6, "ezra/telegram/uid1/s3", "ezra/cli/uid0/s6")]),
+            ],
+        ),
+        of(
+            "a conversation that is forgotten where it went",
+            [
+                linked(),
+                all([accept(1), end(1, "yes"), sent(1), accept(2), end(2, "word"), saying(3, "/handoff")]),
+                one(there()),
+                one(remove("ezra/telegram/uid1/s3")),
+                all([sent(2), sent(3), remove("ezra/telegram/uid1/s3")]),
+            ],
         ),
     ]
 }

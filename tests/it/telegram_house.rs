@@ -8,7 +8,7 @@ use crate::telegram_kit::{Judge, SECRET};
 const SEND: &str = r#"Use the send_file tool: path="notes.txt""#;
 
 /// A house whose Ezra has a bot, with person 7 as its owner.
-fn joined(judge: &Judge) -> TestHouse {
+pub(crate) fn joined(judge: &Judge) -> TestHouse {
     let house = TestHouse::new();
     house.write_profile("ezra", r#"tools: ["send_file"], permissions: (message: Ask),"#);
     let folder = house.path().join("config/channels/ezra");
@@ -28,7 +28,7 @@ fn joined(judge: &Judge) -> TestHouse {
 }
 
 /// Waits until the bot has said so many messages in a chat.
-fn said(judge: &Judge, chat: i64, count: usize) -> Vec<Value> {
+pub(crate) fn said(judge: &Judge, chat: i64, count: usize) -> Vec<Value> {
     for _ in 0..600 {
         let said = judge.said(chat);
         if said.len() >= count {
@@ -40,7 +40,7 @@ fn said(judge: &Judge, chat: i64, count: usize) -> Vec<Value> {
     panic!("{} messages only: {:?}", judge.said(chat).len(), judge.texts(chat));
 }
 
-fn write(judge: &Judge, chat: i64, text: &str) {
+pub(crate) fn write(judge: &Judge, chat: i64, text: &str) {
     judge.write(&json!({"chat": chat, "user": chat, "text": text}));
 }
 

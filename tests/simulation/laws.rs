@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use archond_actors::command::Intent;
-use archond_actors::domain::{ActorState, AnswerKind, OutboxEntry, SessionHead};
+use archond_actors::domain::{ActorState, AnswerKind, ArchonId, OutboxEntry, SessionHead, TurnRecord};
 use archond_actors::supervision::SupervisionFact;
 use archond_actors::testkit::FakeEngine;
 
@@ -143,10 +143,11 @@ pub(crate) async fn of_the_end(running: &Running<'_>) {
     if pool.models.iter().any(|model| model.slots_used > 0 || model.queued > 0) {
         running.violate(format!("the pool still works: {:?}", pool.models));
     }
-    let mut answered = BTreeSet::new();
+    let mut kept = Vec::new();
     for head in running.house.memory().sessions(None, None, usize::MAX).await.unwrap_or_default() {
-        of_session(running, &head, &mut answered).await;
+        kept.extend(of_session(running, &head).await);
     }
+    of_turns(running, kept);
 }
 
 fn judge(running: &Running<'_>, key: &str, letter: &Letter) -> Vec<String> {
@@ -216,8 +217,8 @@ fn judge_answer(running: &Running<'_>, letter: &Letter, answer: &OutboxEntry) ->
     }
 }
 
-/// A conversation is kept in the order of the inbox, each message once.
-async fn of_session(running: &Running<'_>, head: &SessionHead, answered: &mut BTreeSet<u64>) {
+/// A conversation is kept in the order of the inbox. Returns its turns, each with its Archon.
+async fn of_session(running: &Running<'_>, head: &SessionHead) -> Vec<(ArchonId, TurnRecord)> {
     let turns = running.house.memory().turns(&head.key, 0, usize::MAX).await.unwrap_or_default();
     if turns.len() as u64 != head.turns {
         running.violate(format!("{} says {} turns and has {}", head.key, head.turns, turns.len()));
@@ -226,9 +227,27 @@ async fn of_session(running: &Running<'_>, head: &SessionHead, answered: &mut BT
         let order: Vec<_> = turns.iter().map(|turn| turn.inbox).collect();
         running.violate(format!("{} was answered in the order {order:?}", head.key));
     }
-    for turn in &turns {
-        if !answered.insert(turn.inbox.0) {
+    turns.into_iter().map(|turn| (head.key.archon.clone(), turn)).collect()
+}
+
+/// Wherever conversations went: no turn is in two places, and what was answered is in one.
+fn of_turns(running: &Running<'_>, mut kept: Vec<(ArchonId, TurnRecord)>) {
+    let mut numbers = BTreeSet::new();
+    for (_, turn) in &kept {
+        if !numbers.insert(turn.inbox) {
             running.violate(format!("{} is kept twice", turn.inbox));
         }
     }
+    let mut lost = Vec::new();
+    for (key, letter) in &running.outside.borrow().letters {
+        if letter.answers.first().is_none_or(|answer| answer.kind != AnswerKind::Answer) {
+            continue;
+        }
+        let (archon, text) = (&letter.inbound.archon, &letter.inbound.text);
+        match kept.iter().position(|(of, turn)| of == archon && turn.user == *text) {
+            Some(place) => drop(kept.swap_remove(place)),
+            None => lost.push(format!("{key} was answered, and its turn is nowhere")),
+        }
+    }
+    lost.into_iter().for_each(|violation| running.violate(violation));
 }

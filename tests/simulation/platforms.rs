@@ -28,12 +28,13 @@ impl ChannelShed for Platforms {
         roads.map(|road| Arc::new(Platform::new(road, name, self)) as Arc<dyn Channel>).collect()
     }
 
+    /// One code for all: whoever says it is linked with the first who got it.
     fn draw_code(&self) -> Option<(String, CodeHash)> {
-        None
+        Some(("CODE".to_owned(), CodeHash([0; 32])))
     }
 
-    fn hash_code(&self, _: &str) -> archond_actors::domain::CodeHash {
-        archond_actors::domain::CodeHash([0; 32])
+    fn hash_code(&self, _: &str) -> CodeHash {
+        CodeHash([0; 32])
     }
 }
 

@@ -174,7 +174,7 @@ fn life(random: &mut Random) -> Life {
 
 fn plan(random: &mut Random, weather: Weather) -> Planned {
     const WORDS: [&str; 8] = ["tea", "with", "some", "milk", "and", "a", "rather", "large"];
-    let text = match random.below(30) {
+    let text = match random.below(40) {
         0 => "/status".to_owned(),
         1 => "/new".to_owned(),
         2 => "/stop".to_owned(),
@@ -182,6 +182,10 @@ fn plan(random: &mut Random, weather: Weather) -> Planned {
         4 => " \n ".to_owned(),
         5 => "x".repeat(MESSAGE_BYTES_MAX as usize + 1),
         6 if weather == Weather::Wild => format!("a cup of {POISON}"),
+        7..=9 => "/link".to_owned(),
+        10..=12 => "/link CODE".to_owned(),
+        13..=15 => "/handoff 1".to_owned(),
+        16 => "/handoff from 1".to_owned(),
         _ => (0..pick(random, 1, 12)).map(|_| WORDS[pick(random, 0, 7)]).collect::<Vec<_>>().join(" "),
     };
     // Many come in quick succession, some after a pause that is longer than a life.

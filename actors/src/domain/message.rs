@@ -45,7 +45,7 @@ impl InboundMessage {
 pub struct InboxEntry {
     /// Its place in the inbox.
     pub id: InboxId,
-    /// The conversation that it belongs to, resolved when it was journalled.
+    /// The conversation that it belonged to when it was journalled: where it came from, and where its answer goes.
     pub session: SessionKey,
     /// The platform's own id.
     pub key: String,

@@ -39,8 +39,8 @@ pub use memory::{
 };
 pub use message::{Accepted, AnswerKind, InboundMessage, InboxEntry, MessageKey, OutboxEntry, TurnEvent};
 pub use session::{
-    Aside, Busy, Footer, NewAnswer, NewTurn, SessionHead, SessionOptions, SessionSnapshot, Summary, TurnEnd,
-    TurnRecord,
+    Aside, Busy, Footer, HandOff, NewAnswer, NewTurn, SessionHead, SessionOptions, SessionSnapshot, Stays,
+    Summary, TurnEnd, TurnRecord,
 };
 pub use spec::{
     ArchonLimits, ArchonSpec, ContextPolicy, FitPolicy, Priority, Route, RouteCondition, RouteRule,

@@ -201,6 +201,47 @@ impl TurnEnd {
     }
 }
 
+/// A conversation goes, whole, to another place of the same person: its turns, its summary and what was chosen for it, with all its messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandOff {
+    /// Which one.
+    pub from: SessionKey,
+    /// What it is from then on; a thread of this name may be in neither place before.
+    pub to: SessionKey,
+    /// The message that asked for it.
+    pub inbox: InboxId,
+    /// What is answered to that.
+    pub text: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub now_unix_ms: u64,
+}
+
+impl HandOff {
+    /// The end of the message that asked for it.
+    pub fn end(&self) -> TurnEnd {
+        let answer = NewAnswer { kind: AnswerKind::Notice, text: self.text.clone() };
+        TurnEnd { inbox: self.inbox, turn: None, answer, ended_unix_ms: self.now_unix_ms }
+    }
+
+    /// Where the next message goes in the place that the conversation leaves: nothing is in it.
+    pub fn left_behind(&self) -> SessionKey {
+        self.from.peer_key().session(self.to.thread.clone())
+    }
+}
+
+/// Why a conversation stays where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stays {
+    /// The other place is not, or no longer, one of the same person.
+    Apart,
+    /// Nothing was said in it.
+    Empty,
+    /// A message of it is being answered, or waits for that.
+    Awaited,
+    /// There is a thread of the new name already.
+    Taken,
+}
+
 impl TurnRecord {
     /// All that the peer said in it.
     pub fn said(&self) -> String {

@@ -236,7 +236,7 @@ impl HarnessState {
         }
     }
 
-    async fn passivate(&mut self, key: &SessionKey) {
+    pub(super) async fn passivate(&mut self, key: &SessionKey) {
         if let Some(resident) = self.sessions.remove(key) {
             // It may have died a moment ago: gone is what was wanted.
             let _ = self.args.sessions.stop_child(&resident.child).await;

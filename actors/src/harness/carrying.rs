@@ -81,6 +81,7 @@ impl HarnessState {
             (Command::Model, words) => self.model(entry, words).await,
             (Command::Link, words) => kept(self.link(entry, words).await),
             (Command::Unlink, _) => kept(self.unlink(entry).await),
+            (Command::HandOff, words) => kept(self.hand_off(entry, words).await),
             (Command::Busy, words) => match listing::busy_wish(words) {
                 Some(errand) => self.errand(entry, errand).await,
                 None => "Say `/busy queue`, `/busy steer` or `/busy interrupt`.".to_owned(),

@@ -7,12 +7,19 @@ use crate::memory::MemoryError;
 /// Where each peer stands for himself: programs have no other place, and Archons have masters.
 const PLACELESS: [&str; 2] = ["api", AGENT];
 
+/// Said where others read along.
+pub(super) const NOT_ALONE: &str = "That is to be said where you and I are alone.";
+/// Longest name of a peer that is shown whole; of a longer one, like a public key, its beginning.
+const PEER_CHARS_MAX: usize = 20;
+/// What is shown of a longer one.
+const PEER_CHARS_SHOWN: usize = 8;
+
 impl HarnessState {
     /// Gives a code, or takes one.
     pub(super) async fn link(&self, entry: &InboxEntry, words: &[&str]) -> Result<String, MemoryError> {
         let with = entry.session.peer_key();
         if !is_private(&with) {
-            return Ok("That is to be said where you and I are alone.".to_owned());
+            return Ok(NOT_ALONE.to_owned());
         }
         let (memory, now) = (&self.args.memory, self.args.clock.now_unix_ms());
         if words.is_empty() {
@@ -38,14 +45,29 @@ impl HarnessState {
 }
 
 /// Whether nobody else reads along: in a group a peer is called `member@group`.
-fn is_private(with: &PeerKey) -> bool {
+pub(super) fn is_private(with: &PeerKey) -> bool {
     !with.peer.as_str().contains('@') && !PLACELESS.contains(&with.channel.as_str())
 }
 
-/// Places, as people name them.
-pub(super) fn places(peers: &[PeerKey]) -> String {
-    let places = peers.iter().map(|peer| format!("{}/{}", peer.channel, peer.peer));
-    places.collect::<Vec<_>>().join(", ")
+/// A platform, as people name it.
+pub(super) fn platform(place: &PeerKey) -> &str {
+    match place.channel.as_str() {
+        "cli" => "terminal",
+        channel => channel,
+    }
+}
+
+/// A place, as people name it.
+pub(super) fn place_name(place: &PeerKey) -> String {
+    let (platform, peer) = (platform(place), place.peer.as_str());
+    match peer.chars().count() {
+        0..=PEER_CHARS_MAX => format!("{platform}/{peer}"),
+        _ => format!("{platform}/{}…", peer.chars().take(PEER_CHARS_SHOWN).collect::<String>()),
+    }
+}
+
+fn places(peers: &[PeerKey]) -> String {
+    peers.iter().map(place_name).collect::<Vec<_>>().join(", ")
 }
 
 fn offered_text(answer: &LinkAnswer, code: &str, others: &[PeerKey]) -> String {
@@ -55,7 +77,7 @@ fn offered_text(answer: &LinkAnswer, code: &str, others: &[PeerKey]) -> String {
     };
     let said = match answer {
         LinkAnswer::Offered(Offered::Fresh) => format!(
-            "Say `/link {code}` to me in the other place within an hour; say it to nobody else. It only links the two, and shares nothing."
+            "Say `/link {code}` to me in the other place within an hour; say it to nobody else. Nothing is shared by that alone: it lets `/handoff` move a conversation from one to the other."
         ),
         LinkAnswer::Offered(Offered::TooSoon) => {
             "You got enough codes for this hour; the last one holds.".to_owned()
@@ -68,7 +90,10 @@ fn offered_text(answer: &LinkAnswer, code: &str, others: &[PeerKey]) -> String {
 fn joined_text(answer: &LinkAnswer) -> String {
     match answer {
         LinkAnswer::Joined(Linked::Joined(others)) => {
-            format!("Linked with {}. Nothing is shared by that alone; `/unlink` ends it.", places(others))
+            format!(
+                "Linked with {}. Nothing is shared by that alone: `/handoff` moves a conversation from one place to another, `/unlink` ends it.",
+                places(others)
+            )
         }
         LinkAnswer::Joined(Linked::Itself) => {
             "That is the code of this place: say it in the other one.".to_owned()

@@ -174,18 +174,6 @@ async fn what_joined_stands_at_the_same_place_after_a_crash() {
     assert_eq!(asked.last().unwrap()[..asked[1].len()], asked[1][..], "the model reads what it had read");
 }
 
-/// Numbers that are the same each time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
-
 /// Messages of all kinds in each of the three ways, while sessions, the harness and Hermes are killed and calls hang.
 async fn storm(seed: u64) -> usize {
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);

@@ -5,6 +5,8 @@ mod busy;
 mod commands;
 #[path = "fault_tests.rs"]
 mod faults;
+#[path = "hand_off_tests.rs"]
+mod hand_off;
 #[path = "handing_tests.rs"]
 mod handing;
 #[path = "injection_tests.rs"]
@@ -113,6 +115,18 @@ impl World {
             answers.entry(entry.key.clone()).or_default().push(entry);
         }
         answers
+    }
+}
+
+/// Numbers that are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
     }
 }
 

@@ -185,7 +185,10 @@ impl Roster {
                 supervised.restart_at = None;
             }
             SupervisionFact::ChildExited { reason, .. } => {
-                supervised.down = Some(ActorState::Stopped);
+                // A supervisor that lost its own one while it stopped its children goes on reporting them when their successors run.
+                if !entry.vitals.is_alive() {
+                    supervised.down = Some(ActorState::Stopped);
+                }
                 if let ExitReason::Abnormal { detail } = reason {
                     supervised.last_error = Some(detail.clone());
                     crashes.add(crash(&path, detail, &entry.vitals, self.clock.now_unix_ms()));

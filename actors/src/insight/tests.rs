@@ -8,6 +8,7 @@ use crate::insight::{ActorView, Fact, RosterError, note_panic};
 use crate::memory::MemorySettings;
 use crate::pool::PoolSettings;
 use crate::ports::RuntimeThreads;
+use crate::supervision::{ExitReason, SupervisionFact};
 use crate::testkit::{FakeEngine, FakeFault, MemStore, StoppedClock, archon_spec, message};
 
 struct World {
@@ -101,6 +102,17 @@ async fn the_tree_shows_everybody_in_the_order_of_the_start() {
     assert!(session.handled > 3 && session.age.is_some(), "{session:?}");
     world.house.stop_archon(&"ezra".parse().unwrap()).await.unwrap();
     assert_eq!(world.paths().len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_runs_is_not_stopped_whatever_is_reported_of_his_forerunner() {
+    let world = World::new().await;
+    let path = "house/archons/ezra/harness";
+    let gone = SupervisionFact::ChildExited { id: "harness".into(), reason: ExitReason::Shutdown };
+    world.house.roster().reported("house/archons/ezra", &gone);
+    assert_eq!(world.actor(path).state, ActorState::Ready);
+    world.house.roster().kill(path).unwrap();
+    world.until("a harness that is down", |world| world.actor(path).state != ActorState::Ready).await;
 }
 
 #[tokio::test(start_paused = true)]

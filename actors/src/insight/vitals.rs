@@ -196,13 +196,19 @@ impl Vitals {
         receiver
     }
 
+    /// Whether an incarnation runs.
+    pub(super) fn is_alive(&self) -> bool {
+        self.cell().is_some_and(|cell| cell.get_status() < ractor::ActorStatus::Stopping)
+    }
+
     pub(super) fn read(&self) -> Reading {
+        let is_alive = self.is_alive();
         let mailbox_len = self.0.mailbox_len_max.saturating_sub(self.0.places.available_permits());
         let now = self.now();
         Reading {
             incarnations: now.incarnations,
             started: now.started,
-            is_alive: now.cell.as_ref().is_some_and(|cell| cell.get_status() < ractor::ActorStatus::Stopping),
+            is_alive,
             handled: now.handled,
             doing: now.doing.clone(),
             last: now.last.clone(),

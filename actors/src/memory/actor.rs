@@ -68,6 +68,7 @@ impl Message for MemoryMsg {
             Write::SetOptions { session, .. } => format!("set-options {session}"),
             Write::AddGrant { with, grant } => format!("add-grant {} to {}", grant.tool, with.archon),
             Write::RemoveGrant { with, grant } => format!("remove-grant {} of {}", grant.tool, with.archon),
+            Write::HandOff(off) => format!("hand-off of {} to {}", off.from, off.to),
             Write::RemoveSession { session } => format!("remove-session {session}"),
             Write::KeepNote(note) => format!("keep-note of {}", note.owner),
             Write::ForgetNote { note, .. } => format!("forget-note {note}"),

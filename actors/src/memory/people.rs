@@ -1,6 +1,9 @@
 //! What memory is asked of people: who is known, who knocked, who is the same person elsewhere.
 use super::{MemoryError, MemoryHandle, mismatch};
-use crate::domain::{Approved, CodeHash, Knock, LinkAnswer, LinkChange, Offered, Paired, PeerKey, Tier};
+use crate::domain::{
+    Approved, CodeHash, HandOff, Knock, LinkAnswer, LinkChange, Offered, OutboxEntry, Paired, PeerKey, Stays,
+    Tier,
+};
 use crate::ports::{Write, Written};
 
 impl MemoryHandle {
@@ -59,6 +62,16 @@ impl MemoryHandle {
     ) -> Result<LinkAnswer, MemoryError> {
         match self.write(Write::Link { with, change, now_unix_ms }).await? {
             Written::Linked(answer) => Ok(answer),
+            other => Err(mismatch(&other)),
+        }
+    }
+
+    /// Moves a conversation to another place of the same person, and answers the message that asked for it. Safe to repeat: of a message
+    /// that is answered nothing moves, and the first answer stands.
+    pub async fn hand_off(&self, off: HandOff) -> Result<Result<OutboxEntry, Stays>, MemoryError> {
+        match self.write(Write::HandOff(off)).await? {
+            Written::Ended(answer, _) => Ok(Ok(answer)),
+            Written::Stays(stays) => Ok(Err(stays)),
             other => Err(mismatch(&other)),
         }
     }

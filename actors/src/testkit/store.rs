@@ -1,6 +1,7 @@
 //! The store in memory: the same contract as the one on disk, held to it by the same tests, and able to fail on demand.
 mod access;
 mod deliveries;
+mod hand_off;
 mod remembered;
 mod tables;
 
@@ -226,8 +227,8 @@ impl Store for MemStore {
         channel: &ChannelId,
         peer: &PeerId,
     ) -> Result<ThreadId, StoreError> {
-        let of = (archon.clone(), channel.clone(), peer.clone());
-        Ok(self.tables()?.threads.get(&of).cloned().unwrap_or_else(ThreadId::main))
+        let (archon, channel, peer) = (archon.clone(), channel.clone(), peer.clone());
+        Ok(self.tables()?.current(&PeerKey { archon, channel, peer }))
     }
 
     fn notes(&self, of: &NotesOf, after: Option<&NotePlace>, limit: usize) -> Result<Vec<Note>, StoreError> {

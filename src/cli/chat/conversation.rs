@@ -130,7 +130,7 @@ impl Conversation {
             Err(error) if error.is_away() => {}
             Err(error) => return Err(error.into()),
         }
-        if slash::begins_session(text) {
+        if slash::changes_session(text) {
             self.thread = None;
         }
         Ok(match answer.kind.as_str() {

@@ -49,9 +49,10 @@ pub(super) fn decision(line: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether the house begins a fresh session on this line.
-pub(super) fn begins_session(line: &str) -> bool {
-    Command::parse(line) == Some(Command::New)
+/// Whether another session may be the current one after this line: whoever named one does so no more.
+pub(super) fn changes_session(line: &str) -> bool {
+    use Command::{Branch, HandOff, New, Resume};
+    Command::parse(line).is_some_and(|command| matches!(command, New | Branch | Resume | HandOff))
 }
 
 /// Whether the house lists its commands on this line.
@@ -130,8 +131,10 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_session_is_recognised() {
-        assert!(begins_session("/new") && begins_session("/reset") && begins_session("/clear now"));
-        assert!(!begins_session("/status") && !begins_session("new"));
+    fn what_changes_the_session_is_recognised() {
+        for line in ["/new", "/reset", "/clear now", "/branch", "/resume s2", "/handoff from telegram"] {
+            assert!(changes_session(line), "{line}");
+        }
+        assert!(!changes_session("/status") && !changes_session("new"));
     }
 }

@@ -7,7 +7,7 @@ use super::remembered::Meanings;
 use crate::command::Course;
 use crate::domain::{
     Accepted, AnswerKind, ArchonId, Aside, Attachment, ChannelId, Grant, InboundMessage, InboxEntry, InboxId,
-    JournalEntry, MessageKey, NewAnswer, Note, NoteId, OutboxEntry, OutboxId, PeerId, PeerKey, SessionHead,
+    JournalEntry, MessageKey, NewAnswer, Note, NoteId, OutboxEntry, OutboxId, PeerKey, SessionHead,
     SessionKey, Summary, ThreadId, TurnEnd, TurnRecord,
 };
 use crate::linking::{self, LinkStates};
@@ -17,6 +17,8 @@ use crate::ports::{StoreError, Write, Written};
 pub(super) struct Tables {
     pub(super) inbox: BTreeMap<InboxId, InboxEntry>,
     pub(super) inbox_len: u64,
+    /// To which conversation each message belongs, wherever it came from.
+    pub(super) belongs: BTreeMap<InboxId, SessionKey>,
     pub(super) seen: HashMap<MessageKey, InboxId>,
     pub(super) pending: BTreeSet<(ArchonId, InboxId)>,
     pub(super) journals: BTreeMap<InboxId, Vec<JournalEntry>>,
@@ -25,7 +27,7 @@ pub(super) struct Tables {
     pub(super) undelivered: BTreeSet<(ChannelId, OutboxId)>,
     pub(super) answers: BTreeMap<InboxId, OutboxId>,
     pub(super) sessions: BTreeMap<SessionKey, Session>,
-    pub(super) threads: HashMap<(ArchonId, ChannelId, PeerId), ThreadId>,
+    pub(super) threads: HashMap<PeerKey, ThreadId>,
     pub(super) grants: BTreeSet<(PeerKey, Grant)>,
     pub(super) notes: BTreeMap<(PeerKey, NoteId), Note>,
     pub(super) notes_len: u64,
@@ -87,6 +89,7 @@ impl Tables {
                 let removed = self.grants.remove(&(with.clone(), grant.clone()));
                 if removed { Ok(Written::Done) } else { Err(missing(format!("yes to {}", grant.tool))) }
             }
+            Write::HandOff(off) => self.hand_off(off),
             Write::RemoveSession { session } => self.remove_session(session),
             Write::KeepNote(note) => Ok(Written::Kept(self.keep_note(note))),
             Write::ForgetNote { owner, note } => self.forget_note(owner, *note),
@@ -119,17 +122,16 @@ impl Tables {
             attempts: 0,
             waybill: message.waybill.clone(),
         };
+        self.belongs.insert(id, entry.session.clone());
         self.inbox.insert(id, entry.clone());
         Ok(Accepted::Fresh(entry))
     }
 
     /// Which conversation a message belongs to; it is the peer's current one from now on.
     fn resolve(&mut self, message: &InboundMessage, id: InboxId) -> Result<SessionKey, StoreError> {
-        let of = (message.archon.clone(), message.channel.clone(), message.peer.clone());
-        let (archon, channel, peer) = of.clone();
+        let (archon, channel, peer) = (message.archon.clone(), message.channel.clone(), message.peer.clone());
         let with = PeerKey { archon, channel, peer };
-        let current = || self.threads.get(&of).cloned().unwrap_or_else(ThreadId::main);
-        let here = message.thread.clone().unwrap_or_else(current);
+        let here = message.thread.clone().unwrap_or_else(|| self.current(&with));
         let fresh = ThreadId::new(&format!("s{id}"))
             .map_err(|error| StoreError::NotFound { what: error.to_string() });
         let thread = match Course::of(&message.text) {
@@ -137,18 +139,35 @@ impl Tables {
             Course::Fresh => fresh?,
             Course::Branch => {
                 let (from, to) = (with.session(here), with.session(fresh?));
-                if let Some(mut session) = self.sessions.get(&from).cloned() {
-                    session.head.key = to.clone();
-                    self.meanings.copy(&from, &to, &session.turns);
-                    self.sessions.insert(to.clone(), session);
+                if let Some(session) = self.sessions.get(&from).cloned() {
+                    self.lay(&from, &to, session);
                 }
                 to.thread
             }
             Course::Resume(thread) if self.sessions.contains_key(&with.session(thread.clone())) => thread,
             Course::Resume(_) => here,
         };
-        self.threads.insert(of, thread.clone());
-        Ok(with.session(thread))
+        let session = with.session(thread);
+        self.go_to(&session);
+        Ok(session)
+    }
+
+    /// Lays a conversation with all that it is found by into another session, in place of what is there.
+    pub(super) fn lay(&mut self, from: &SessionKey, to: &SessionKey, mut session: Session) {
+        session.head.key = to.clone();
+        self.meanings.forget_turns(to, 0);
+        self.meanings.copy(from, to, &session.turns);
+        self.sessions.insert(to.clone(), session);
+    }
+
+    /// The thread that a peer is in.
+    pub(super) fn current(&self, with: &PeerKey) -> ThreadId {
+        self.threads.get(with).cloned().unwrap_or_else(ThreadId::main)
+    }
+
+    /// This session is its peer's current one.
+    pub(super) fn go_to(&mut self, session: &SessionKey) {
+        self.threads.insert(session.peer_key(), session.thread.clone());
     }
 
     fn session(&mut self, key: &SessionKey, now_unix_ms: u64) -> &mut Session {
@@ -185,7 +204,7 @@ impl Tables {
         Ok(Written::Done)
     }
 
-    fn end_turn(&mut self, end: &TurnEnd) -> Result<(OutboxEntry, Vec<OutboxEntry>), StoreError> {
+    pub(super) fn end_turn(&mut self, end: &TurnEnd) -> Result<(OutboxEntry, Vec<OutboxEntry>), StoreError> {
         let first = self.answers.get(&end.inbox).and_then(|id| self.outbox.get(id));
         if let Some(first) = first {
             return Ok((first.clone(), Vec::new()));
@@ -278,28 +297,23 @@ impl Tables {
     }
 
     fn remove_session(&mut self, key: &SessionKey) -> Result<Written, StoreError> {
-        let delivered: Vec<_> = self
-            .outbox
-            .values()
-            .filter(|entry| entry.session == *key)
-            .filter(|entry| !self.undelivered.contains(&(key.channel.clone(), entry.id)))
-            .map(|entry| (entry.id, entry.answers))
-            .collect();
-        let known =
-            self.sessions.remove(key).is_some() || self.inbox.values().any(|entry| entry.session == *key);
-        if !known {
+        let own: Vec<InboxId> =
+            self.belongs.iter().filter(|(_, session)| *session == key).map(|(inbox, _)| *inbox).collect();
+        if self.sessions.remove(key).is_none() && own.is_empty() {
             return Err(missing(format!("session {key}")));
         }
         self.meanings.forget_turns(key, 0);
-        let waiting = self.inbox.values().filter(|entry| entry.session == *key);
-        for entry in waiting {
-            self.journals.remove(&entry.id);
-        }
-        for (outbox, inbox) in delivered {
+        for inbox in own {
+            self.journals.remove(&inbox);
+            let answer = self.answers.get(&inbox).and_then(|outbox| self.outbox.get(outbox));
+            let is_owed =
+                |entry: &&OutboxEntry| self.undelivered.contains(&(entry.session.channel.clone(), entry.id));
+            let Some(outbox) = answer.filter(|entry| !is_owed(entry)).map(|entry| entry.id) else { continue };
             self.outbox.remove(&outbox);
             self.deliveries.forget(inbox, outbox);
             self.answers.remove(&inbox);
             self.inbox.remove(&inbox);
+            self.belongs.remove(&inbox);
         }
         Ok(Written::Done)
     }

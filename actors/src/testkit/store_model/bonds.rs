@@ -113,6 +113,12 @@ impl Bonds {
         linked
     }
 
+    /// What was given and never said: to whom, and when.
+    pub(super) fn open(&self) -> Vec<(PeerKey, CodeHash, u64)> {
+        let open = self.given.iter().filter(|given| !given.gone && !given.used);
+        open.map(|given| (given.to.clone(), given.code, given.since)).collect()
+    }
+
     pub(super) fn linked(&self, with: &PeerKey) -> Vec<PeerKey> {
         let person = self.persons.iter().find(|person| person.contains(with));
         person.into_iter().flatten().filter(|peer| *peer != with).cloned().collect()

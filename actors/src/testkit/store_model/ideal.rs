@@ -18,6 +18,8 @@ use crate::recall::{Query, Terms};
 #[derive(Debug, Clone)]
 pub(super) struct Said {
     pub(super) entry: InboxEntry,
+    /// The conversation that it belongs to, wherever that is now.
+    pub(super) of: SessionKey,
     /// Which answer it got.
     pub(super) answered: Option<OutboxId>,
     /// What was written of its turn, while that runs.
@@ -81,6 +83,8 @@ pub struct Ideal {
     pub(super) given: Vec<Given>,
     pub(super) talks: BTreeMap<SessionKey, Talk>,
     pub(super) meanings: Meanings,
+    /// Each session that a peer went to, in order.
+    pub(super) walked: Vec<SessionKey>,
     grants: BTreeSet<(PeerKey, Grant)>,
     pub(super) cursors: BTreeMap<(ArchonId, ChannelId), Cursor>,
     pub(super) doors: Doors,
@@ -142,6 +146,7 @@ impl Ideal {
             Write::RemoveGrant { with, grant } => {
                 self.grants.remove(&(with.clone(), grant.clone())).then_some(Written::Done)
             }
+            Write::HandOff(off) => self.hand_off(off),
             Write::RemoveSession { session } => self.remove_session(session).then_some(Written::Done),
             Write::KeepNote(note) => Some(Written::Kept(self.keep_note(note))),
             Write::ForgetNote { owner, note } => {
@@ -196,8 +201,10 @@ impl Ideal {
             attempts: 0,
             waybill: message.waybill.clone(),
         };
+        self.walked.push(entry.session.clone());
         self.said.push(Said {
             entry: entry.clone(),
+            of: entry.session.clone(),
             answered: None,
             journal: Vec::new(),
             receipt: None,
@@ -223,7 +230,7 @@ impl Ideal {
         Some(Written::Ended(answer, beside))
     }
 
-    fn end_turn(&mut self, end: &TurnEnd) -> Option<OutboxEntry> {
+    pub(super) fn end_turn(&mut self, end: &TurnEnd) -> Option<OutboxEntry> {
         let id = OutboxId(self.given_len() + 1);
         let said = self.said_mut(end.inbox)?;
         if let Some(first) = said.answered {
@@ -297,7 +304,7 @@ impl Ideal {
     fn remove_session(&mut self, session: &SessionKey) -> bool {
         let removed = self.talks.remove(session).is_some();
         let mut known = removed;
-        for said in self.said.iter_mut().filter(|said| said.entry.session == *session && !said.forgotten) {
+        for said in self.said.iter_mut().filter(|said| said.of == *session && !said.forgotten) {
             known = true;
             said.journal.clear();
             let answer = self.given.iter_mut().find(|given| Some(given.entry.id) == said.answered);
@@ -439,9 +446,9 @@ impl Ideal {
         unanswered.filter(move |entry| entry.session.archon == *archon)
     }
 
-    /// That of the peer's last message.
-    fn current_thread(&self, archon: &ArchonId, channel: &ChannelId, peer: &PeerId) -> ThreadId {
-        let last = self.said.iter().map(|said| &said.entry.session).rfind(|session| {
+    /// Where he went last.
+    pub(super) fn current_thread(&self, archon: &ArchonId, channel: &ChannelId, peer: &PeerId) -> ThreadId {
+        let last = self.walked.iter().rfind(|session| {
             session.archon == *archon && session.channel == *channel && session.peer == *peer
         });
         last.map_or_else(ThreadId::main, |session| session.thread.clone())

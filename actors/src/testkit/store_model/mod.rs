@@ -11,6 +11,7 @@
 //! Read [`ideal`] first (what must happen), then [`question`] and [`story`] (what may be asked).
 mod bonds;
 pub mod doors;
+mod hand_off;
 pub mod ideal;
 mod meanings;
 pub mod question;

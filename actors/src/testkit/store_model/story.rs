@@ -6,10 +6,10 @@ use super::ideal::Ideal;
 use super::question::Question;
 use crate::domain::{
     AnswerKind, ArchonId, Aside, Busy, CallRecord, ChannelId, CodeHash, Cursor, Enclosure, EnclosureKind,
-    Footer, Grant, InboundMessage, InboxId, JournalEntry, LinkChange, Maker, MediaId, ModelId, NewAnswer,
-    NewNote, NewTurn, NoteId, NotePlace, NotesOf, OutboxId, Outcome, PeerId, PeerKey, Place, Receipt,
-    Remembered, ReplyTo, SessionKey, SessionOptions, Summary, ThreadId, Tier, ToolCall, ToolStep, TurnEnd,
-    Usage, Vector, Waybill,
+    Footer, Grant, HandOff, InboundMessage, InboxId, JournalEntry, LinkChange, Maker, MediaId, ModelId,
+    NewAnswer, NewNote, NewTurn, NoteId, NotePlace, NotesOf, OutboxId, Outcome, PeerId, PeerKey, Place,
+    Receipt, Remembered, ReplyTo, SessionKey, SessionOptions, Summary, ThreadId, Tier, ToolCall, ToolStep,
+    TurnEnd, Usage, Vector, Waybill,
 };
 use crate::ports::Write;
 
@@ -156,7 +156,7 @@ fn door() -> impl Strategy<Value = Write> {
         4 => (code(), tier, now())
             .prop_map(|(code, tier, now_unix_ms)| Write::ApproveCode { code, tier, now_unix_ms }),
         1 => with().prop_map(|with| Write::Unpair { with }),
-        8 => (with(), link_change(), now())
+        12 => (with(), link_change(), now())
             .prop_map(|(with, change, now_unix_ms)| Write::Link { with, change, now_unix_ms }),
     ]
 }
@@ -168,6 +168,41 @@ fn link_change() -> impl Strategy<Value = LinkChange> {
         4 => code().prop_map(LinkChange::Join),
         1 => Just(LinkChange::Part),
     ]
+}
+
+/// Somebody says a code that another peer of the Archon got, while it is open.
+fn join(ideal: &Ideal) -> BoxedStrategy<Write> {
+    let open = ideal.bonds.open();
+    if open.is_empty() {
+        return door().boxed();
+    }
+    (prop::sample::select(open), channel(), peer())
+        .prop_map(|((giver, code, now_unix_ms), channel, peer)| {
+            let with = PeerKey { archon: giver.archon, channel, peer };
+            Write::Link { with, change: LinkChange::Join(code), now_unix_ms }
+        })
+        .boxed()
+}
+
+/// Mostly of a conversation that there is, to a place that may have it, asked for by a message that waits.
+fn hand_off(ideal: &Ideal) -> impl Strategy<Value = Write> + use<> {
+    let pairs = ideal.linked_sessions();
+    let places = match pairs.is_empty() {
+        true => (session(), owner()).boxed(),
+        false => prop_oneof![8 => prop::sample::select(pairs), 1 => (session(), owner())].boxed(),
+    };
+    let free = prop::sample::select(names::<ThreadId>(&["u1", "u2", "u3", "u4"]));
+    let thread = prop_oneof![1 => thread(), 3 => free];
+    let inbox = match ideal.unanswered() {
+        waiting if waiting.is_empty() => number(ideal.said_len()).boxed(),
+        waiting => prop_oneof![4 => prop::sample::select(waiting), 1 => number(ideal.said_len())].boxed(),
+    };
+    (places, thread, inbox, 0..9_u8, any::<u64>()).prop_map(
+        |((from, to), thread, inbox, text, now_unix_ms)| {
+            let (to, text) = (to.session(thread), format!("gone {text}"));
+            Write::HandOff(HandOff { from, to, inbox: InboxId(inbox), text, now_unix_ms })
+        },
+    )
 }
 
 /// What becomes of answers, and how far channels are.
@@ -345,6 +380,8 @@ fn write(ideal: &Ideal) -> impl Strategy<Value = Write> + use<> {
         (known_session(ideal), 0..4_u64).prop_map(|(session, turns)| Write::Rewind { session, turns });
     let choose = (known_session(ideal), options(), any::<u64>())
         .prop_map(|(session, options, now_unix_ms)| Write::SetOptions { session, options, now_unix_ms });
+    // Where some may go, many do.
+    let hand_offs = if ideal.linked_sessions().is_empty() { 1 } else { 16 };
     prop_oneof![
         8 => accept(),
         2 => rewind,
@@ -357,7 +394,9 @@ fn write(ideal: &Ideal) -> impl Strategy<Value = Write> + use<> {
         4 => number(given).prop_map(|id| Write::MarkSent { outbox: OutboxId(id) }),
         5 => delivery(said, given),
         4 => door(),
+        6 => join(ideal),
         4 => summary,
+        hand_offs => hand_off(ideal),
         1 => known_session(ideal).prop_map(|session| Write::RemoveSession { session }),
         3 => keep_note(),
         1 => maker().prop_map(Write::UseMaker),
