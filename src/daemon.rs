@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use crate::admin::{AdminContext, AdminListener, BindError, ProfileError};
 use crate::channels::HouseChannels;
+use crate::channels::media::MediaFolder;
 use crate::clock::SystemClock;
 use crate::engine::{HouseEmbedders, HouseEngine, LlamaEngine, RemoteError, WorkerLimits, idle_gpu_layers};
 use crate::gateway::{Gateway, GatewayContext, KeyError};
@@ -294,6 +295,7 @@ async fn start_house(
             HouseTools::new(&settings.paths, remembering, &settings.house.web)
                 .with_delegation(delegation.clone()),
         ),
+        media: Arc::new(MediaFolder::new(settings.paths.media_dir())),
         channels: Arc::new(HouseChannels::new(settings.paths.clone(), clock.clone())),
         clock,
         calls: Arc::new(RuntimeThreads),

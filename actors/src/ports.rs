@@ -1,6 +1,7 @@
 //! What the house needs from the world. Each trait is owned here, by its consumer, and has one adapter per technology elsewhere.
 mod channel;
 mod embedders;
+mod media;
 mod tools;
 
 use std::sync::Arc;
@@ -12,13 +13,14 @@ use crate::domain::{
     Accepted, Approved, ArchonId, ChannelId, Chosen, CodeHash, Cursor, Finding, FinishReason, GenerationId,
     GenerationRequest, Grant, InboundMessage, InboxEntry, InboxId, Indexed, JournalEntry, Kept, Knock,
     LinkAnswer, LinkChange, Maker, ModelId, NewNote, Note, NoteId, NotePlace, NotesOf, Offered, OutboxEntry,
-    OutboxId, Paired, PeerId, PeerKey, Recalled, Receipt, Refusal, Remembered, SessionHead, SessionKey,
-    SessionOptions, SessionSnapshot, Sought, Summary, Tier, Token, TurnEnd, TurnRecord, Undeliverable,
-    Unindexed, Usage, Vector,
+    OutboxId, Paired, PeerId, PeerKey, Recalled, Receipt, Refusal, Remembered, Senses, SessionHead,
+    SessionKey, SessionOptions, SessionSnapshot, Sought, Summary, Tier, Token, TurnEnd, TurnRecord,
+    Undeliverable, Unindexed, Usage, Vector,
 };
 
 pub use channel::{Channel, ChannelFault, ChannelShed, Handed, NoChannels, POLL_MAX};
 pub use embedders::{Embedders, NoEmbedders};
+pub use media::{MediaFault, MediaShelf, NoMedia};
 pub use tools::{NoTools, ToolShed, ToolSource};
 
 /// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.
@@ -478,6 +480,8 @@ pub struct Footprint {
     pub memory_bytes: u64,
     /// How that sum comes about, for people.
     pub arithmetic: String,
+    /// What it takes beside words.
+    pub senses: Senses,
 }
 
 /// Runs models.

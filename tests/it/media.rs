@@ -5,11 +5,11 @@ use crate::api::{Api, Reply};
 use crate::kit::{TINY, TINY_ID, TestHouse, text};
 
 /// A projector for the tiny model, of random numbers; `tests/data/tiny-mmproj.py` makes it.
-const PROJECTOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny-mmproj.gguf");
+pub(crate) const PROJECTOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny-mmproj.gguf");
 /// The tiny model with that projector.
-const SEEING: &str = "tiny-seeing";
+pub(crate) const SEEING: &str = "tiny-seeing";
 /// Two pictures of 48 by 48 pixels: squares and stripes.
-const SQUARES: &str = "iVBORw0KGgoAAAANSUhEUgAAADAAAAAwCAIAAADYYG7QAAAAS0lEQVR42u3WsQ0AMAgDsJzO5+0DZawYMGJEwhMkp6lUPfv3fICAgNaBpha380BAQOtALjUQEJA85HUAAclDLjUQEJA85HUAAa0GXaNs84A7wjfnAAAAAElFTkSuQmCC";
+pub(crate) const SQUARES: &str = "iVBORw0KGgoAAAANSUhEUgAAADAAAAAwCAIAAADYYG7QAAAAS0lEQVR42u3WsQ0AMAgDsJzO5+0DZawYMGJEwhMkp6lUPfv3fICAgNaBpha380BAQOtALjUQEJA85HUAAclDLjUQEJA85HUAAa0GXaNs84A7wjfnAAAAAElFTkSuQmCC";
 const STRIPES: &str = "iVBORw0KGgoAAAANSUhEUgAAADAAAAAwCAIAAADYYG7QAAAAPUlEQVR42u3OMQ0AAAwCQfwrq6xaYGg6HWH+XFJsin92gICAgICAgICAgICAgICAgICAgICAgICAgICOOguAr4QuWG//3gAAAABJRU5ErkJggg==";
 /// A head that promises 20000 by 15000 pixels, and nothing behind it.
 const BOMB: &str = "iVBORw0KGgoAAAANSUhEUgAATiAAADqYCAIAAACCrLROAAAACElEQVR42gMAAAAAAW/dyZEAAAAASUVORK5CYII=";

@@ -188,3 +188,28 @@ proptest! {
         prop_assert!(ends <= 1);
     }
 }
+
+#[test]
+fn what_a_request_fails_over_is_forgone_once() {
+    use super::super::forgoing::Forgone;
+    use crate::domain::MediaId;
+    let failed = |error| GenerationEvent::Failed { error };
+    let medium = |number| PoolError::Medium { id: MediaId::new([number; 32]), detail: "no".into() };
+    let one = |number| Effect::Forgo(Forgone::One { id: MediaId::new([number; 32]), why: "no".into() });
+    let (mut turn, _) = begin(view(0, 0));
+    for number in [1, 2] {
+        assert_eq!(turn.generation(failed(medium(number)), view(0, 0)), [one(number), Effect::AskAnswer]);
+    }
+    let crashed = || PoolError::MediaCrashed { model: model() };
+    let effects = turn.generation(failed(crashed()), view(0, 0));
+    assert!(matches!(effects.as_slice(), [Effect::Forgo(Forgone::All { .. }), Effect::AskAnswer]));
+    for again in [medium(1), crashed()] {
+        let (mut turn, _) = begin(view(0, 0));
+        turn.generation(failed(again.clone()), view(0, 0));
+        let effects = turn.generation(failed(again.clone()), view(0, 0));
+        assert_eq!(effects, [Effect::GiveBack(again.into())]);
+    }
+    let (mut turn, _) = begin(view(5, 900));
+    assert!(turn.is_compacting());
+    assert_eq!(turn.generation(failed(medium(1)), view(5, 900)), [Effect::GiveBack(medium(1).into())]);
+}

@@ -84,6 +84,11 @@ impl Medium {
         Some(Arc::new(Self { digest: Digest::of(kind, bytes), kind, bytes: bytes.clone() }))
     }
 
+    /// The hash of its bytes, by which those know it who handed it in.
+    pub(super) fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(&self.bytes).into()
+    }
+
     pub(super) fn is_image(&self) -> bool {
         self.kind == Kind::Image
     }
