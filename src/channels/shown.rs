@@ -39,7 +39,7 @@ fn told_by_its_bytes(bytes: Vec<u8>, kind: EnclosureKind) -> Result<Content, Med
         return Ok(Content::Audio(bytes.into()));
     }
     let taken = match kind {
-        EnclosureKind::Recording => "recordings are taken as WAV",
+        EnclosureKind::Recording => "recordings are taken as WAV and as Opus in Ogg",
         EnclosureKind::Picture | EnclosureKind::File => "pictures are taken as PNG, JPEG, WebP or GIF",
     };
     Err(MediaFault::Unfit { detail: format!("its format is none that can be read; {taken}") })

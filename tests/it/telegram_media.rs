@@ -1,4 +1,4 @@
-//! Pictures over Telegram, in a real house: the real worker decodes, encodes and counts them.
+//! Pictures and voice messages over Telegram, in a real house: the real worker decodes, encodes and counts them.
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -8,6 +8,9 @@ use crate::kit::{TINY, TINY_ID, TestHouse, text};
 use crate::media::{PROJECTOR, SEEING, SQUARES};
 use crate::telegram_house::{join, said};
 use crate::telegram_kit::Judge;
+
+/// A voice message of a second and a half, as telephones record it; `tests/data/voice.py` makes it.
+const VOICE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/voice.ogg");
 
 /// A conversation of person 7 with Ezra, who answers with this model.
 struct Talk {
@@ -72,13 +75,16 @@ fn a_model_with_a_projector_gets_what_is_sent_and_is_told_of_what_it_cannot_get(
     let workers = daemon.worker_pids();
     talk.say("and now?");
     assert_eq!(talk.rows(), Some(picture), "it stands where it stood");
+    talk.send(Path::new(VOICE), "voice", "hello");
+    let both = talk.rows().unwrap();
+    assert!(both - picture >= 30, "25 rows a second: {both} after {picture}");
 
     // A picture that is cut, and one that is none, cost no answer and no worker.
     assert!(!talk.send(&file(&house, "cut.png", &squares()[..80]), "photo", "hello").is_empty());
-    assert_eq!(talk.rows(), Some(picture));
+    assert_eq!(talk.rows(), Some(both));
     assert!(!talk.send(&file(&house, "odd.png", b"hello"), "photo", "hello").is_empty());
     assert!(!talk.say("hello").is_empty());
-    assert_eq!(talk.rows(), Some(picture));
+    assert_eq!(talk.rows(), Some(both));
     assert_eq!(daemon.worker_pids(), workers, "nothing that was sent ended a worker");
     let shown = house.run(&["session", "export", "ezra/telegram/7/main"]);
     assert!(text(&shown).contains("[a picture `photo.jpg` of"), "{}", text(&shown));
@@ -100,5 +106,7 @@ fn a_model_without_a_projector_answers_and_gets_none_of_it() {
     let _daemon = house.start(&["ezra"]);
     let mut talk = Talk { judge, said: 0 };
     assert!(!talk.send(&file(&house, "photo.png", &squares()), "photo", "hello").is_empty());
+    assert_eq!(talk.rows(), None);
+    assert!(!talk.send(Path::new(VOICE), "voice", "").is_empty());
     assert_eq!(talk.rows(), None);
 }

@@ -14,6 +14,7 @@ use llama_cpp_2::token::LlamaToken;
 use sha2::{Digest as _, Sha256};
 
 mod decoding;
+mod opus;
 mod projector;
 mod raw;
 mod seeing;

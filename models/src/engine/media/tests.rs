@@ -204,7 +204,7 @@ fn what_cannot_be_seen_is_refused_and_the_slot_stays_free() {
     };
     assert!(refused(&mut engine, &[Content::Image(b"GIF89a".to_vec())]).contains("GIF picture"));
     assert!(refused(&mut engine, &[Content::Image(b"hello".to_vec())]).contains("no PNG, JPEG, WebP or GIF"));
-    assert!(refused(&mut engine, &[Content::Audio(vec![0; 100])]).contains("no WAV"));
+    assert!(refused(&mut engine, &[Content::Audio(vec![0; 100])]).contains("neither WAV"));
     assert!(refused(&mut engine, &[picture(1), Content::Image(vec![])]).contains("no PNG"));
     assert!(refused(&mut engine, &vec![picture(1); 17]).contains("16 are taken"));
     assert!(refused(&mut engine, &[Content::Image(vec![0; (6 << 20) + 1])]).contains("6 MiB"));
