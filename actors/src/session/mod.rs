@@ -15,6 +15,7 @@ mod looking;
 mod order;
 mod preparing;
 mod report;
+mod sending;
 mod tidying;
 mod turn;
 

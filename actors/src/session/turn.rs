@@ -172,7 +172,7 @@ pub(super) struct Turn {
     bad_call: Option<String>,
     bad_calls: u32,
     /// The last model that finished, and what that cost.
-    last: Option<(ModelId, Usage)>,
+    pub(super) last: Option<(ModelId, Usage)>,
     pub(super) phase: Phase,
     pub(super) stopping: bool,
     halvings: u32,
@@ -384,6 +384,9 @@ impl Turn {
         }
         if let Some(fault) = bad_call {
             return self.on_bad_call(&fault);
+        }
+        if let Some(effects) = self.send_named(reason, usage) {
+            return effects;
         }
         self.phase = Phase::Ended;
         if self.answer.trim().is_empty() {
