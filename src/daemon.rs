@@ -183,6 +183,7 @@ async fn serve(
     let gateway = start_gateway(&settings, &house, &clock, &meaning).await?;
     let shutdown = Arc::new(Notify::new());
     let context = Arc::new(AdminContext {
+        media: MediaFolder::new(settings.paths.media_dir()),
         house: house.clone(),
         meaning,
         profiles: Arc::new(move |id| read_profile(&sources, id)),

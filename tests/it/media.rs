@@ -70,3 +70,22 @@ fn pictures_are_answered_where_there_is_a_projector_and_refused_elsewhere() {
     assert!(cached > 70, "the worker lives, and knows what it knew: {cached}");
     assert_eq!(api.daemon.worker_pids(), workers, "nothing that was sent ended a worker");
 }
+
+#[test]
+fn a_file_that_is_brought_to_the_terminal_is_shown_to_the_archon() {
+    use base64::Engine as _;
+    let house = TestHouse::new();
+    let imported = house.run(&["model", "import", TINY, "--name", SEEING, "--projector", PROJECTOR]);
+    assert!(imported.status.success(), "{}", text(&imported));
+    house.write_profile_for("ezra", SEEING);
+    let _daemon = house.start(&["ezra"]);
+    let picture = house.path().join("squares.png");
+    std::fs::write(&picture, base64::engine::general_purpose::STANDARD.decode(SQUARES).unwrap()).unwrap();
+    let picture = picture.display().to_string();
+    let answer = house.run(&["chat", "ezra", "-m", "hello", "--file", &picture]);
+    assert!(answer.status.success(), "{}", text(&answer));
+    let context = text(&house.run(&["chat", "ezra", "-m", "/context"]));
+    assert!(context.contains("pictures and recordings"), "{context}");
+    let missing = house.run(&["chat", "ezra", "-m", "hello", "--file", "/nowhere.png"]);
+    assert!(!missing.status.success() && text(&missing).contains("cannot be attached"), "{}", text(&missing));
+}
