@@ -91,6 +91,7 @@ fn end(inbox: u64, user: String, answer: String) -> Write {
         model: "gemma-4-e4b".parse().unwrap(),
         steps: Vec::new(),
         asides: Vec::new(),
+        brought: Vec::new(),
         usage: Usage::default(),
         replaces_last: false,
     };

@@ -109,6 +109,7 @@ async fn open(store: Arc<dyn Store>) -> House {
         store,
         engine: Arc::new(engine),
         tools: Arc::new(NoTools),
+        media: Arc::new(archond_actors::ports::NoMedia),
         channels: Arc::new(archond_actors::ports::NoChannels),
         clock: Arc::new(StoppedClock),
         calls: Arc::new(RuntimeThreads),

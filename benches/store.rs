@@ -97,6 +97,7 @@ fn fill(store: &RedbStore) {
                     model: "gemma-4-e4b".parse().unwrap(),
                     steps: Vec::new(),
                     asides: Vec::new(),
+                    brought: Vec::new(),
                     usage: Usage::default(),
                     replaces_last: false,
                 };

@@ -18,6 +18,7 @@ async fn main() -> anyhow::Result<()> {
         store: Arc::new(MemStore::new()),
         engine: Arc::new(FakeEngine::new([model.clone()])),
         tools: Arc::new(NoTools),
+        media: Arc::new(archond_actors::ports::NoMedia),
         channels: Arc::new(archond_actors::ports::NoChannels),
         clock: Arc::new(StoppedClock),
         calls: Arc::new(RuntimeThreads),

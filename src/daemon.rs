@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 
 use crate::admin::{AdminContext, AdminListener, BindError, ProfileError};
 use crate::channels::HouseChannels;
+use crate::channels::media::MediaFolder;
 use crate::clock::SystemClock;
 use crate::engine::{HouseEmbedders, HouseEngine, LlamaEngine, RemoteError, WorkerLimits, idle_gpu_layers};
 use crate::gateway::{Gateway, GatewayContext, KeyError};
@@ -182,6 +183,7 @@ async fn serve(
     let gateway = start_gateway(&settings, &house, &clock, &meaning).await?;
     let shutdown = Arc::new(Notify::new());
     let context = Arc::new(AdminContext {
+        media: MediaFolder::new(settings.paths.media_dir()),
         house: house.clone(),
         meaning,
         profiles: Arc::new(move |id| read_profile(&sources, id)),
@@ -295,6 +297,7 @@ async fn start_house(
             HouseTools::new(&settings.paths, remembering, &settings.house.web)
                 .with_delegation(delegation.clone()),
         ),
+        media: Arc::new(MediaFolder::new(settings.paths.media_dir())),
         channels: Arc::new(HouseChannels::new(settings.paths.clone(), clock.clone(), store)),
         clock,
         calls: Arc::new(RuntimeThreads),

@@ -116,6 +116,8 @@ mod telegram_flood;
 mod telegram_house;
 #[path = "it/telegram_kit.rs"]
 mod telegram_kit;
+#[path = "it/telegram_media.rs"]
+mod telegram_media;
 #[path = "it/tool_search.rs"]
 mod tool_search;
 #[path = "it/tools.rs"]

@@ -13,7 +13,7 @@ const LINES_MAX: usize = 500;
 /// Words that name no purpose, so that everything ends up under them.
 const EMPTY_NAMES: [&str; 6] = ["manager", "util", "utils", "helper", "common", "misc"];
 /// Modules that only compute.
-const PURE: [&str; 13] = [
+const PURE: [&str; 15] = [
     "policy",
     "turn",
     "admission",
@@ -27,6 +27,8 @@ const PURE: [&str; 13] = [
     "delivery",
     "access",
     "linking",
+    "showing",
+    "forgoing",
 ];
 
 /// A file of the project, with its path from the project's root.

@@ -6,8 +6,10 @@
 use std::sync::Arc;
 
 use crate::domain::{
-    Aside, ChatRole, ChatTurn, ContextPolicy, Conversation, Prompt, Summary, Tool, ToolStep, TurnRecord,
+    Aside, Brought, ChatRole, ChatTurn, ContextPolicy, Conversation, Prompt, Summary, Tool, ToolStep,
+    TurnRecord,
 };
+use crate::showing::Showing;
 use crate::tools::search::as_told;
 
 /// Begins the part of the system prompt that holds the summary.
@@ -35,6 +37,10 @@ pub struct PromptParts<'a> {
     pub turns: &'a [TurnRecord],
     /// The message.
     pub text: &'a str,
+    /// What came with it.
+    pub brought: &'a [Brought],
+    /// What stands for what came with the turns' messages, and with this one.
+    pub showing: &'a Showing,
     /// What was called since.
     pub steps: &'a [ToolStep],
     /// What the peer said meanwhile.
@@ -55,14 +61,19 @@ pub fn prompt(parts: &PromptParts<'_>) -> Prompt {
         Some(summary) => format!("{persona}{SUMMARY_HEADING}{}", summary.text).into(),
     };
     let mut chat = Vec::with_capacity(parts.turns.len() * 2 + 1);
+    let mut speaker = parts.showing.speaker();
+    let mut said = |words: &str, brought: &[Brought]| ChatTurn {
+        content: speaker.say(words, brought),
+        ..ChatTurn::text(ChatRole::User, "")
+    };
     for turn in parts.turns {
-        chat.push(ChatTurn::text(ChatRole::User, turn.user.as_str()));
+        chat.push(said(&turn.user, &turn.brought));
         push_steps(&mut chat, &turn.steps, &turn.asides, parts.output_chars_before, &parts.tools);
         // A turn that was stopped before its first word has no answer; an empty utterance would confuse the model.
         let answer = if turn.answer.is_empty() { "…" } else { &turn.answer };
         chat.push(ChatTurn::text(ChatRole::Assistant, answer));
     }
-    chat.push(ChatTurn::text(ChatRole::User, parts.text));
+    chat.push(said(parts.text, parts.brought));
     push_steps(&mut chat, parts.steps, parts.asides, parts.output_chars, &parts.tools);
     Prompt::Chat(Conversation { system, turns: chat, tools: parts.tools.clone(), ..Conversation::default() })
 }
@@ -194,6 +205,7 @@ mod tests {
     use super::*;
     use crate::domain::{CallRecord, InboxId, ModelId, Outcome, ToolCall, Usage};
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     const POLICY: ContextPolicy = ContextPolicy { tokens_max: 1000, compact_at_percent: 75, keep_turns: 2 };
 
@@ -207,10 +219,13 @@ mod tests {
             model: ModelId::new("m").unwrap(),
             steps: Vec::new(),
             asides: Vec::new(),
+            brought: Vec::new(),
             usage: Usage::default(),
             ended_unix_ms: 0,
         }
     }
+
+    static NOTHING: Showing = Showing { places: Vec::new(), read: BTreeMap::new() };
 
     fn parts<'a>(summary: Option<&'a Summary>, turns: &'a [TurnRecord], text: &'a str) -> PromptParts<'a> {
         PromptParts {
@@ -218,6 +233,8 @@ mod tests {
             summary,
             turns,
             text,
+            brought: &[],
+            showing: &NOTHING,
             steps: &[],
             asides: &[],
             output_chars: 100,

@@ -11,7 +11,7 @@
 //! - [`supervision`]: how actors are kept alive.
 //! - [`pool`]: the one pool into which all inference funnels.
 //! - [`meaning`]: vectors for questions, and for what is remembered.
-//! - [`access`], [`command`], [`routing`], [`complexity`], [`urgency`], [`compaction`], [`permission`], [`delegation`]: small pure decisions.
+//! - [`access`], [`command`], [`routing`], [`complexity`], [`urgency`], [`compaction`], [`showing`], [`permission`], [`delegation`]: small pure decisions.
 //! - [`tools`]: the sources of tools, and what a turn may do with them.
 //! - [`session`], [`harness`], [`hermes`]: the layers of one Archon.
 //! - [`channel`]: the roads to platforms.
@@ -41,6 +41,7 @@ pub mod ports;
 pub mod recall;
 pub mod routing;
 pub mod session;
+pub mod showing;
 pub mod supervision;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;

@@ -2,6 +2,7 @@
 mod channel;
 mod embedders;
 mod engine;
+mod media;
 mod tools;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::domain::{
 pub use channel::{Channel, ChannelFault, ChannelShed, Handed, NoChannels, POLL_MAX};
 pub use embedders::{Embedders, NoEmbedders};
 pub use engine::{Engine, EngineError, Footprint, WorkerEvent, WorkerLink};
+pub use media::{MediaFault, MediaShelf, NoMedia};
 pub use tools::{NoTools, ToolShed, ToolSource};
 
 /// Takes facts of one kind. Never blocks, never fails: a receiver that is gone is ignored.

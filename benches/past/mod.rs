@@ -63,6 +63,7 @@ fn end(inbox: InboxId) -> Write {
         model: ModelId::new(kit::TINY_ID).unwrap(),
         steps: Vec::new(),
         asides: Vec::new(),
+        brought: Vec::new(),
         usage: Usage { prompt_tokens: 40, answer_tokens: 60, ..Usage::default() },
         replaces_last: false,
     };

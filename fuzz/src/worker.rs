@@ -196,7 +196,10 @@ impl Judge {
             Event::Finished { id, reason: _, usage } => self.finished(id, usage),
             Event::Refused { id, refusal } => {
                 self.running(id).0.ended = true;
-                if let Refusal::Engine { detail } | Refusal::Unable { detail } = refusal {
+                if let Refusal::Engine { detail }
+                | Refusal::Unable { detail }
+                | Refusal::Medium { detail, .. } = refusal
+                {
                     harmless(&detail);
                 }
             }

@@ -61,13 +61,23 @@ impl fmt::Display for ImageKind {
 pub enum AudioKind {
     /// WAV.
     Wav,
+    /// Opus in an Ogg stream: voice messages.
+    Opus,
 }
+
+/// Where the first packet of an Ogg stream begins that has one packet on its first page, as those of Opus have.
+const OGG_PACKET_BEGINS: usize = 28;
 
 impl AudioKind {
     /// Tells a recording by its first bytes.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         match bytes {
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..] => Some(Self::Wav),
+            [b'O', b'g', b'g', b'S', ..]
+                if bytes.get(OGG_PACKET_BEGINS..).is_some_and(|packet| packet.starts_with(b"OpusHead")) =>
+            {
+                Some(Self::Opus)
+            }
             _ => None,
         }
     }
@@ -87,6 +97,10 @@ mod tests {
         check(b"RIFF\0\0\0\0WEBPVP8 ", Some(ImageKind::Webp), None);
         check(b"GIF89a", Some(ImageKind::Gif), None);
         check(b"RIFF\0\0\0\0WAVEfmt ", None, Some(AudioKind::Wav));
+        let ogg = |packet: &[u8]| [b"OggS", &[0; 24][..], packet].concat();
+        check(&ogg(b"OpusHead\x01"), None, Some(AudioKind::Opus));
+        check(&ogg(b"\x01vorbis"), None, None);
+        check(b"OggS", None, None);
         for other in [&b""[..], b"RIFF", b"\x89PNG", b"<svg>", b"%PDF-1.7", b"GIF90a", b"ID3"] {
             check(other, None, None);
         }

@@ -1,8 +1,9 @@
 //! The Unix socket by which clients of this machine talk with the daemon.
 //!
-//! [`protocol`] is what is said, [`listener`] who is let in, [`connection`] one client, [`operations`] what is done for him;
+//! [`protocol`] is what is said, [`listener`] who is let in, [`connection`] one client, [`operations`] what is done for him ([`bringing`]: with files that he brings);
 //! [`operator`], [`inside`] and [`trail`] are for those who look into the house, [`memory`] and [`remembering`] for those who ask what is remembered;
 //! [`channels`] and [`roads`] for those who ask about the roads to platforms.
+mod bringing;
 pub mod channels;
 mod connection;
 pub mod inside;

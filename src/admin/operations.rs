@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use archond_actors::domain::{
     Accepted, ActorState, ArchonId, ArchonSpec, ChannelId, InboundMessage, InboxId, MessageKey, OutboxId,
-    PeerId, SessionKey, ThreadId, TurnEvent,
+    PeerId, SessionKey, ThreadId, TurnEvent, Waybill,
 };
 use archond_actors::harness::HarnessError;
 use archond_actors::house::{House, HouseError, SubmitError};
@@ -17,7 +17,8 @@ use archond_actors::ports::{Clock, StoreError};
 use tokio::sync::{Notify, mpsc};
 
 use super::protocol::{ErrorCode, Op, Reply, Request, Response, TurnView};
-use super::{operator, remembering, roads, views};
+use super::{bringing, operator, remembering, roads, views};
+use crate::channels::media::MediaFolder;
 use crate::gateway::Gateway;
 use crate::logging::LogLevels;
 
@@ -64,6 +65,8 @@ pub struct AdminContext {
     pub house: Arc<House>,
     /// Recall.
     pub meaning: Meaning,
+    /// What came with messages.
+    pub media: MediaFolder,
     /// Where profiles come from.
     pub profiles: ProfileSource,
     /// Wall time.
@@ -194,7 +197,11 @@ pub(super) async fn perform(
     let ends_daemon = request.op == Op::Shutdown;
     let reply = match request.op {
         Op::Chat { archon, text, key, thread } => {
-            let chat = Chat { id, archon, text, key, thread };
+            let chat = Chat { id, archon, text, key, thread, files: Vec::new() };
+            chat.run(&caller, &context, &sender).await
+        }
+        Op::Bring { archon, text, key, thread, files } => {
+            let chat = Chat { id, archon, text, key, thread, files };
             chat.run(&caller, &context, &sender).await
         }
         Op::Inside(op) => operator::perform(id, op, &context, &sender).await,
@@ -253,7 +260,7 @@ async fn simple(op: Op, caller: &Caller, context: &AdminContext) -> Result<Reply
         Op::Memory(op) => remembering::perform(op, caller, context).await,
         Op::Channel(op) => roads::perform(op, context).await,
         Op::Shutdown => Ok(Reply::Done),
-        Op::Chat { .. } | Op::Inside(_) => {
+        Op::Chat { .. } | Op::Bring { .. } | Op::Inside(_) => {
             Err(Refusal { code: ErrorCode::BadRequest, message: "this is a stream".into() })
         }
     }
@@ -319,6 +326,7 @@ struct Chat {
     text: String,
     key: String,
     thread: Option<String>,
+    files: Vec<String>,
 }
 
 impl Chat {
@@ -328,15 +336,16 @@ impl Chat {
         context: &AdminContext,
         sender: &mpsc::Sender<Response>,
     ) -> Result<Reply, Refusal> {
+        let (text, enclosures) = bringing::keep(&context.media, self.text, self.files).await?;
         let message = InboundMessage {
             archon: ArchonId::new(&self.archon)?,
             channel: ChannelId::new(CLI_CHANNEL)?,
             peer: caller.peer()?,
             key: caller.key(&self.key)?,
             thread: self.thread.as_deref().map(ThreadId::new).transpose()?,
-            text: self.text,
+            text,
             received_unix_ms: context.clock.now_unix_ms(),
-            waybill: archond_actors::domain::Waybill::default(),
+            waybill: Waybill { enclosures, ..Waybill::default() },
         };
         // Watched before it is handed in, so that not even the quickest answer is missed.
         let key: MessageKey = message.message_key();

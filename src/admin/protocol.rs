@@ -40,6 +40,19 @@ pub enum Op {
         /// In which session; the current one when absent.
         thread: Option<String>,
     },
+    /// The same with files of this machine, which the daemon reads.
+    Bring {
+        /// See [`Op::Chat`].
+        archon: String,
+        /// See [`Op::Chat`].
+        text: String,
+        /// See [`Op::Chat`].
+        key: String,
+        /// See [`Op::Chat`].
+        thread: Option<String>,
+        /// Their whole paths.
+        files: Vec<String>,
+    },
     /// Stop the running turn of a session now. Answered by [`Reply::Done`].
     Cancel {
         /// Whose.

@@ -261,6 +261,7 @@ mod tests {
             model: "m".parse().unwrap(),
             steps: steps(calls),
             asides: Vec::new(),
+            brought: Vec::new(),
             usage: Usage::default(),
             ended_unix_ms: 0,
         };

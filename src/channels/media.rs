@@ -1,6 +1,6 @@
 //! The house's folder of media: what came with messages, each file once, under the SHA-256 of its bytes.
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -69,9 +69,17 @@ impl MediaFolder {
 
     /// What was kept, checked against its name. Blocks. `None`: it is not there any more.
     pub fn read(&self, id: &MediaId) -> Result<Option<Vec<u8>>, MediaError> {
+        self.read_within(id, MEDIA_BYTES_MAX)
+    }
+
+    /// The same of a file that has no more than so many bytes; a larger one is not read.
+    pub fn read_within(&self, id: &MediaId, bytes_max: usize) -> Result<Option<Vec<u8>>, MediaError> {
         let path = self.path_of(id);
-        match fs::read(&path) {
-            Ok(bytes) if Sha256::digest(&bytes)[..] == id.bytes()[..] => Ok(Some(bytes)),
+        let mut bytes = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(bytes_max as u64 + 1).read_to_end(&mut bytes));
+        match read {
+            Ok(found) if found > bytes_max => Err(MediaError::TooLarge { bytes: found }),
+            Ok(_) if Sha256::digest(&bytes)[..] == id.bytes()[..] => Ok(Some(bytes)),
             Ok(_) => Err(MediaError::Changed { path }),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(source) => Err(MediaError::Io { path, source }),

@@ -3,6 +3,7 @@ pub mod codes;
 pub mod gitea;
 pub mod media;
 pub mod nostr;
+mod shown;
 pub mod taken;
 pub mod telegram;
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use archond_actors::domain::{GenerationId, GenerationRequest, ModelId};
+use archond_actors::domain::{GenerationId, GenerationRequest, ModelId, Senses};
 use archond_actors::ports::{Engine, EngineError, Footprint, Sink, WorkerEvent, WorkerLink};
 use archond_models::catalogue::{Family, Model, Role};
 use archond_models::library::Library;
@@ -19,6 +19,8 @@ use crate::worker_fit::Need;
 mod embedders;
 pub mod remote;
 mod translate;
+
+use self::translate::Abilities;
 
 pub use embedders::HouseEmbedders;
 pub use remote::{HouseEngine, RemoteError};
@@ -196,13 +198,12 @@ pub(crate) fn idle_gpu_layers(gpu_layers: i32, back_ends: &[&str]) -> Option<Str
 
 struct LlamaLink {
     worker: Worker,
-    /// Whether the model was taught to call tools.
-    calls_tools: bool,
+    able: Abilities,
 }
 
 impl WorkerLink for LlamaLink {
     fn generate(&self, request: GenerationRequest) -> bool {
-        self.worker.send(translate::request(&request, self.calls_tools))
+        self.worker.send(translate::request(&request, self.able))
     }
 
     fn cancel(&self, id: GenerationId) {
@@ -238,7 +239,12 @@ impl Engine for LlamaEngine {
         let drafter = library.drafter_of(model.as_str()).filter(|_| self.limits.draft_tokens_max > 0);
         let need = self.limits.need_of(entry, Some(file_bytes), projector.as_deref(), drafter.as_deref());
         let slots = need.fit(self.limits.slots, self.limits.memory_bytes_max).slots;
-        Some(Footprint { file_bytes, memory_bytes: need.bytes(slots), arithmetic: need.arithmetic(slots) })
+        Some(Footprint {
+            file_bytes,
+            memory_bytes: need.bytes(slots),
+            arithmetic: need.arithmetic(slots),
+            senses: senses(&library, model),
+        })
     }
 
     async fn launch(
@@ -255,16 +261,24 @@ impl Engine for LlamaEngine {
             let library = models.library().ok();
             let entry = library.as_ref().and_then(|library| library.catalogue().get(id.as_str()));
             // The starter only shows that the house works.
-            Ok((spec, entry.is_none_or(|entry| entry.role != Role::Starter)))
+            let calls_tools = entry.is_none_or(|entry| entry.role != Role::Starter);
+            let senses = library.as_ref().map(|library| senses(library, &id)).unwrap_or_default();
+            Ok((spec, Abilities { calls_tools, senses }))
         });
-        let (spec, calls_tools) = planned.await.map_err(|error| failed(error.to_string()))??;
+        let (spec, able) = planned.await.map_err(|error| failed(error.to_string()))??;
         let name = model.clone();
         let sink = Arc::new(move |event| events(translate::event(event, &name)));
         match self.spawner.launch(spec, sink).await {
-            Ok(worker) => Ok(Arc::new(LlamaLink { worker, calls_tools })),
+            Ok(worker) => Ok(Arc::new(LlamaLink { worker, able })),
             Err(error) => Err(failed(error.to_string())),
         }
     }
+}
+
+/// What a model takes beside words. Reads the disk.
+fn senses(library: &Library, model: &ModelId) -> Senses {
+    let (sees, hears) = library.senses_of(model.as_str());
+    Senses { sees, hears }
 }
 
 fn family(family: Family) -> worker::ChatFamily {

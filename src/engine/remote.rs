@@ -2,13 +2,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use archond_actors::domain::{GenerationId, GenerationRequest, ModelId};
+use archond_actors::domain::{GenerationId, GenerationRequest, ModelId, Senses};
 use archond_actors::ports::{Engine, EngineError, Footprint, Sink, WorkerEvent, WorkerLink};
 use archond_models::download::Token;
 use archond_models::remote::{Begun, EndpointFault, RemoteSpec, RemoteWorker};
 use async_trait::async_trait;
 
-use super::{LlamaEngine, translate};
+use super::LlamaEngine;
+use super::translate::{self, Abilities};
 use crate::settings::{Amount, RemoteSettings, SecretError};
 
 /// Why the models of another machine cannot be used as they are set.
@@ -89,7 +90,9 @@ struct RemoteLink {
 
 impl WorkerLink for RemoteLink {
     fn generate(&self, request: GenerationRequest) -> bool {
-        self.worker.send(translate::request(&request, true))
+        // Whether the server's model sees nobody tells: what a peer sent does not leave the machine on the chance of it.
+        let able = Abilities { calls_tools: true, senses: Senses::default() };
+        self.worker.send(translate::request(&request, able))
     }
 
     fn cancel(&self, id: GenerationId) {
@@ -122,7 +125,8 @@ impl Engine for HouseEngine {
         match self.remotes.get(model) {
             Some(remote) => {
                 let arithmetic = format!("nothing here: {} runs it", remote.spec.endpoint);
-                Some(Footprint { file_bytes: 0, memory_bytes: 0, arithmetic })
+                let senses = Senses::default();
+                Some(Footprint { file_bytes: 0, memory_bytes: 0, arithmetic, senses })
             }
             None => self.local.footprint(model),
         }

@@ -1,16 +1,32 @@
 //! Each type of the pool's engine port as the workers know it, and back. Nothing is decided here.
 use archond_actors::domain::{
     AnswerForm, AnswerPart, CallRule, ChatRole, ChatTurn, Chosen, Content, Conversation, Finding,
-    FinishReason, GenerationId, GenerationRequest, Inquiry, ModelId, Passage, Prompt, Refusal, Shape,
-    Stretch, Token, TokenLogprob, Tool, ToolCall, Usage,
+    FinishReason, GenerationId, GenerationRequest, Inquiry, MediaId, ModelId, Passage, Prompt, Refusal,
+    Senses, Shape, Stretch, Token, TokenLogprob, Tool, ToolCall, Usage,
 };
 use archond_actors::ports::{EngineError, WorkerEvent};
 use archond_models::worker;
 
-/// An order of the pool, for a worker, whose model calls tools or was not taught to.
-pub(super) fn request(request: &GenerationRequest, calls_tools: bool) -> worker::Request {
+/// What a model that does not see is told in a picture's place.
+const UNSEEN: &str = "[a picture is here, and you cannot look at it: you do not see]\n";
+/// The same of a recording.
+const UNHEARD: &str = "[a recording is here, and you cannot listen to it: you do not hear]\n";
+
+/// What a worker's model can do beside answering in words.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Abilities {
+    /// It was taught to call tools.
+    pub(super) calls_tools: bool,
+    /// What it takes beside words.
+    pub(super) senses: Senses,
+}
+
+/// An order of the pool, for a worker.
+pub(super) fn request(request: &GenerationRequest, able: Abilities) -> worker::Request {
     let sampling = request.sampling;
-    let mut prompt = prompt(&request.prompt);
+    let calls_tools = able.calls_tools;
+    let senses = if request.form.media_if_able { able.senses } else { Senses { sees: true, hears: true } };
+    let mut prompt = prompt(&request.prompt, senses);
     if let (worker::Prompt::Chat(conversation), true) =
         (&mut prompt, request.form.tools_if_able && !calls_tools)
     {
@@ -61,6 +77,7 @@ pub(super) fn event(event: worker::Event, model: &ModelId) -> WorkerEvent {
             },
             usage: Usage {
                 prompt_tokens: usage.prompt_tokens,
+                media_tokens: usage.media_tokens,
                 cached_tokens: usage.cached_tokens,
                 restored_tokens: usage.restored_tokens,
                 answer_tokens: usage.answer_tokens,
@@ -79,6 +96,9 @@ pub(super) fn event(event: worker::Event, model: &ModelId) -> WorkerEvent {
                 worker::Refusal::NoFreeSlot => Refusal::NoFreeSlot,
                 worker::Refusal::Unable { detail } => Refusal::Unable { detail },
                 worker::Refusal::Engine { detail } => Refusal::Engine { detail },
+                worker::Refusal::Medium { sha256, detail } => {
+                    Refusal::Medium { id: MediaId::new(sha256), detail }
+                }
             },
         },
         worker::Event::Exited { detail, unusable } => WorkerEvent::Exited {
@@ -91,9 +111,9 @@ pub(super) fn event(event: worker::Event, model: &ModelId) -> WorkerEvent {
     }
 }
 
-fn prompt(prompt: &Prompt) -> worker::Prompt {
+fn prompt(prompt: &Prompt, senses: Senses) -> worker::Prompt {
     match prompt {
-        Prompt::Chat(conversation) => worker::Prompt::Chat(self::conversation(conversation)),
+        Prompt::Chat(conversation) => worker::Prompt::Chat(self::conversation(conversation, senses)),
         Prompt::Text(text) => worker::Prompt::Text(text.to_string()),
         Prompt::Passage(passage) => worker::Prompt::Passage(self::passage(passage)),
         Prompt::Inquiry(inquiry) => worker::Prompt::Inquiry(self::inquiry(inquiry)),
@@ -119,7 +139,8 @@ fn inquiry(inquiry: &Inquiry) -> worker::Inquiry {
             worker::Inquiry::Text { tokens: tokens.iter().map(|token| token.0).collect() }
         }
         Inquiry::Format { conversation } => {
-            worker::Inquiry::Format { conversation: self::conversation(conversation) }
+            let all = Senses { sees: true, hears: true };
+            worker::Inquiry::Format { conversation: self::conversation(conversation, all) }
         }
         Inquiry::Vectors { passages } => {
             worker::Inquiry::Vectors { passages: passages.iter().map(passage).collect() }
@@ -137,7 +158,7 @@ fn finding(finding: worker::Finding) -> Finding {
     }
 }
 
-fn conversation(conversation: &Conversation) -> worker::Conversation {
+fn conversation(conversation: &Conversation, senses: Senses) -> worker::Conversation {
     let tool = |tool: &Tool| worker::Tool {
         name: tool.name.clone(),
         description: tool.description.clone(),
@@ -145,13 +166,14 @@ fn conversation(conversation: &Conversation) -> worker::Conversation {
     };
     worker::Conversation {
         system: conversation.system.to_string(),
-        turns: conversation.turns.iter().map(turn).collect(),
+        turns: conversation.turns.iter().map(|spoken| turn(spoken, senses)).collect(),
         tools: conversation.tools.iter().map(tool).collect(),
         thinking: conversation.thinking,
     }
 }
 
-fn turn(turn: &ChatTurn) -> worker::Turn {
+/// A model is told of what it cannot take, and does not get it.
+fn turn(turn: &ChatTurn, senses: Senses) -> worker::Turn {
     let call = |call: &ToolCall| worker::ToolCall {
         id: call.id.clone(),
         name: call.name.clone(),
@@ -159,8 +181,10 @@ fn turn(turn: &ChatTurn) -> worker::Turn {
     };
     let content = |content: &Content| match content {
         Content::Text(text) => worker::Content::Text(text.to_string()),
-        Content::Image(bytes) => worker::Content::Image(bytes.to_vec()),
-        Content::Audio(bytes) => worker::Content::Audio(bytes.to_vec()),
+        Content::Image(bytes) if senses.sees => worker::Content::Image(bytes.to_vec()),
+        Content::Image(_) => worker::Content::Text(UNSEEN.to_owned()),
+        Content::Audio(bytes) if senses.hears => worker::Content::Audio(bytes.to_vec()),
+        Content::Audio(_) => worker::Content::Text(UNHEARD.to_owned()),
     };
     worker::Turn {
         role: match turn.role {
@@ -217,5 +241,23 @@ fn chosen(chosen: worker::Chosen) -> Chosen {
         logprobs: chosen
             .logprobs
             .map(|(own, others)| (logprob(own), others.into_iter().map(logprob).collect())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_gets_what_it_takes_and_is_told_of_the_rest() {
+        let (picture, voice): (std::sync::Arc<[u8]>, std::sync::Arc<[u8]>) = ((*b"p").into(), (*b"v").into());
+        let content = vec![Content::Image(picture), Content::Audio(voice), Content::Text("hi".into())];
+        let spoken = ChatTurn { content, ..ChatTurn::text(ChatRole::User, "") };
+        let got = |sees, hears| turn(&spoken, Senses { sees, hears }).content;
+        let text = |text: &str| worker::Content::Text(text.to_owned());
+        let (image, audio) = (worker::Content::Image(b"p".to_vec()), worker::Content::Audio(b"v".to_vec()));
+        assert_eq!(got(true, true), [image.clone(), audio, text("hi")]);
+        assert_eq!(got(true, false), [image, text(UNHEARD), text("hi")]);
+        assert_eq!(got(false, false), [text(UNSEEN), text(UNHEARD), text("hi")]);
     }
 }

@@ -190,8 +190,10 @@ fn part(fields: &Fields<'_>, role: ChatRole) -> Result<Content, ApiError> {
                 return Err(audio.fault("format", "must be wav"));
             }
             let bytes = decode(&audio, "data", audio.required_text("data")?)?;
-            AudioKind::of(&bytes).ok_or_else(|| audio.fault("data", "says that it is WAV, and is not"))?;
-            Ok(Content::Audio(bytes))
+            match AudioKind::of(&bytes) {
+                Some(AudioKind::Wav) => Ok(Content::Audio(bytes)),
+                Some(AudioKind::Opus) | None => Err(audio.fault("data", "says that it is WAV, and is not")),
+            }
         }
         _ => Err(fields.fault("type", "must be text, image_url or input_audio")),
     }

@@ -67,6 +67,7 @@ fn cost(endings: &[Option<Ending>], per_prompt: usize) -> Usage {
         let Some(read) = usages().min_by_key(|usage| usage.cached_tokens) else { continue };
         whole.prompt_tokens = whole.prompt_tokens.saturating_add(read.prompt_tokens);
         whole.cached_tokens = whole.cached_tokens.saturating_add(read.cached_tokens);
+        whole.media_tokens = whole.media_tokens.saturating_add(read.media_tokens);
         whole.restored_tokens = whole.restored_tokens.saturating_add(read.restored_tokens);
         whole.prefill_ms = whole.prefill_ms.saturating_add(read.prefill_ms);
     }

@@ -141,8 +141,10 @@ impl From<PoolError> for ApiError {
             }
             PoolError::Link(_) | PoolError::Unable { .. } => Self::unavailable(message),
             // What the engine refuses is the request's own fault: a schema, a grammar, a token that the model does not have.
-            PoolError::Engine { .. } => Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message),
-            PoolError::RequestCrashed { .. } => Self::internal(message),
+            PoolError::Engine { .. } | PoolError::Medium { .. } => {
+                Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+            }
+            PoolError::RequestCrashed { .. } | PoolError::MediaCrashed { .. } => Self::internal(message),
         }
     }
 }

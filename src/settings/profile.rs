@@ -73,10 +73,12 @@ enum When {
     ComplexityMin(f64),
     ComplexityBelow(f64),
     SpeedCritical,
+    Image,
+    Audio,
 }
 
 impl Setting for When {
-    const WRITTEN: &'static str = "one of MessageCharsMin(1500), StartsWith(\"review\"), TurnsMin(20), ComplexityMin(0.8), ComplexityBelow(0.2), SpeedCritical and Channel(\"cli\")";
+    const WRITTEN: &'static str = "one of MessageCharsMin(1500), StartsWith(\"review\"), TurnsMin(20), ComplexityMin(0.8), ComplexityBelow(0.2), SpeedCritical, Image, Audio and Channel(\"cli\")";
 }
 
 /// Reads one profile. What it names must be known.
@@ -204,6 +206,8 @@ impl Reading<'_> {
             When::ComplexityMin(part) => Some(RouteCondition::ComplexityMin(percent(*part))),
             When::ComplexityBelow(part) => Some(RouteCondition::ComplexityBelow(percent(*part))),
             When::SpeedCritical => Some(RouteCondition::SpeedCritical),
+            When::Image => Some(RouteCondition::Image),
+            When::Audio => Some(RouteCondition::Audio),
             When::StartsWith(text) if text.trim().is_empty() => {
                 fault("a rule for every beginning always holds", "write the word that messages begin with")
             }

@@ -3,8 +3,8 @@
 use std::ops::Bound;
 
 use archond_actors::domain::{
-    ArchonId, ChannelId, Cursor, Enclosure, EnclosureKind, InboxId, MediaId, OutboxEntry, OutboxId, Receipt,
-    ReplyTo, Undeliverable, Waybill,
+    ArchonId, Brought, ChannelId, Cursor, Enclosure, EnclosureKind, InboxId, MediaId, OutboxEntry, OutboxId,
+    Receipt, ReplyTo, Undeliverable, Waybill,
 };
 use redb::{ReadTransaction, ReadableTable};
 use serde::{Deserialize, Serialize};
@@ -40,15 +40,23 @@ enum KindV1 {
     File,
 }
 
+/// Something that came with the message of a turn, and why it is shown no more.
+#[derive(Serialize, Deserialize)]
+pub(super) struct BroughtV1<'a> {
+    #[serde(borrow)]
+    enclosure: EnclosureV1<'a>,
+    fault: Option<&'a str>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct GivenUpV1<'a> {
     reason: &'a str,
     since_unix_ms: u64,
 }
 
-impl<'a> WaybillV1<'a> {
-    pub(super) fn of(waybill: &'a Waybill) -> Self {
-        let enclosure = |enclosure: &'a Enclosure| EnclosureV1 {
+impl<'a> EnclosureV1<'a> {
+    fn of(enclosure: &'a Enclosure) -> Self {
+        Self {
             sha256: *enclosure.id.bytes(),
             kind: match enclosure.kind {
                 EnclosureKind::Picture => KindV1::Picture,
@@ -57,30 +65,48 @@ impl<'a> WaybillV1<'a> {
             },
             bytes: enclosure.bytes,
             name: &enclosure.name,
-        };
+        }
+    }
+
+    fn into_enclosure(self) -> Enclosure {
+        Enclosure {
+            id: MediaId::new(self.sha256),
+            kind: match self.kind {
+                KindV1::Picture => EnclosureKind::Picture,
+                KindV1::Recording => EnclosureKind::Recording,
+                KindV1::File => EnclosureKind::File,
+            },
+            bytes: self.bytes,
+            name: self.name.to_owned(),
+        }
+    }
+}
+
+impl<'a> BroughtV1<'a> {
+    pub(super) fn of(brought: &'a Brought) -> Self {
+        Self { enclosure: EnclosureV1::of(&brought.enclosure), fault: brought.fault.as_deref() }
+    }
+
+    pub(super) fn into_brought(self) -> Brought {
+        Brought { enclosure: self.enclosure.into_enclosure(), fault: self.fault.map(str::to_owned) }
+    }
+}
+
+impl<'a> WaybillV1<'a> {
+    pub(super) fn of(waybill: &'a Waybill) -> Self {
         Self {
             reply_to: waybill.reply_to.as_str(),
             written_unix_ms: waybill.written_unix_ms,
-            enclosures: waybill.enclosures.iter().map(enclosure).collect(),
+            enclosures: waybill.enclosures.iter().map(EnclosureV1::of).collect(),
             tier: waybill.tier.map(TierV1::of),
         }
     }
 
     pub(super) fn into_waybill(self) -> Result<Waybill, RecordError> {
-        let enclosure = |enclosure: EnclosureV1<'_>| Enclosure {
-            id: MediaId::new(enclosure.sha256),
-            kind: match enclosure.kind {
-                KindV1::Picture => EnclosureKind::Picture,
-                KindV1::Recording => EnclosureKind::Recording,
-                KindV1::File => EnclosureKind::File,
-            },
-            bytes: enclosure.bytes,
-            name: enclosure.name.to_owned(),
-        };
         Ok(Waybill {
             reply_to: ReplyTo::new(self.reply_to)?,
             written_unix_ms: self.written_unix_ms,
-            enclosures: self.enclosures.into_iter().map(enclosure).collect(),
+            enclosures: self.enclosures.into_iter().map(EnclosureV1::into_enclosure).collect(),
             tier: self.tier.map(TierV1::tier),
         })
     }

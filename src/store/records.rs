@@ -6,7 +6,7 @@ use archond_actors::domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::deliveries::WaybillV1;
+use super::deliveries::{BroughtV1, WaybillV1};
 use super::tables::SessionCols;
 use super::tool_records::{AsideV1, StepV1};
 
@@ -16,6 +16,8 @@ const VERSION: u8 = 1;
 const TURN_VERSION: u8 = 2;
 /// The same of those in which something was said meanwhile.
 const TURN_WITH_ASIDES_VERSION: u8 = 3;
+/// The same of those with whose message something came.
+const TURN_WITH_MEDIA_VERSION: u8 = 4;
 /// The version of sessions; the former ones are read.
 const HEAD_VERSION: u8 = 3;
 /// The same of those in which messages do not just wait for each other.
@@ -143,6 +145,15 @@ struct TurnV3<'a> {
     second: TurnV2<'a>,
     #[serde(borrow)]
     asides: Vec<AsideV1<'a>>,
+}
+
+/// All that the third version had, then what came with the message.
+#[derive(Serialize, Deserialize)]
+struct TurnV4<'a> {
+    #[serde(borrow)]
+    third: TurnV3<'a>,
+    #[serde(borrow)]
+    brought: Vec<BroughtV1<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -308,23 +319,29 @@ pub(super) fn write_turn(turn: &TurnRecord) -> Result<Vec<u8>, RecordError> {
         ended_unix_ms: turn.ended_unix_ms,
     };
     let second = TurnV2 { first, steps: turn.steps.iter().map(StepV1::of).collect() };
-    if turn.asides.is_empty() {
-        return encode_as(TURN_VERSION, &second);
+    let third = TurnV3 { second, asides: turn.asides.iter().map(AsideV1::of).collect() };
+    match (turn.asides.is_empty(), turn.brought.is_empty()) {
+        (true, true) => encode_as(TURN_VERSION, &third.second),
+        (false, true) => encode_as(TURN_WITH_ASIDES_VERSION, &third),
+        (_, false) => {
+            let brought = turn.brought.iter().map(BroughtV1::of).collect();
+            encode_as(TURN_WITH_MEDIA_VERSION, &TurnV4 { third, brought })
+        }
     }
-    let asides = turn.asides.iter().map(AsideV1::of).collect();
-    encode_as(TURN_WITH_ASIDES_VERSION, &TurnV3 { second, asides })
 }
 
 pub(super) fn read_turn(number: u64, bytes: &[u8]) -> Result<TurnRecord, RecordError> {
-    let TurnV3 { second, asides } = match split(bytes, TURN_WITH_ASIDES_VERSION)? {
+    let bare = |second| TurnV3 { second, asides: Vec::new() };
+    let TurnV4 { third, brought } = match split(bytes, TURN_WITH_MEDIA_VERSION)? {
         (1, rest) => {
             let second = TurnV2 { first: postcard::from_bytes(rest)?, steps: Vec::new() };
-            TurnV3 { second, asides: Vec::new() }
+            TurnV4 { third: bare(second), brought: Vec::new() }
         }
-        (2, rest) => TurnV3 { second: postcard::from_bytes(rest)?, asides: Vec::new() },
+        (2, rest) => TurnV4 { third: bare(postcard::from_bytes(rest)?), brought: Vec::new() },
+        (3, rest) => TurnV4 { third: postcard::from_bytes(rest)?, brought: Vec::new() },
         (_, rest) => postcard::from_bytes(rest)?,
     };
-    let TurnV2 { first: record, steps } = second;
+    let TurnV3 { second: TurnV2 { first: record, steps }, asides } = third;
     let usage = record.usage;
     Ok(TurnRecord {
         number,
@@ -335,6 +352,7 @@ pub(super) fn read_turn(number: u64, bytes: &[u8]) -> Result<TurnRecord, RecordE
         model: record.model.parse()?,
         steps: steps.into_iter().map(StepV1::into_step).collect(),
         asides: asides.into_iter().map(AsideV1::into_aside).collect(),
+        brought: brought.into_iter().map(BroughtV1::into_brought).collect(),
         usage: Usage {
             prompt_tokens: usage.prompt_tokens,
             cached_tokens: usage.cached_tokens,

@@ -1,5 +1,7 @@
 //! Every version of a record stays readable.
-use archond_actors::domain::{Aside, CallRecord, Outcome, ToolCall, ToolStep};
+use archond_actors::domain::{
+    Aside, Brought, CallRecord, Enclosure, EnclosureKind, MediaId, Outcome, ToolCall, ToolStep,
+};
 
 use super::*;
 
@@ -17,6 +19,7 @@ fn turn() -> TurnRecord {
         model: "m".parse().unwrap(),
         steps: Vec::new(),
         asides: Vec::new(),
+        brought: Vec::new(),
         usage: Usage {
             prompt_tokens: 1,
             cached_tokens: 2,
@@ -101,6 +104,25 @@ fn version_4_of_a_session_and_3_of_a_turn_are_read_as_they_were_written() {
     assert_eq!(read_turn(3, bytes).unwrap(), turn);
 }
 
+/// Never to be changed either.
+#[test]
+fn version_4_of_a_turn_is_read_as_it_was_written() {
+    let enclosure =
+        |kind, name: &str| Enclosure { id: MediaId::new([7; 32]), kind, bytes: 300, name: name.into() };
+    let brought = vec![
+        Brought { enclosure: enclosure(EnclosureKind::Picture, "a"), fault: None },
+        Brought { enclosure: enclosure(EnclosureKind::Recording, ""), fault: Some("no".into()) },
+    ];
+    let turn = TurnRecord { brought, ..turn() };
+    let mut bytes = b"\x04\xac\x02\x02hi\x02ho\x01\x01m\x01\x02\x03\x04\x05\x06\x00\x00\x02".to_vec();
+    bytes.extend([7; 32]);
+    bytes.extend(b"\x00\xac\x02\x01a\x00");
+    bytes.extend([7; 32]);
+    bytes.extend(b"\x01\xac\x02\x00\x01\x02no");
+    assert_eq!(write_turn(&turn).unwrap(), bytes);
+    assert_eq!(read_turn(3, &bytes).unwrap(), turn);
+}
+
 fn call(id: &str) -> ToolCall {
     ToolCall { id: id.into(), name: "ls".into(), arguments: "{}".into() }
 }
@@ -129,8 +151,8 @@ fn version_2_of_a_turn_is_read_as_it_was_written() {
 fn what_cannot_be_read_says_why() {
     let table: [(&[u8], &str); 6] = [
         (b"", "it is empty"),
-        (b"\x09rest", "its version is 9, this archond reads up to 3"),
-        (b"\x00rest", "its version is 0, this archond reads up to 3"),
+        (b"\x09rest", "its version is 9, this archond reads up to 4"),
+        (b"\x00rest", "its version is 0, this archond reads up to 4"),
         (b"\x02\x05", "its bytes make no sense: Hit the end of buffer, expected more data"),
         (b"\x01\x05", "its bytes make no sense: Hit the end of buffer, expected more data"),
         (b"\x01\x01\x01a\x01b\x00\x02M!\x01\x01\x01\x01\x01\x01", "`M!` is not a valid model name: "),

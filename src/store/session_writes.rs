@@ -131,6 +131,7 @@ impl Writer<'_> {
             model: turn.model.clone(),
             steps: turn.steps.clone(),
             asides: turn.asides.clone(),
+            brought: turn.brought.clone(),
             usage: turn.usage,
             ended_unix_ms: end.ended_unix_ms,
         };

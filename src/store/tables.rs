@@ -11,8 +11,8 @@ use redb::TableDefinition;
 /// [`TERMS`], which an archond of layout 2 would not keep in step with the turns; and sessions may be of version 2. 4: with [`VECTORS`],
 /// [`WITHOUT_VECTOR`] and [`MAKER`], which an archond of layout 3 would not keep in step either. 5: with [`GIVEN_UP`], [`RECEIPTS`], [`CURSORS`],
 /// [`PAIRED`] and [`KNOCKS`], the first of which an archond of layout 4 would not clear; and messages may be of version 2. 6: sessions may be of
-/// version 4, turns of version 3, and a journal may say what was heard meanwhile. 7: with [`LINKS`]. When `archond_actors::recall` takes texts apart in another way, that is a new layout too: [`TERMS`] are made anew from the turns of every older one.
-pub(super) const SCHEMA: u64 = 7;
+/// version 4, turns of version 3, and a journal may say what was heard meanwhile. 7: with [`LINKS`]. 8: turns may be of version 4. When `archond_actors::recall` takes texts apart in another way, that is a new layout too: [`TERMS`] are made anew from the turns of every older one.
+pub(super) const SCHEMA: u64 = 8;
 
 /// Archon, channel, peer, thread.
 pub(super) type SessionCols<'a> = (&'a str, &'a str, &'a str, &'a str);

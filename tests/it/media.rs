@@ -5,11 +5,11 @@ use crate::api::{Api, Reply};
 use crate::kit::{TINY, TINY_ID, TestHouse, text};
 
 /// A projector for the tiny model, of random numbers; `tests/data/tiny-mmproj.py` makes it.
-const PROJECTOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny-mmproj.gguf");
+pub(crate) const PROJECTOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny-mmproj.gguf");
 /// The tiny model with that projector.
-const SEEING: &str = "tiny-seeing";
+pub(crate) const SEEING: &str = "tiny-seeing";
 /// Two pictures of 48 by 48 pixels: squares and stripes.
-const SQUARES: &str = "iVBORw0KGgoAAAANSUhEUgAAADAAAAAwCAIAAADYYG7QAAAAS0lEQVR42u3WsQ0AMAgDsJzO5+0DZawYMGJEwhMkp6lUPfv3fICAgNaBpha380BAQOtALjUQEJA85HUAAclDLjUQEJA85HUAAa0GXaNs84A7wjfnAAAAAElFTkSuQmCC";
+pub(crate) const SQUARES: &str = "iVBORw0KGgoAAAANSUhEUgAAADAAAAAwCAIAAADYYG7QAAAAS0lEQVR42u3WsQ0AMAgDsJzO5+0DZawYMGJEwhMkp6lUPfv3fICAgNaBpha380BAQOtALjUQEJA85HUAAclDLjUQEJA85HUAAa0GXaNs84A7wjfnAAAAAElFTkSuQmCC";
 const STRIPES: &str = "iVBORw0KGgoAAAANSUhEUgAAADAAAAAwCAIAAADYYG7QAAAAPUlEQVR42u3OMQ0AAAwCQfwrq6xaYGg6HWH+XFJsin92gICAgICAgICAgICAgICAgICAgICAgICAgICOOguAr4QuWG//3gAAAABJRU5ErkJggg==";
 /// A head that promises 20000 by 15000 pixels, and nothing behind it.
 const BOMB: &str = "iVBORw0KGgoAAAANSUhEUgAATiAAADqYCAIAAACCrLROAAAACElEQVR42gMAAAAAAW/dyZEAAAAASUVORK5CYII=";
@@ -69,4 +69,23 @@ fn pictures_are_answered_where_there_is_a_projector_and_refused_elsewhere() {
     let (_, cached) = usage(&show(&api, SEEING, &png(STRIPES)));
     assert!(cached > 70, "the worker lives, and knows what it knew: {cached}");
     assert_eq!(api.daemon.worker_pids(), workers, "nothing that was sent ended a worker");
+}
+
+#[test]
+fn a_file_that_is_brought_to_the_terminal_is_shown_to_the_archon() {
+    use base64::Engine as _;
+    let house = TestHouse::new();
+    let imported = house.run(&["model", "import", TINY, "--name", SEEING, "--projector", PROJECTOR]);
+    assert!(imported.status.success(), "{}", text(&imported));
+    house.write_profile_for("ezra", SEEING);
+    let _daemon = house.start(&["ezra"]);
+    let picture = house.path().join("squares.png");
+    std::fs::write(&picture, base64::engine::general_purpose::STANDARD.decode(SQUARES).unwrap()).unwrap();
+    let picture = picture.display().to_string();
+    let answer = house.run(&["chat", "ezra", "-m", "hello", "--file", &picture]);
+    assert!(answer.status.success(), "{}", text(&answer));
+    let context = text(&house.run(&["chat", "ezra", "-m", "/context"]));
+    assert!(context.contains("pictures and recordings"), "{context}");
+    let missing = house.run(&["chat", "ezra", "-m", "hello", "--file", "/nowhere.png"]);
+    assert!(!missing.status.success() && text(&missing).contains("cannot be attached"), "{}", text(&missing));
 }

@@ -50,6 +50,7 @@ impl World {
             store: Arc::new(RedbStore::open(&path).unwrap()),
             engine: Arc::new(FakeEngine::new([model.clone()])),
             tools: Arc::new(Shed(tools, ToyTools::new(&[("send", Risk::Message)]))),
+            media: Arc::new(archond_actors::ports::NoMedia),
             channels: Arc::new(archond_actors::ports::NoChannels),
             clock: Arc::new(StoppedClock),
             calls: Arc::new(RuntimeThreads),

@@ -108,6 +108,7 @@ async fn house(store: &Path, shop: Workshop) -> House {
         store: Arc::new(RedbStore::open(store).unwrap()),
         engine: Arc::new(FakeEngine::new([model.clone()])),
         tools: Arc::new(Shed(shop)),
+        media: Arc::new(archond_actors::ports::NoMedia),
         channels: Arc::new(archond_actors::ports::NoChannels),
         clock: Arc::new(StoppedClock),
         calls: Arc::new(RuntimeThreads),

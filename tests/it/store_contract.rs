@@ -50,6 +50,7 @@ pub(crate) fn turn_end(inbox: InboxId, text: &str) -> TurnEnd {
             model: "gemma-4-e4b".parse().unwrap(),
             steps: Vec::new(),
             asides: Vec::new(),
+            brought: Vec::new(),
             usage: Usage { prompt_tokens: 7, ..Usage::default() },
             replaces_last: false,
         }),

@@ -97,7 +97,7 @@ fn a_store_of_a_newer_archond_is_not_touched() {
     txn.commit().unwrap();
     drop(database);
     assert!(
-        refused(&path).ends_with("has layout 9, this archond knows layout 7; use the archond that wrote it")
+        refused(&path).ends_with("has layout 9, this archond knows layout 8; use the archond that wrote it")
     );
 }
 
@@ -235,7 +235,7 @@ fn a_store_of_an_older_archond_is_taken_over_once() {
     let database = redb::Database::open(&path).unwrap();
     let meta = redb::TableDefinition::<&str, u64>::new("meta");
     let layout = database.begin_read().unwrap().open_table(meta).unwrap().get("schema").unwrap();
-    assert_eq!(layout.unwrap().value(), 7, "an older archond refuses it by this");
+    assert_eq!(layout.unwrap().value(), 8, "an older archond refuses it by this");
 }
 
 #[test]

@@ -11,6 +11,15 @@ const SEND: &str = r#"Use the send_file tool: path="notes.txt""#;
 pub(crate) fn joined(judge: &Judge) -> TestHouse {
     let house = TestHouse::new();
     house.write_profile("ezra", r#"tools: ["send_file"], permissions: (message: Ask),"#);
+    join(judge, &house);
+    let workspace = house.path().join("state/archons/ezra/workspace");
+    std::fs::create_dir_all(&workspace).unwrap();
+    std::fs::write(workspace.join("notes.txt"), "milk and honey\n").unwrap();
+    house
+}
+
+/// Gives a house's Ezra a bot.
+pub(crate) fn join(judge: &Judge, house: &TestHouse) {
     let folder = house.path().join("config/channels/ezra");
     std::fs::create_dir_all(&folder).unwrap();
     let token = house.path().join("token");
@@ -21,10 +30,6 @@ pub(crate) fn joined(judge: &Judge) -> TestHouse {
         judge.port
     );
     std::fs::write(folder.join("telegram.ron"), file).unwrap();
-    let workspace = house.path().join("state/archons/ezra/workspace");
-    std::fs::create_dir_all(&workspace).unwrap();
-    std::fs::write(workspace.join("notes.txt"), "milk and honey\n").unwrap();
-    house
 }
 
 /// Waits until the bot has said so many messages in a chat.

@@ -104,6 +104,7 @@ async fn open<'s>(
         store: Arc::new(store),
         engine: Arc::new(engine.clone()),
         tools: Arc::new(archond_actors::ports::NoTools),
+        media: Arc::new(archond_actors::ports::NoMedia),
         channels: Arc::new(Platforms {
             outside: outside.clone(),
             seed: scenario.seed * 1_009 + number as u64 * 101 + 2_000,

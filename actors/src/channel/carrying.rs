@@ -12,7 +12,7 @@ use super::watching::{Watched, Watcher};
 use crate::access::{self, Judgement};
 use crate::command::Intent;
 use crate::domain::{
-    Accepted, AccessPolicy, AnswerKind, ChannelId, Cursor, ENCLOSURES_MAX, Enclosure, EnclosureKind, Inbound,
+    Accepted, AccessPolicy, AnswerKind, ChannelId, Cursor, ENCLOSURES_MAX, Enclosure, Inbound,
     InboundMessage, InboxEntry, MessageKey, Offered, OutboxEntry, OutboxId, Parcel, PeerKey, Receipt, Tier,
     house_key,
 };
@@ -159,7 +159,7 @@ async fn take(args: &ChannelArgs, inbound: &Inbound, tries: u32, done: &mut Hand
     for enclosed in inbound.enclosed.iter().take(ENCLOSURES_MAX) {
         match fetch(&*args.channel, enclosed).await {
             Ok(enclosure) => {
-                text = format!("{text}\n{}", told(&enclosure)).trim().to_owned();
+                text = format!("{text}\n{}", enclosure.told()).trim().to_owned();
                 waybill.enclosures.push(enclosure);
             }
             // The rest of the message is worth an answer all the same.
@@ -196,17 +196,6 @@ async fn take(args: &ChannelArgs, inbound: &Inbound, tries: u32, done: &mut Hand
         }
         Err(error) => Err(error.to_string()),
     }
-}
-
-/// What the model is told of something that came with a message: it is kept, and not shown to it.
-fn told(enclosure: &Enclosure) -> String {
-    let kind = match enclosure.kind {
-        EnclosureKind::Picture => "a picture",
-        EnclosureKind::Recording => "a recording",
-        EnclosureKind::File => "a file",
-    };
-    let name = if enclosure.name.is_empty() { String::new() } else { format!(" `{}`", enclosure.name) };
-    format!("[{kind}{name} of {} bytes came with this; you cannot look into it]", enclosure.bytes)
 }
 
 /// Whether a message's writer may write. An error: nobody can say it just now.
@@ -404,21 +393,4 @@ pub(super) async fn left_behind(args: &ChannelArgs, channel: &ChannelId) -> Vec<
         }
     }
     watched
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::MediaId;
-
-    #[test]
-    fn a_model_is_told_what_came_and_that_it_cannot_see_it() {
-        let of = |kind, name: &str| {
-            told(&Enclosure { id: MediaId::new([1; 32]), kind, bytes: 120, name: name.into() })
-        };
-        let end = "of 120 bytes came with this; you cannot look into it]";
-        assert_eq!(of(EnclosureKind::Picture, ""), format!("[a picture {end}"));
-        assert_eq!(of(EnclosureKind::Recording, "note.ogg"), format!("[a recording `note.ogg` {end}"));
-        assert_eq!(of(EnclosureKind::File, "a.pdf"), format!("[a file `a.pdf` {end}"));
-    }
 }

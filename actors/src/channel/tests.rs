@@ -63,6 +63,7 @@ impl World {
             store: store.clone(),
             engine: Arc::new(engine.clone()),
             tools: Arc::new(NoTools),
+            media: Arc::new(crate::ports::NoMedia),
             channels: Arc::new(Only(platform.clone())),
             clock: Arc::new(StoppedClock),
             calls: Arc::new(RuntimeThreads),

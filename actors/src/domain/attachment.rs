@@ -107,6 +107,7 @@ mod tests {
             model: "m".parse().unwrap(),
             steps: steps.collect(),
             asides: Vec::new(),
+            brought: Vec::new(),
             usage: Usage::default(),
             replaces_last: false,
         }

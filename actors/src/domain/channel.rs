@@ -76,9 +76,9 @@ pub struct Cursor {
 /// What kind of thing came with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EnclosureKind {
-    /// A picture that the model can look at.
+    /// A picture, which a model that sees is shown.
     Picture,
-    /// A recording that the model can listen to.
+    /// A recording, which a model that hears is given.
     Recording,
     /// Any other file.
     File,
@@ -144,6 +144,19 @@ pub struct Enclosure {
     pub bytes: u64,
     /// What the platform calls it: `photo.jpg`. Empty where it has no name.
     pub name: String,
+}
+
+impl Enclosure {
+    /// What a message's words say of it. Whether a model is shown it is another matter, but for files, which nobody looks into.
+    pub fn told(&self) -> String {
+        let (kind, end) = match self.kind {
+            EnclosureKind::Picture => ("a picture", ""),
+            EnclosureKind::Recording => ("a recording", ""),
+            EnclosureKind::File => ("a file", "; you cannot look into it"),
+        };
+        let name = if self.name.is_empty() { String::new() } else { format!(" `{}`", self.name) };
+        format!("[{kind}{name} of {} bytes came with this{end}]", self.bytes)
+    }
 }
 
 /// What a platform gives along with a message. A terminal gives nothing.
@@ -317,6 +330,20 @@ mod tests {
         for bad in ["", "a7", &"A7".repeat(32), &"zz".repeat(32), &"ä".repeat(32)] {
             assert!(bad.parse::<MediaId>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn words_say_what_came_with_them() {
+        let of = |kind, name: &str| {
+            Enclosure { id: MediaId::new([1; 32]), kind, bytes: 120, name: name.into() }.told()
+        };
+        assert_eq!(of(EnclosureKind::Picture, ""), "[a picture of 120 bytes came with this]");
+        assert_eq!(
+            of(EnclosureKind::Recording, "note.ogg"),
+            "[a recording `note.ogg` of 120 bytes came with this]"
+        );
+        let file = "[a file `a.pdf` of 120 bytes came with this; you cannot look into it]";
+        assert_eq!(of(EnclosureKind::File, "a.pdf"), file);
     }
 
     #[test]

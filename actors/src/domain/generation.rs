@@ -1,6 +1,7 @@
 //! What is asked of a model and what comes back, without a word about how it is run.
 use std::sync::Arc;
 
+use super::channel::MediaId;
 use super::ids::GenerationId;
 
 /// One token of a model's vocabulary.
@@ -179,6 +180,12 @@ impl Prompt {
         }
     }
 
+    /// Whether it shows pictures or recordings.
+    pub fn has_media(&self) -> bool {
+        let content = self.turns().iter().flat_map(|turn| &turn.content);
+        content.into_iter().any(|content| matches!(content, Content::Image(_) | Content::Audio(_)))
+    }
+
     /// Whether a worker needs one of its slots for it.
     pub fn takes_slot(&self) -> bool {
         match self {
@@ -241,6 +248,8 @@ pub struct AnswerForm {
     pub ignores_end: bool,
     /// A model that was not taught to call tools does without those of the conversation. Otherwise it is told of them all the same.
     pub tools_if_able: bool,
+    /// A model that does not see, or does not hear, gets a note in the place of each picture, or recording. Otherwise it is refused.
+    pub media_if_able: bool,
     /// Added to the logits of single tokens; negative infinity forbids one.
     pub bias: Vec<(Token, f32)>,
 }
@@ -364,6 +373,13 @@ pub enum Refusal {
     },
     /// Every slot runs an answer.
     NoFreeSlot,
+    /// A picture or recording of the prompt cannot be used.
+    Medium {
+        /// Which: the hash of its bytes.
+        id: MediaId,
+        /// Why.
+        detail: String,
+    },
     /// The worker or the model cannot do it, through no fault of the request.
     Unable {
         /// Why.
@@ -381,6 +397,8 @@ pub enum Refusal {
 pub struct Usage {
     /// Length of the prompt.
     pub prompt_tokens: u32,
+    /// How many of them are rows of pictures and recordings.
+    pub media_tokens: u32,
     /// How many of them were not computed, because they were known from before.
     pub cached_tokens: u32,
     /// How many of those came from the disk.

@@ -1,12 +1,13 @@
 //! The words of the house as plain types: no I/O, no wire format, no actor.
 //!
-//! Reading order: [`ids`], [`message`], [`channel`], [`access`], [`session`], [`attachment`], [`memory`], [`meaning`], [`generation`], [`tool`], [`spec`], [`status`].
+//! Reading order: [`ids`], [`message`], [`channel`], [`media`], [`access`], [`session`], [`attachment`], [`memory`], [`meaning`], [`generation`], [`tool`], [`spec`], [`status`].
 pub mod access;
 pub mod attachment;
 pub mod channel;
 pub mod generation;
 pub mod ids;
 pub mod meaning;
+pub mod media;
 pub mod memory;
 pub mod message;
 pub mod session;
@@ -33,6 +34,7 @@ pub use ids::{
     ThreadId,
 };
 pub use meaning::{Embedder, Indexed, Maker, Meant, Place, Remembered, Sought, Unindexed, Vector};
+pub use media::{Brought, MediaBounds, Senses};
 pub use memory::{
     Kept, NOTE_CHARS_MAX, NOTES_MAX, NewNote, Note, NoteError, NotePlace, NotesOf, PeerKey, Recalled,
     TOPIC_CHARS_MAX,

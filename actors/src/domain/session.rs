@@ -2,6 +2,7 @@
 use super::attachment::Attachment;
 use super::generation::Usage;
 use super::ids::{InboxId, ModelId, SessionKey};
+use super::media::Brought;
 use super::message::AnswerKind;
 use super::tool::ToolStep;
 
@@ -128,6 +129,8 @@ pub struct TurnRecord {
     pub steps: Vec<ToolStep>,
     /// What the peer said meanwhile, in order; mostly nothing.
     pub asides: Vec<Aside>,
+    /// What came with the message; mostly nothing.
+    pub brought: Vec<Brought>,
     /// What it cost.
     pub usage: Usage,
     /// When the turn ended, in milliseconds since the Unix epoch.
@@ -158,6 +161,8 @@ pub struct NewTurn {
     pub steps: Vec<ToolStep>,
     /// What the peer said meanwhile, in order.
     pub asides: Vec<Aside>,
+    /// What came with the message.
+    pub brought: Vec<Brought>,
     /// What it cost.
     pub usage: Usage,
     /// It takes the place of the session's last turn, unless a summary covers that one.

@@ -74,6 +74,10 @@ pub enum RouteCondition {
     ComplexityBelow(u8),
     /// The message asks for a fast answer.
     SpeedCritical,
+    /// A picture came with the message.
+    Image,
+    /// A recording came with the message.
+    Audio,
 }
 
 /// Hermes' patience.

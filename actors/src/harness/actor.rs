@@ -205,6 +205,7 @@ impl HarnessState {
             memory: self.args.memory.clone(),
             pool: self.args.pool.clone(),
             tools: self.args.tools.clone(),
+            media: self.args.media.clone(),
             observers: self.args.observers.clone(),
             clock: self.args.clock.clone(),
             trail: self.args.trail.clone(),

@@ -5,7 +5,7 @@ use super::memory;
 use super::notice::{self, StatusInput};
 use crate::command::{Command, Intent, argument};
 use crate::domain::{
-    AnswerKind, InboxEntry, ModelId, NewAnswer, SessionHead, SessionOptions, Tier, TurnEnd, TurnEvent,
+    AnswerKind, InboxEntry, ModelId, NewAnswer, Senses, SessionHead, SessionOptions, Tier, TurnEnd, TurnEvent,
 };
 use crate::memory::MemoryError;
 use crate::routing::{self, RouteInput};
@@ -193,7 +193,13 @@ impl HarnessState {
             Some(kept) => (kept.head.options.clone(), kept.head.turns),
             None => (SessionOptions::default(), 0),
         };
-        let input = RouteInput { text: "", channel: &entry.session.channel, turns, options: &options };
+        let input = RouteInput {
+            text: "",
+            brought: Senses::default(),
+            channel: &entry.session.channel,
+            turns,
+            options: &options,
+        };
         let routed = routing::route(&self.args.spec.route, input);
         let wanted = routed.models.first().cloned();
         let model = self.args.pool.choose(routed.models).await.map_err(|error| error.to_string());

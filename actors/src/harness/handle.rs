@@ -12,7 +12,7 @@ use crate::link::{Link, LinkError};
 use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
 use crate::pool::PoolHandle;
-use crate::ports::{ChannelShed, Clock, Sink};
+use crate::ports::{ChannelShed, Clock, MediaShelf, Sink};
 use crate::session::{SessionError, SessionFact};
 use crate::supervision::SupervisorHandle;
 use crate::tools::ToolsHandle;
@@ -50,6 +50,8 @@ pub struct HarnessArgs {
     pub pool: PoolHandle,
     /// The sources of tools.
     pub tools: Vec<ToolsHandle>,
+    /// What came with messages.
+    pub media: Arc<dyn MediaShelf>,
     /// Who watches turns.
     pub observers: TurnObservers,
     /// Wall time.

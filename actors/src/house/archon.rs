@@ -14,7 +14,7 @@ use crate::insight::{Roster, Trail};
 use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
 use crate::pool::PoolHandle;
-use crate::ports::{ChannelShed, Clock, Sink, ToolShed};
+use crate::ports::{ChannelShed, Clock, MediaShelf, Sink, ToolShed};
 use crate::supervision::{
     ChildSpec, Exceeded, ExitReason, Intensity, Shutdown, Strategy, SupervisionFact, SupervisorHandle,
     SupervisorSpec, start_fn, sub_supervisor,
@@ -38,6 +38,7 @@ pub(super) struct Shared {
     pub(super) pool: PoolHandle,
     pub(super) tools: Arc<dyn ToolShed>,
     pub(super) channels: Arc<dyn ChannelShed>,
+    pub(super) media: Arc<dyn MediaShelf>,
     pub(super) observers: TurnObservers,
     pub(super) clock: Arc<dyn Clock>,
     /// Where supervisors report to, with their paths.
@@ -206,6 +207,7 @@ impl Archon {
             memory: shared.memory.clone(),
             pool: shared.pool.clone(),
             tools: self.sources.clone(),
+            media: shared.media.clone(),
             observers: shared.observers.clone(),
             clock: shared.clock.clone(),
             sessions: self.sessions.clone(),

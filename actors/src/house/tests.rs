@@ -11,6 +11,8 @@ mod hand_off;
 mod handing;
 #[path = "injection_tests.rs"]
 mod injections;
+#[path = "media_tests.rs"]
+mod media;
 #[path = "search_tests.rs"]
 mod search;
 #[path = "tool_tests.rs"]
@@ -27,7 +29,7 @@ use crate::domain::{AnswerKind, ChatTurn, ModelId, NewAnswer, OutboxEntry, TurnE
 use crate::harness::HarnessMsg;
 use crate::hermes::HermesMsg;
 use crate::link::Envelope;
-use crate::ports::{NoTools, RuntimeThreads, StoreError, ToolShed};
+use crate::ports::{MediaShelf, NoTools, RuntimeThreads, StoreError, ToolShed};
 use crate::session::SessionMsg;
 use crate::testkit::{FakeEngine, FakeLoad, MemStore, StoppedClock, archon_spec, message};
 
@@ -59,10 +61,20 @@ impl World {
     }
 
     async fn of(engine: FakeEngine, tools: Arc<dyn ToolShed>, store: Arc<MemStore>) -> Self {
+        Self::whole(engine, tools, store, Arc::new(crate::ports::NoMedia)).await
+    }
+
+    async fn whole(
+        engine: FakeEngine,
+        tools: Arc<dyn ToolShed>,
+        store: Arc<MemStore>,
+        media: Arc<dyn MediaShelf>,
+    ) -> Self {
         let house = House::start(HouseArgs {
             store: store.clone(),
             engine: Arc::new(engine.clone()),
             tools,
+            media,
             channels: Arc::new(crate::ports::NoChannels),
             clock: Arc::new(StoppedClock),
             calls: Arc::new(RuntimeThreads),
@@ -81,7 +93,11 @@ impl World {
 
     /// Says something and waits for the answer.
     async fn say(&self, archon: &str, peer: &str, key: &str, text: &str) -> OutboxEntry {
-        let message = message(archon, peer, key, text).unwrap();
+        self.hand_in(message(archon, peer, key, text).unwrap()).await
+    }
+
+    /// Hands a message in and waits for the answer.
+    async fn hand_in(&self, message: InboundMessage) -> OutboxEntry {
         let mut observer = self.house.observers().observe(message.message_key());
         self.house.submit(message).await.unwrap();
         loop {

@@ -12,14 +12,14 @@ use super::status::status_of;
 use super::submit::SubmitError;
 use crate::domain::{
     Accepted, ActorState, ArchonId, ArchonSpec, ArchonStatus, ChannelStatus, HouseStatus, InboundMessage,
-    OutboxId, PoolStatus, SessionKey, SessionOptions, SessionStatus,
+    OutboxId, PoolStatus, Senses, SessionKey, SessionOptions, SessionStatus,
 };
 use crate::harness::HarnessError;
 use crate::insight::{Roster, RosterError, Station, Trail};
 use crate::memory::{MemoryArgs, MemoryHandle, MemorySettings};
 use crate::observer::TurnObservers;
 use crate::pool::{PoolArgs, PoolError, PoolHandle, PoolSettings};
-use crate::ports::{BlockingCalls, ChannelShed, Clock, Engine, Sink, Store, ToolShed};
+use crate::ports::{BlockingCalls, ChannelShed, Clock, Engine, MediaShelf, Sink, Store, ToolShed};
 use crate::routing::{self, RouteInput};
 use crate::supervision::{
     ChildSpec, ChildStatus, Exceeded, Intensity, Shutdown, Strategy, SupervisionError, SupervisionFact,
@@ -56,6 +56,8 @@ pub struct HouseArgs {
     pub tools: Arc<dyn ToolShed>,
     /// Which platforms there are.
     pub channels: Arc<dyn ChannelShed>,
+    /// What came with messages.
+    pub media: Arc<dyn MediaShelf>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Where the store is called.
@@ -123,6 +125,7 @@ impl House {
             pool,
             tools: args.tools.clone(),
             channels: args.channels.clone(),
+            media: args.media.clone(),
             observers: TurnObservers::default(),
             clock: args.clock.clone(),
             report: args.report.clone(),
@@ -367,7 +370,8 @@ impl House {
         match spec.channels.first() {
             Some(channel) => {
                 let options = SessionOptions::default();
-                let input = RouteInput { text: "", channel, turns: 0, options: &options };
+                let input =
+                    RouteInput { text: "", brought: Senses::default(), channel, turns: 0, options: &options };
                 routing::route(&spec.route, input).models
             }
             None => vec![spec.route.default.clone()],

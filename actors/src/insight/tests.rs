@@ -25,6 +25,7 @@ impl World {
             store: store.clone(),
             engine: Arc::new(engine.clone()),
             tools: Arc::new(crate::ports::NoTools),
+            media: Arc::new(crate::ports::NoMedia),
             channels: Arc::new(crate::ports::NoChannels),
             clock: Arc::new(StoppedClock),
             calls: Arc::new(RuntimeThreads),

@@ -40,7 +40,11 @@ pub(super) fn verdict(error: &VectorError, halvings: u32) -> Verdict {
     match error {
         VectorError::Pool(PoolError::PromptTooLong { .. }) if halvings < HALVINGS_MAX => Verdict::Halve,
         VectorError::Pool(
-            PoolError::PromptTooLong { .. } | PoolError::RequestCrashed { .. } | PoolError::Engine { .. },
+            PoolError::PromptTooLong { .. }
+            | PoolError::RequestCrashed { .. }
+            | PoolError::Medium { .. }
+            | PoolError::MediaCrashed { .. }
+            | PoolError::Engine { .. },
         ) => Verdict::Leave,
         VectorError::Late(_) | VectorError::Pool(_) | VectorError::Lost | VectorError::Name(_) => {
             Verdict::Stop

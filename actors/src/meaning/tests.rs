@@ -54,6 +54,7 @@ impl World {
             store: store.clone(),
             engine: Arc::new(engine.clone()),
             tools: Arc::new(NoTools),
+            media: Arc::new(crate::ports::NoMedia),
             channels: Arc::new(crate::ports::NoChannels),
             clock: Arc::new(StoppedClock),
             calls: Arc::new(RuntimeThreads),
@@ -134,6 +135,7 @@ async fn what_is_said_in_other_words_is_found_as_soon_as_it_has_its_vector() {
         model: talker(),
         steps: Vec::new(),
         asides: Vec::new(),
+        brought: Vec::new(),
         usage: Usage::default(),
         replaces_last: false,
     };

@@ -18,7 +18,7 @@ use super::request::{Place, Request};
 use super::settings::PoolSettings;
 use super::shelf::{OnDisk, Shelf};
 use super::worker::WorkerId;
-use crate::domain::{GenerationId, ModelId, ModelStatus, PoolStatus};
+use crate::domain::{GenerationId, ModelId, ModelStatus, PoolStatus, Senses};
 use crate::insight::{Inspection, Message, Roster, Vitals};
 use crate::link::{Envelope, Link, answer};
 use crate::ports::{Engine, Sink, WorkerEvent, WorkerLink};
@@ -79,6 +79,8 @@ pub(super) enum Question {
     },
     /// Which of these would answer now?
     GetChoice { models: Vec<ModelId>, reply: Reply<ModelId> },
+    /// What does each of these take beside words?
+    GetSenses { models: Vec<ModelId>, reply: Reply<Vec<Senses>> },
     /// Begin to load a model.
     Warm { model: ModelId, reply: Reply<()> },
     /// How is everything?
@@ -202,6 +204,7 @@ impl Question {
         match self {
             Self::Generate { .. } => "generate",
             Self::GetChoice { .. } => "get-choice",
+            Self::GetSenses { .. } => "get-senses",
             Self::Warm { .. } => "warm",
             Self::GetStatus { .. } => "get-status",
         }
@@ -211,6 +214,7 @@ impl Question {
         match self {
             Self::Generate { reply, .. } | Self::Warm { reply, .. } => answer(reply, Err(error)),
             Self::GetChoice { reply, .. } => answer(reply, Err(error)),
+            Self::GetSenses { reply, .. } => answer(reply, Err(error)),
             Self::GetStatus { reply } => answer(reply, Err(error)),
         }
     }
@@ -295,6 +299,7 @@ impl PoolState {
                 }
             }
             Question::GetChoice { models, reply } => answer(reply, self.choose(&models)),
+            Question::GetSenses { models, reply } => answer(reply, Ok(self.senses(&models))),
             Question::Warm { model, reply } => {
                 let chosen = self.choose(std::slice::from_ref(&model));
                 answer(reply, chosen.map(|model| self.work(&model)));
@@ -351,6 +356,11 @@ impl PoolState {
                 Err(failure.or(too_large).unwrap_or_else(|| PoolError::NoModel { wanted: wanted.clone() }))
             }
         }
+    }
+
+    fn senses(&self, models: &[ModelId]) -> Vec<Senses> {
+        let of = |model| self.shelf.on_disk().get(model).map(|found| found.senses).unwrap_or_default();
+        models.iter().map(of).collect()
     }
 
     fn too_large(&self, model: &ModelId) -> Option<PoolError> {

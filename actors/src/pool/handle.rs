@@ -9,8 +9,8 @@ use ractor::{Actor, ActorCell, RpcReplyPort, SpawnErr};
 use super::actor::{PoolActor, PoolMsg, Question};
 use super::settings::PoolSettings;
 use crate::domain::{
-    AnswerForm, ArchonId, Chosen, Finding, FinishReason, GenerationId, ModelId, PoolStatus, Priority, Prompt,
-    Sampling, SessionKey, Usage,
+    AnswerForm, ArchonId, Chosen, Finding, FinishReason, GenerationId, MediaId, ModelId, PoolStatus,
+    Priority, Prompt, Sampling, Senses, SessionKey, Usage,
 };
 use crate::insight::{Roster, Vitals};
 use crate::link::{Link, LinkError};
@@ -161,6 +161,20 @@ pub enum PoolError {
         /// How often.
         crashes: u32,
     },
+    /// A picture or recording of the prompt cannot be used; without it the rest can be asked again.
+    #[error("{detail}")]
+    Medium {
+        /// Which: the hash of its bytes.
+        id: MediaId,
+        /// Why.
+        detail: String,
+    },
+    /// The model's worker ended before the first word of an answer to pictures or recordings; without them it can be asked again.
+    #[error("{model} broke over a picture or recording")]
+    MediaCrashed {
+        /// Which model.
+        model: ModelId,
+    },
     /// The pool could not be reached.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -277,6 +291,11 @@ impl PoolHandle {
     /// Which of these would answer now.
     pub async fn choose(&self, models: Vec<ModelId>) -> Result<ModelId, PoolError> {
         self.ask(|reply| Question::GetChoice { models, reply }).await
+    }
+
+    /// What each of these takes beside words; one that is not on disk takes nothing.
+    pub async fn senses(&self, models: Vec<ModelId>) -> Result<Vec<Senses>, PoolError> {
+        self.ask(|reply| Question::GetSenses { models, reply }).await
     }
 
     /// Begins to load a model, if that was not done before; answers at once. It is loaded again with the pool.

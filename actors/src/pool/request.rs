@@ -88,6 +88,12 @@ impl Request {
         self.order.prompt.takes_slot()
     }
 
+    /// Whether its pictures and recordings may be what a worker broke over, which are read before the first word; and whether its reader
+    /// can do without them.
+    pub(super) fn may_go_without_media(&self) -> bool {
+        self.order.form.media_if_able && !self.is_begun() && self.order.prompt.has_media()
+    }
+
     /// A model's tokens mean nothing to another model.
     pub(super) fn is_begun(&self) -> bool {
         !self.tokens.is_empty()

@@ -150,6 +150,7 @@ impl PoolState {
             Refusal::PromptTooLong { tokens, tokens_max } => {
                 request.fail(PoolError::PromptTooLong { tokens, tokens_max });
             }
+            Refusal::Medium { id, detail } => request.fail(PoolError::Medium { id, detail }),
             Refusal::Unable { detail } => request.fail(PoolError::Unable { detail }),
             Refusal::Engine { detail } => request.fail(PoolError::Engine { detail }),
         }
@@ -213,6 +214,10 @@ impl PoolState {
     fn survive(&mut self, model: &ModelId, mut request: Request, is_crash: bool) {
         if request.cancelled {
             return request.finish_cancelled(model.clone());
+        }
+        if is_crash && request.may_go_without_media() {
+            tracing::error!(%model, id = %request.id, session = %request.order.session, "request given up with its media");
+            return request.fail(PoolError::MediaCrashed { model: model.clone() });
         }
         if is_crash && request.crashed() >= self.settings.request_crashes_max {
             let crashes = self.settings.request_crashes_max;

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use super::Sink;
 use crate::domain::{
-    Chosen, Finding, FinishReason, GenerationId, GenerationRequest, ModelId, Refusal, Token, Usage,
+    Chosen, Finding, FinishReason, GenerationId, GenerationRequest, ModelId, Refusal, Senses, Token, Usage,
 };
 
 /// Why a worker could not be started or has ended.
@@ -145,6 +145,8 @@ pub struct Footprint {
     pub memory_bytes: u64,
     /// How that sum comes about, for people.
     pub arithmetic: String,
+    /// What it takes beside words.
+    pub senses: Senses,
 }
 
 /// Runs models.

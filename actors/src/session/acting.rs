@@ -12,14 +12,19 @@ use crate::permission::Verdict;
 impl Turn {
     /// The model asks for calls.
     pub(super) fn call(&mut self, calls: Vec<ToolCall>, tokens: u64) -> Vec<Effect> {
-        let mut calls: Vec<ToolCall> = calls.into_iter().map(|call| self.kit.meant(call)).collect();
+        let calls = calls.into_iter().map(|call| self.kit.meant(call)).collect();
+        self.begin_step(calls, "", tokens)
+    }
+
+    /// Begins a step with these calls. Their ids have this mark.
+    pub(super) fn begin_step(&mut self, mut calls: Vec<ToolCall>, mark: &str, tokens: u64) -> Vec<Effect> {
         if let Err(fault) = self.guard.step(&calls, tokens) {
             return self.end_going_round(&fault);
         }
         // Names of our own: the model's may come again in a later step.
         let step = self.steps.len() + 1;
         for (number, call) in calls.iter_mut().enumerate() {
-            call.id = format!("{}.{step}.{}", self.label, number + 1);
+            call.id = format!("{}.{step}.{mark}{}", self.label, number + 1);
         }
         let text = std::mem::take(&mut self.answer).trim_end().to_owned();
         self.open = Some(OpenStep::new(text.clone(), calls.clone()));
@@ -164,7 +169,12 @@ impl Turn {
         if !journal.is_empty() {
             effects.insert(0, Effect::Journal(journal));
         }
-        if let Some(step) = self.open.as_ref().and_then(OpenStep::ended) {
+        if let Some(mut step) = self.open.as_ref().and_then(OpenStep::ended) {
+            if let Some(ended) = self.end_with_files(&mut step) {
+                self.open = None;
+                effects.extend(ended);
+                return effects;
+            }
             let question = question(&step);
             self.steps.push(step);
             self.open = None;

@@ -17,12 +17,13 @@ use super::preparing::Prepared;
 use super::tidying::Tidying;
 use super::turn::{Beginning, Task, Turn, View};
 use crate::domain::{
-    AGENT, ActorState, ContextPolicy, Grant, InboxEntry, InboxId, ModelId, Outcome, SessionSnapshot,
+    AGENT, ActorState, Brought, ContextPolicy, Grant, InboxEntry, InboxId, ModelId, Outcome, SessionSnapshot,
     SessionStatus, TurnEvent, Usage,
 };
 use crate::insight::{Inspection, Message, Station};
 use crate::link::{Envelope, Link, answer};
 use crate::pool::GenerationEvent;
+use crate::showing::Unseen;
 use crate::tools::{RunningCall, ToolKit};
 
 pub(crate) enum SessionMsg {
@@ -104,6 +105,8 @@ pub(super) struct SessionState {
     pub(super) last: LastTurn,
     /// What the owner has allowed for as long as the session is in memory.
     pub(super) grants: Vec<Grant>,
+    /// What came with messages and is not shown any more, and why.
+    pub(super) unseen: Unseen,
 }
 
 /// What is known from the last answer, for `/status`.
@@ -121,6 +124,8 @@ pub(super) struct Running {
     pub(super) entry: InboxEntry,
     pub(super) attempt: u32,
     pub(super) turn: Turn,
+    /// What came with the message that is answered.
+    pub(super) brought: Vec<Brought>,
     pub(super) generation: Option<OpenOrder>,
     queued: bool,
     pub(super) progress_told: Option<Instant>,
@@ -167,6 +172,7 @@ impl Actor for SessionActor {
             idle_timer: None,
             last: LastTurn::default(),
             grants: Vec::new(),
+            unseen: Unseen::new(),
         };
         state.set_idle_timer();
         Ok(state)
@@ -250,7 +256,7 @@ impl SessionState {
         if !journal.is_empty() {
             self.args.trail.note(inbox, Station::Journal);
         }
-        let (task, user) = self.task(&entry.text);
+        let (task, user, brought) = self.task(&entry);
         let beginning = Beginning {
             label: entry.id.to_string(),
             user,
@@ -268,6 +274,7 @@ impl SessionState {
             entry,
             attempt,
             turn,
+            brought,
             generation: None,
             queued: false,
             progress_told: None,

@@ -15,7 +15,8 @@ use super::turn::Effect;
 use crate::compaction::{self, PromptParts};
 use crate::domain::{
     AGENT, AnswerForm, AnswerKind, Footer, Grant, InboxId, JournalEntry, MessageKey, NewAnswer, NewTurn,
-    Outcome, Priority, Prompt, Summary, Tier, ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
+    Outcome, Priority, Prompt, Senses, Summary, Tier, ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord,
+    Usage,
 };
 use crate::insight::Station;
 use crate::link::Envelope;
@@ -36,6 +37,8 @@ pub(super) const UNATTENDED: [&str; 2] = ["api", AGENT];
 pub(super) struct Request {
     pub(super) prompt: Prompt,
     pub(super) form: AnswerForm,
+    /// What its pictures and recordings ask of a model.
+    pub(super) senses: Senses,
     pub(super) answer_tokens_max: u32,
     pub(super) priority: Priority,
 }
@@ -59,6 +62,7 @@ impl SessionState {
                 }
                 Effect::Call { call, time_max } => self.make(call, time_max),
                 Effect::AskOwner { call, why } => self.ask_owner(&call, why),
+                Effect::Forgo(forgone) => self.forgo(forgone),
                 Effect::KeepGrant(grant) => self.keep_grant(grant).await,
                 Effect::DropCalls => self.drop_calls(),
                 Effect::End { turn, answer } => self.end(turn, answer).await,
@@ -68,6 +72,7 @@ impl SessionState {
     }
 
     async fn ask_answer(&mut self) -> Vec<Effect> {
+        let (showing, senses) = self.look().await;
         let (Some(memory), Some(running)) = (&self.memory, &self.running) else { return vec![] };
         let (steps, asides, output_chars) = running.turn.steps();
         let answered = memory.turns.len().saturating_sub(running.turn.replaced());
@@ -76,15 +81,22 @@ impl SessionState {
             summary: memory.head.summary.as_ref(),
             turns: memory.turns.get(..answered).unwrap_or_default(),
             text: running.turn.user(),
+            brought: &running.brought,
+            showing: &showing,
             steps,
             asides,
             output_chars,
             output_chars_before: self.args.spec.tools.limits.output_chars_max as usize,
             tools: running.turn.kit.declarations(),
         });
-        let form = AnswerForm { parallel_calls: true, tools_if_able: true, ..AnswerForm::default() };
+        let form = AnswerForm {
+            parallel_calls: true,
+            tools_if_able: true,
+            media_if_able: true,
+            ..AnswerForm::default()
+        };
         let answer_tokens_max = self.args.spec.limits.answer_tokens_max;
-        self.ask(Request { prompt, form, answer_tokens_max, priority: Priority::Direct }).await
+        self.ask(Request { prompt, form, senses, answer_tokens_max, priority: Priority::Direct }).await
     }
 
     async fn ask_summary(&mut self, turns: usize) -> Vec<Effect> {
@@ -108,6 +120,7 @@ impl SessionState {
         Some(Request {
             prompt: compaction::summary_prompt(&spec.persona, former, turns, focus),
             form: AnswerForm::default(),
+            senses: Senses::default(),
             answer_tokens_max: SUMMARY_TOKENS_MAX.min(spec.limits.answer_tokens_max),
             priority,
         })
@@ -132,16 +145,18 @@ impl SessionState {
 
     /// Hands a request to the pool. What comes of it is a fact with the present number.
     pub(super) async fn order(&mut self, request: Request) -> Result<OpenOrder, PoolError> {
-        let Request { prompt, form, answer_tokens_max, priority } = request;
+        let Request { prompt, form, senses, answer_tokens_max, priority } = request;
         let spec = &self.args.spec;
         let options = self.memory.as_ref().map(|memory| memory.head.options.clone()).unwrap_or_default();
         let input = RouteInput {
             text: self.running.as_ref().map_or("", |running| running.turn.user()),
+            brought: Senses::wanted(self.running.iter().flat_map(|running| &running.brought)),
             channel: &self.args.key.channel,
             turns: self.memory.as_ref().map_or(0, |memory| memory.head.turns),
             options: &options,
         };
-        let Routed { models, because } = routing::route(&spec.route, input);
+        let routed = routing::route(&spec.route, input);
+        let Routed { models, because, .. } = self.able(routed, senses).await;
         tracing::debug!(session = %self.args.key, model = ?models.first(), because, "routed");
         if self.running.is_some() {
             self.last.because = Some(because);
@@ -286,7 +301,9 @@ impl SessionState {
     }
 
     async fn end(&mut self, turn: Option<NewTurn>, mut answer: NewAnswer) {
-        let Some(running) = self.running.take() else { return };
+        let Some(mut running) = self.running.take() else { return };
+        let brought = self.kept_of(std::mem::take(&mut running.brought));
+        let turn = turn.map(|turn| NewTurn { brought, ..turn });
         self.grants = running.turn.grants().to_vec();
         let footer = self.memory.as_ref().map_or(Footer::Off, |memory| memory.head.options.footer);
         if let (Some(turn), AnswerKind::Answer) = (&turn, answer.kind) {
@@ -337,6 +354,7 @@ impl SessionState {
             model: turn.model,
             steps: turn.steps,
             asides: turn.asides,
+            brought: turn.brought,
             usage: turn.usage,
             ended_unix_ms: now,
         });

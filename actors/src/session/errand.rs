@@ -71,6 +71,7 @@ impl SessionState {
                 .flat_map(|turn| &turn.steps)
                 .map(|step| calls_len(step, shown_max))
                 .sum(),
+            media_tokens: self.last.usage.media_tokens,
             tokens: self.last.usage.context_tokens(),
             tokens_max: self.window(),
             compact_at_percent: self.args.spec.context.compact_at_percent,

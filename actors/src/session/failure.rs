@@ -46,6 +46,8 @@ impl TurnFailure {
                 PoolError::NoModel { .. }
                 | PoolError::TooLarge { .. }
                 | PoolError::PromptTooLong { .. }
+                | PoolError::Medium { .. }
+                | PoolError::MediaCrashed { .. }
                 | PoolError::ModelFailed { .. }
                 | PoolError::RequestCrashed { .. } => TryEnd::Final,
             },

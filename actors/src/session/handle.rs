@@ -14,7 +14,7 @@ use crate::link::{Link, LinkError};
 use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
 use crate::pool::PoolHandle;
-use crate::ports::{Clock, Sink};
+use crate::ports::{Clock, MediaShelf, Sink};
 use crate::tools::ToolsHandle;
 
 /// Messages that may wait in a session: Hermes sends one at a time and says a few times what waits behind it, the rest are stops and
@@ -96,6 +96,8 @@ pub struct SessionArgs {
     pub pool: PoolHandle,
     /// The sources of tools.
     pub tools: Vec<ToolsHandle>,
+    /// What came with messages.
+    pub media: Arc<dyn MediaShelf>,
     /// Who watches turns.
     pub observers: TurnObservers,
     /// Wall time.

@@ -7,12 +7,15 @@ mod calling;
 mod effects;
 mod errand;
 mod failure;
+mod forgoing;
 mod guard;
 mod handle;
 mod joining;
+mod looking;
 mod order;
 mod preparing;
 mod report;
+mod sending;
 mod tidying;
 mod turn;
 

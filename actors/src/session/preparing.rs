@@ -7,7 +7,7 @@ use super::handle::SessionFact;
 use super::turn::Task;
 use crate::command::{Command, argument};
 use crate::domain::{
-    Grant, InboxEntry, JournalEntry, SessionHead, SessionSnapshot, Summary, TurnEvent, TurnRecord,
+    Brought, Grant, InboxEntry, JournalEntry, SessionHead, SessionSnapshot, Summary, TurnEvent, TurnRecord,
 };
 use crate::memory::MemoryError;
 use crate::ports::StoreError;
@@ -69,19 +69,20 @@ impl SessionState {
             .map_or_else(Vec::new, |memory| called(memory.head.summary.as_ref(), &memory.turns))
     }
 
-    /// What a message asks of its turn, and what is answered in it.
-    pub(super) fn task(&self, text: &str) -> (Task, String) {
+    /// What a message asks of its turn, what is answered in it, and what came with that.
+    pub(super) fn task(&self, entry: &InboxEntry) -> (Task, String, Vec<Brought>) {
+        let text = &entry.text;
         let last = self.memory.as_ref().and_then(|memory| memory.turns.last());
         match (Command::parse(text), last) {
             (Some(Command::Compact), _) => {
                 let focus = Some(argument(text).to_owned()).filter(|focus| !focus.is_empty());
-                (Task::Compact { focus }, String::new())
+                (Task::Compact { focus }, String::new(), Vec::new())
             }
-            (Some(Command::Retry), Some(last)) => (Task::AnswerAgain, last.said()),
+            (Some(Command::Retry), Some(last)) => (Task::AnswerAgain, last.said(), last.brought.clone()),
             (Some(Command::Retry), None) => {
-                (Task::Refuse("There is nothing to answer again.".to_owned()), String::new())
+                (Task::Refuse("There is nothing to answer again.".to_owned()), String::new(), Vec::new())
             }
-            _ => (Task::Answer, text.to_owned()),
+            _ => (Task::Answer, text.to_owned(), Brought::fresh(&entry.waybill.enclosures)),
         }
     }
 

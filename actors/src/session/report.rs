@@ -19,6 +19,8 @@ pub(super) struct ContextParts {
     pub(super) turns_len: usize,
     /// Calls, and what came of them.
     pub(super) calls: usize,
+    /// Pictures and recordings, in tokens, as the model counted them; 0 when unknown.
+    pub(super) media_tokens: u32,
     /// The whole, as the model counted it; 0 when unknown.
     pub(super) tokens: u32,
     pub(super) tokens_max: u32,
@@ -28,6 +30,7 @@ pub(super) struct ContextParts {
 /// The answer to `/context`. The whole is the model's count; the parts are shares of it by their length.
 pub(super) fn context(parts: &ContextParts) -> String {
     let (tokens, tokens_max) = (u64::from(parts.tokens), u64::from(parts.tokens_max.max(1)));
+    let media = u64::from(parts.media_tokens).min(tokens);
     let rows = [
         ("instructions".to_owned(), parts.persona),
         (format!("{} tools", parts.tools_len), parts.tools),
@@ -47,8 +50,11 @@ pub(super) fn context(parts: &ContextParts) -> String {
     }];
     for (name, part) in rows.iter().filter(|(_, part)| *part > 0) {
         let part = *part as u64;
-        let share = if tokens == 0 { part / 4 } else { tokens * part / bytes.max(1) };
+        let share = if tokens == 0 { part / 4 } else { (tokens - media) * part / bytes.max(1) };
         lines.push(format!("  {name:<26} {:<24} about {share}", bar(share, tokens_max)));
+    }
+    if media > 0 {
+        lines.push(format!("  {:<26} {:<24} {media}", "pictures and recordings", bar(media, tokens_max)));
     }
     let threshold = tokens_max * u64::from(parts.compact_at_percent) / 100;
     lines.push(format!(
@@ -200,6 +206,7 @@ mod tests {
             model: ModelId::new("m").unwrap(),
             steps: Vec::new(),
             asides: Vec::new(),
+            brought: Vec::new(),
             usage,
             replaces_last: false,
         };

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::calling::{OpenStep, Resumed};
 use super::failure::TurnFailure;
+use super::forgoing::{Forgoing, Forgone};
 use super::guard::Guard;
 use crate::compaction::{self, NothingToSummarise};
 use crate::domain::{
@@ -77,6 +78,8 @@ pub(super) enum Effect {
         /// Why he is asked.
         why: String,
     },
+    /// Show the model this no more.
+    Forgo(Forgone),
     /// Keep what the owner has allowed for good.
     KeepGrant(Grant),
     /// Give up all calls that run, and all questions to the owner.
@@ -159,6 +162,7 @@ pub(super) struct Turn {
     pub(super) open: Option<OpenStep>,
     pub(super) exposure: Exposure,
     pub(super) guard: Guard,
+    pub(super) forgoing: Forgoing,
     /// What each call's answer may take of the prompt, in characters.
     output_chars: usize,
     pub(super) answer: String,
@@ -168,7 +172,7 @@ pub(super) struct Turn {
     bad_call: Option<String>,
     bad_calls: u32,
     /// The last model that finished, and what that cost.
-    last: Option<(ModelId, Usage)>,
+    pub(super) last: Option<(ModelId, Usage)>,
     pub(super) phase: Phase,
     pub(super) stopping: bool,
     halvings: u32,
@@ -191,6 +195,7 @@ impl Turn {
             open: resumed.open,
             exposure: Exposure::of_the_past(seen.iter().map(|name| kit.find(name).map(|tool| &tool.spec))),
             guard: Guard::new(limits),
+            forgoing: Forgoing::default(),
             output_chars: limits.output_chars_max as usize,
             answer: String::new(),
             asked: Vec::new(),
@@ -342,13 +347,7 @@ impl Turn {
             (_, GenerationEvent::Failed { error: PoolError::PromptTooLong { tokens, tokens_max } }) => {
                 self.on_too_long(tokens, tokens_max, view)
             }
-            (_, GenerationEvent::Failed { error }) => {
-                if self.stopping {
-                    return self.end_stopped();
-                }
-                self.phase = Phase::Ended;
-                vec![Effect::GiveBack(error.into())]
-            }
+            (_, GenerationEvent::Failed { error }) => self.on_failed(error),
         }
     }
 
@@ -385,6 +384,9 @@ impl Turn {
         }
         if let Some(fault) = bad_call {
             return self.on_bad_call(&fault);
+        }
+        if let Some(effects) = self.send_named(reason, usage) {
+            return effects;
         }
         self.phase = Phase::Ended;
         if self.answer.trim().is_empty() {
@@ -424,8 +426,18 @@ impl Turn {
         let answer = self.answer.trim_end().to_owned();
         let is_worth_it = !answer.is_empty() || !self.steps.is_empty();
         let (user, steps, asides) = (self.user.clone(), self.steps.clone(), self.asides.clone());
-        let replaces_last = self.task == Task::AnswerAgain;
-        is_worth_it.then_some(NewTurn { user, answer, stopped, model, steps, asides, usage, replaces_last })
+        let (brought, replaces_last) = (Vec::new(), self.task == Task::AnswerAgain);
+        is_worth_it.then_some(NewTurn {
+            user,
+            answer,
+            stopped,
+            model,
+            steps,
+            asides,
+            brought,
+            usage,
+            replaces_last,
+        })
     }
 
     pub(super) fn end_stopped(&mut self) -> Vec<Effect> {

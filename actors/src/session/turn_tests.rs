@@ -188,3 +188,91 @@ proptest! {
         prop_assert!(ends <= 1);
     }
 }
+
+#[test]
+fn what_a_request_fails_over_is_forgone_once() {
+    use super::super::forgoing::Forgone;
+    use crate::domain::MediaId;
+    let failed = |error| GenerationEvent::Failed { error };
+    let medium = |number| PoolError::Medium { id: MediaId::new([number; 32]), detail: "no".into() };
+    let one = |number| Effect::Forgo(Forgone::One { id: MediaId::new([number; 32]), why: "no".into() });
+    let (mut turn, _) = begin(view(0, 0));
+    for number in [1, 2] {
+        assert_eq!(turn.generation(failed(medium(number)), view(0, 0)), [one(number), Effect::AskAnswer]);
+    }
+    let crashed = || PoolError::MediaCrashed { model: model() };
+    let effects = turn.generation(failed(crashed()), view(0, 0));
+    assert!(matches!(effects.as_slice(), [Effect::Forgo(Forgone::All { .. }), Effect::AskAnswer]));
+    for again in [medium(1), crashed()] {
+        let (mut turn, _) = begin(view(0, 0));
+        turn.generation(failed(again.clone()), view(0, 0));
+        let effects = turn.generation(failed(again.clone()), view(0, 0));
+        assert_eq!(effects, [Effect::GiveBack(again.into())]);
+    }
+    let (mut turn, _) = begin(view(5, 900));
+    assert!(turn.is_compacting());
+    assert_eq!(turn.generation(failed(medium(1)), view(5, 900)), [Effect::GiveBack(medium(1).into())]);
+}
+
+/// A turn that may send files.
+fn sending() -> Turn {
+    use crate::domain::{Permission, Risk, ToolPolicy};
+    use crate::testkit::ToyTools;
+    use crate::tools::ToolsHandle;
+    let source = ToolsHandle::new(Arc::new(ToyTools::new(&[("send_file", Risk::Message)])));
+    let policy = ToolPolicy {
+        tools: vec!["send_file".into()],
+        permissions: [Permission::Allow; 5],
+        ..ToolPolicy::default()
+    };
+    let (mut turn, _) = begin(view(0, 0));
+    turn.kit = ToolKit::new(&[source], Arc::new(policy));
+    turn
+}
+
+#[test]
+fn files_that_an_answer_names_are_sent_before_it_ends() {
+    use crate::domain::{Attachment, Outcome};
+    let mut turn = sending();
+    turn.generation(text("See:\nMEDIA: a.txt\nMEDIA: b.txt"), view(0, 0));
+    let effects = turn.generation(finished(FinishReason::EndOfTurn), view(0, 0));
+    let calls = effects.iter().filter_map(|effect| match effect {
+        Effect::Call { call, .. } => Some(call.clone()),
+        _ => None,
+    });
+    let calls: Vec<ToolCall> = calls.collect();
+    let ids: Vec<&str> = calls.iter().map(|call| call.id.as_str()).collect();
+    assert_eq!(ids, ["7.1.media1", "7.1.media2"], "{effects:?}");
+    assert_eq!(calls[1].arguments, r#"{"path":"b.txt"}"#);
+    assert!(
+        matches!(&effects[0], Effect::Journal(entries) if entries.len() == 3),
+        "it is written down first"
+    );
+    let file = Attachment {
+        path: "a.txt".into(),
+        bytes: 1,
+        sha256: "0f".repeat(32),
+        media_type: "text/plain".into(),
+        caption: None,
+    };
+    let failed = Outcome::Failed { text: "there is no `b.txt`".into() };
+    turn.call_ended("7.1.media2", failed, Duration::ZERO);
+    let effects = turn.call_ended("7.1.media1", Outcome::Done { text: file.told() }, Duration::ZERO);
+    let Some(Effect::End { turn: Some(kept), answer }) = effects.last() else { panic!("{effects:?}") };
+    assert_eq!(answer.text, "See:\nMEDIA: b.txt [not sent: there is no `b.txt`]");
+    assert_eq!((kept.answer.as_str(), kept.steps[0].text.as_str()), (answer.text.as_str(), ""));
+    assert_eq!(Attachment::of(kept), [file]);
+}
+
+#[test]
+fn an_answer_that_was_cut_or_whose_archon_sends_nothing_stays_as_it_is() {
+    let named = "MEDIA: a.txt";
+    let mut turn = sending();
+    turn.generation(text(named), view(0, 0));
+    let effects = turn.generation(finished(FinishReason::Length), view(0, 0));
+    assert!(ended(&effects).1.text.starts_with(named));
+    let (mut turn, _) = begin(view(0, 0));
+    turn.generation(text(named), view(0, 0));
+    let effects = turn.generation(finished(FinishReason::EndOfTurn), view(0, 0));
+    assert_eq!(ended(&effects).1.text, named);
+}

@@ -8,9 +8,10 @@ use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::time::{Instant, timeout_at};
 
 use super::findings::{self, found};
+use super::media::media_tokens;
 use super::tools::{calls_wanted, said};
 use crate::domain::{
-    ChatTurn, FinishReason, GenerationId, GenerationRequest, ModelId, Prompt, Refusal, Token, Usage,
+    ChatTurn, FinishReason, GenerationId, GenerationRequest, ModelId, Prompt, Refusal, Senses, Token, Usage,
 };
 use crate::ports::{Engine, EngineError, Footprint, Sink, WorkerEvent, WorkerLink};
 
@@ -51,6 +52,7 @@ pub enum FakeFault {
 struct FakeModel {
     load: FakeLoad,
     memory_bytes: u64,
+    senses: Senses,
     on_disk: bool,
     launches: u32,
 }
@@ -74,8 +76,13 @@ pub struct FakeEngine(Arc<Mutex<Script>>);
 impl FakeEngine {
     /// An engine with these models on disk, 8 slots each, that answers at once.
     pub fn new(models: impl IntoIterator<Item = ModelId>) -> Self {
-        let model =
-            FakeModel { load: FakeLoad::Instant, memory_bytes: 1_000_000, on_disk: true, launches: 0 };
+        let model = FakeModel {
+            load: FakeLoad::Instant,
+            memory_bytes: 1_000_000,
+            senses: Senses::default(),
+            on_disk: true,
+            launches: 0,
+        };
         Self(Arc::new(Mutex::new(Script {
             models: models.into_iter().map(|id| (id, model.clone())).collect(),
             slots: 8,
@@ -120,6 +127,13 @@ impl FakeEngine {
     pub fn set_memory(&self, model: &ModelId, bytes: u64) {
         if let Some(model) = self.script().models.get_mut(model) {
             model.memory_bytes = bytes;
+        }
+    }
+
+    /// What a model takes beside words.
+    pub fn set_senses(&self, model: &ModelId, senses: Senses) {
+        if let Some(model) = self.script().models.get_mut(model) {
+            model.senses = senses;
         }
     }
 
@@ -191,6 +205,7 @@ impl Engine for FakeEngine {
             file_bytes,
             memory_bytes,
             arithmetic: format!("{memory_bytes} bytes, as the test says"),
+            senses: fake.senses,
         })
     }
 
@@ -457,6 +472,7 @@ impl Process {
         let answer = self.running.remove(index);
         let usage = Usage {
             prompt_tokens: prompt_tokens(&answer.request),
+            media_tokens: media_tokens(&answer.request),
             answer_tokens: u32::try_from(answer.len).unwrap_or(u32::MAX),
             ..Usage::default()
         };
@@ -468,12 +484,12 @@ impl Process {
     }
 }
 
-/// The length of a prompt: its words.
+/// The length of a prompt: its words, and its media.
 fn prompt_tokens(request: &GenerationRequest) -> u32 {
     let turns = request.prompt.turns().iter().map(ChatTurn::words);
     let words: usize = std::iter::once(request.prompt.system().to_owned())
         .chain(turns)
         .map(|text| text.split_whitespace().count())
         .sum();
-    u32::try_from(words).unwrap_or(u32::MAX)
+    u32::try_from(words).unwrap_or(u32::MAX).saturating_add(media_tokens(request))
 }

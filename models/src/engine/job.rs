@@ -191,6 +191,7 @@ impl Job {
         let first_token = self.first_token.unwrap_or(now);
         let usage = Usage {
             prompt_tokens: count(self.prompt_tokens),
+            media_tokens: count(self.media.iter().map(|span| span.places.len()).sum()),
             cached_tokens: count(self.cached_tokens),
             restored_tokens: count(self.restored_tokens),
             answer_tokens: count(self.answer_tokens(tokens)),

@@ -85,21 +85,24 @@ impl Engine<'_> {
                 }
             }
             Some(News::Unusable(digest, detail)) => {
-                let is_hit = |media: &[Arc<Medium>]| media.iter().any(|medium| digest.is_of(medium));
-                let (hit, rest): (Vec<_>, Vec<_>) =
-                    std::mem::take(&mut self.pending).into_iter().partition(|pending| is_hit(&pending.media));
-                self.pending = rest;
-                let mut refused: Vec<u64> = hit.iter().map(|pending| pending.request.id).collect();
+                let mut refused = Vec::new();
+                for pending in std::mem::take(&mut self.pending) {
+                    match pending.media.iter().find(|medium| digest.is_of(medium)) {
+                        Some(medium) => refused.push((pending.request.id, medium.sha256())),
+                        None => self.pending.push(pending),
+                    }
+                }
                 for slot in &mut self.slots {
-                    let next = slot.next_medium().is_some_and(|span| digest.is_of(&span.medium));
-                    if let Some(job) = slot.job.take_if(|_| next) {
-                        refused.push(job.id);
+                    let next = slot.next_medium().filter(|span| digest.is_of(&span.medium));
+                    let Some(sha256) = next.map(|span| span.medium.sha256()) else { continue };
+                    if let Some(job) = slot.job.take() {
+                        refused.push((job.id, sha256));
                         slot.tokens.truncate(slot.held);
                     }
                 }
-                for id in refused {
+                for (id, sha256) in refused {
                     let detail = detail.clone();
-                    events(EngineEvent::Refused { id, refusal: Refusal::Engine { detail } });
+                    events(EngineEvent::Refused { id, refusal: Refusal::Medium { sha256, detail } });
                 }
             }
         }

@@ -197,6 +197,13 @@ pub enum Refusal {
         /// What is wrong.
         detail: String,
     },
+    /// A picture or recording of the request cannot be used.
+    Medium {
+        /// Which: the SHA-256 of its bytes.
+        sha256: [u8; 32],
+        /// Why.
+        detail: String,
+    },
     /// It cannot be done with this model, or not now, through no fault of the request.
     Unable {
         /// Why.
@@ -209,6 +216,8 @@ pub enum Refusal {
 pub struct Usage {
     /// Length of the prompt.
     pub prompt_tokens: u32,
+    /// How many of them are rows of pictures and recordings.
+    pub media_tokens: u32,
     /// How many of them were not computed, because they were known from before.
     pub cached_tokens: u32,
     /// How many of those came from the disk, where contexts rest that are in no slot.

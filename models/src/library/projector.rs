@@ -19,15 +19,18 @@ pub(crate) fn projector_fault(head: &Head, width: u64) -> Option<String> {
     if architecture != "clip" {
         return Some(format!("it is no projector: its architecture is `{architecture}`, not `clip`"));
     }
-    let senses: Vec<&str> = [("vision", "clip.has_vision_encoder"), ("audio", "clip.has_audio_encoder")]
-        .into_iter()
-        .filter(|(_, key)| head.metadata.get(*key) == Some(&Value::Bool(true)))
-        .map(|(sense, _)| sense)
-        .collect();
-    if senses.is_empty() {
+    let (sees, hears) = projector_senses(head);
+    if !sees && !hears {
         return Some("it is a projector for neither pictures nor recordings".to_owned());
     }
-    senses.into_iter().find_map(|sense| sense_fault(head, sense, width))
+    let senses = [("vision", sees), ("audio", hears)].into_iter().filter(|(_, has)| *has);
+    senses.into_iter().find_map(|(sense, _)| sense_fault(head, sense, width))
+}
+
+/// Whether a projector is for pictures, and whether for recordings.
+fn projector_senses(head: &Head) -> (bool, bool) {
+    let has = |key: &str| head.metadata.get(key) == Some(&Value::Bool(true));
+    (has("clip.has_vision_encoder"), has("clip.has_audio_encoder"))
 }
 
 /// Refuses a file that is no projector for the model in another file.
@@ -43,6 +46,12 @@ pub fn check_projector(model: &Path, projector: &Path) -> Result<(), LibraryErro
 }
 
 impl Library {
+    /// What a model takes beside words, by the head of its projector: pictures, recordings. Reads the disk.
+    pub fn senses_of(&self, id: &str) -> (bool, bool) {
+        let head = self.mmproj_of(id).and_then(|path| gguf::check(&path).ok());
+        head.as_ref().map_or((false, false), projector_senses)
+    }
+
     /// Imports the projector of a model that is on disk. A model of the catalogue takes the one that the catalogue names; one of the
     /// user's own is described anew.
     pub fn import_projector(

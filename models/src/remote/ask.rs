@@ -212,6 +212,7 @@ fn part(content: &Content) -> Value {
         }
         Content::Audio(bytes) => {
             let format = match AudioKind::of(bytes) {
+                Some(AudioKind::Opus) => "ogg",
                 Some(AudioKind::Wav) | None => "wav",
             };
             let data = BASE64_STANDARD.encode(bytes);

@@ -41,7 +41,9 @@ pub(super) enum Fault {
 fn shown(refusal: &Refusal) -> String {
     match refusal {
         Refusal::NoFreeSlot => "the server takes no request now; it may be loading its model".to_owned(),
-        Refusal::Unable { detail } | Refusal::Engine { detail } => detail.clone(),
+        Refusal::Unable { detail } | Refusal::Engine { detail } | Refusal::Medium { detail, .. } => {
+            detail.clone()
+        }
         Refusal::PromptTooLong { tokens, tokens_max } => {
             format!("the prompt has {tokens} tokens, {tokens_max} are allowed")
         }

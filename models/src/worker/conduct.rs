@@ -121,6 +121,7 @@ impl Running {
         nonsense(is_whole, "something is still to be found out")?;
         let Usage {
             prompt_tokens,
+            media_tokens,
             cached_tokens,
             restored_tokens,
             answer_tokens,
@@ -130,6 +131,7 @@ impl Running {
             decode_ms: _,
         } = *usage;
         let (prompt, answer) = (u64::from(prompt_tokens), u64::from(answer_tokens));
+        nonsense(media_tokens <= prompt_tokens, "more of media than the prompt has")?;
         nonsense(cached_tokens <= prompt_tokens, "more cached than the prompt has")?;
         nonsense(restored_tokens <= cached_tokens, "more restored than cached")?;
         let right = accepted_tokens <= drafted_tokens && accepted_tokens <= answer_tokens;
@@ -316,6 +318,9 @@ fn cut(mut text: String, bytes_max: usize) -> String {
 fn cut_refusal(refusal: Refusal) -> Refusal {
     match refusal {
         Refusal::Engine { detail } => Refusal::Engine { detail: cut(detail, DETAIL_BYTES_MAX) },
+        Refusal::Medium { sha256, detail } => {
+            Refusal::Medium { sha256, detail: cut(detail, DETAIL_BYTES_MAX) }
+        }
         Refusal::Unable { detail } => Refusal::Unable { detail: cut(detail, DETAIL_BYTES_MAX) },
         Refusal::PromptTooLong { .. } | Refusal::NoFreeSlot => refusal,
     }

@@ -3,9 +3,10 @@
 //! Every message has a key of its own. When the connection is lost, the same message is sent again with the same key, so the daemon
 //! writes it once and answers it once, whatever was lost on the way.
 use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use archond_actors::command::Intent;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -38,6 +39,8 @@ pub(super) struct Conversation {
     socket: PathBuf,
     archon: String,
     thread: Option<String>,
+    /// Whole paths of files that go with the next message.
+    files: Vec<String>,
     client: Client,
 }
 
@@ -64,12 +67,22 @@ impl Conversation {
         thread: Option<String>,
     ) -> Result<Self, CliError> {
         let client = Client::connect(&socket).await?;
-        Ok(Self { socket, archon, thread, client })
+        Ok(Self { socket, archon, thread, files: Vec::new(), client })
     }
 
     /// The Archon's name.
     pub(super) fn archon(&self) -> &str {
         &self.archon
+    }
+
+    /// Has a file go with the next message. Answers its whole path.
+    pub(super) fn attach(&mut self, path: &Path) -> Result<&str, CliError> {
+        let unread = |source: std::io::Error| CliError::Usage {
+            message: format!("{} cannot be attached: {source}", path.display()),
+        };
+        let whole = path.canonicalize().map_err(unread)?;
+        self.files.push(whole.display().to_string());
+        Ok(self.files.last().map_or("", String::as_str))
     }
 
     /// The connection, for questions beside the conversation.
@@ -101,8 +114,14 @@ impl Conversation {
     ) -> Result<Outcome, CliError> {
         let mut interrupts = signal(SignalKind::interrupt()).map_err(|source| CliError::Signal { source })?;
         let key = message_key().map_err(|source| CliError::Random { source })?;
-        let op =
-            Op::Chat { archon: self.archon.clone(), text: text.to_owned(), key, thread: self.thread.clone() };
+        let (archon, text_sent, thread) = (self.archon.clone(), text.to_owned(), self.thread.clone());
+        // A command brings nothing.
+        let files =
+            if Intent::of(text) == Intent::Message { std::mem::take(&mut self.files) } else { Vec::new() };
+        let op = match files.is_empty() {
+            true => Op::Chat { archon, text: text_sent, key, thread },
+            false => Op::Bring { archon, text: text_sent, key, thread, files },
+        };
         let mut pending = Pending {
             op,
             screen: AnswerOnScreen::new(display),

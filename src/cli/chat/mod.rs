@@ -1,5 +1,6 @@
 //! `archond chat`: one message, or a conversation.
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use archond_actors::domain::{ArchonId, SessionKey, ThreadId};
 use tokio::runtime::Runtime;
@@ -30,7 +31,8 @@ const ARCHON_DEFAULT: &str = "ezra";
 /// The channel of the terminal.
 const CHANNEL: &str = "cli";
 /// What the terminal itself does; the house lists the rest.
-const HELP: &str = "  /quit, /exit, /bye       end the chat; a running answer is kept for the next one
+const HELP: &str = "  /attach PATH             a file of this machine goes with the next message
+  /quit, /exit, /bye       end the chat; a running answer is kept for the next one
 Ctrl-C stops a running answer, a second one leaves. Ctrl-D leaves.
 A backslash at the end of a line continues the message on the next one.";
 
@@ -44,6 +46,9 @@ pub(super) struct ChatArgs {
     /// Send this one message, print the answer and leave
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
+    /// A file of this machine that goes with the message; may be repeated
+    #[arg(short, long = "file", value_name = "PATH")]
+    files: Vec<PathBuf>,
     /// Begin a fresh session; the old one is kept
     #[arg(long, conflicts_with = "session")]
     new: bool,
@@ -88,6 +93,9 @@ pub(super) fn run(console: &mut Console, args: &ChatArgs) -> Result<ExitCode, Cl
         };
         Conversation::open(places.socket.clone(), name, thread).await
     })?;
+    for file in &args.files {
+        conversation.attach(file)?;
+    }
     if args.new {
         let outcome = runtime.block_on(conversation.say(console, "/new", Display::Hidden))?;
         if outcome != Outcome::Answered {
@@ -142,6 +150,13 @@ fn converse(
             Line::Leave => return Ok(ExitCode::Ok),
             Line::Ambiguous(names) => {
                 console.note(&format!("which one: {}?", names.join(", ")))?;
+                continue;
+            }
+            Line::Attach(path) => {
+                match conversation.attach(Path::new(&path)) {
+                    Ok(whole) => console.note(&format!("{whole} goes with your next message"))?,
+                    Err(error) => console.error(&error.to_string())?,
+                }
                 continue;
             }
             Line::Send(text) => text,

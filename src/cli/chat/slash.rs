@@ -3,6 +3,8 @@ use archond_actors::command::{COMMANDS, Command};
 
 /// Names that end the chat. They never leave the terminal.
 const LEAVE: [&str; 3] = ["/quit", "/exit", "/bye"];
+/// Has a file go with the next message. It does not leave the terminal either.
+const ATTACH: &str = "/attach";
 
 /// What is to be done with a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +13,8 @@ pub(super) enum Line {
     Empty,
     /// End the chat.
     Leave,
+    /// Have this file go with the next message.
+    Attach(String),
     /// Send this; a shortened command is written out.
     Send(String),
     /// The beginning of more than one command.
@@ -29,6 +33,9 @@ pub(super) fn read(line: &str) -> Line {
         let candidates = candidates(&word_lower);
         return if candidates.is_empty() { Line::Send(line.to_owned()) } else { Line::Ambiguous(candidates) };
     };
+    if name == ATTACH {
+        return Line::Attach(rest.trim().to_owned());
+    }
     match (LEAVE.contains(&name), rest.is_empty()) {
         (true, _) => Line::Leave,
         (false, true) => Line::Send(name.to_owned()),
@@ -70,7 +77,7 @@ pub(super) fn candidates(word: &str) -> Vec<&'static str> {
 
 /// Every command, as the completion offers them.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    COMMANDS.iter().flat_map(|(_, names, _)| names.iter().copied()).chain(LEAVE)
+    COMMANDS.iter().flat_map(|(_, names, _)| names.iter().copied()).chain(LEAVE).chain([ATTACH])
 }
 
 /// What a line may become.
@@ -112,6 +119,8 @@ mod tests {
             ("  ", Line::Empty),
             ("hello there ", send("hello there")),
             ("/quit", Line::Leave),
+            ("/attach  a b.jpg", Line::Attach("a b.jpg".to_owned())),
+            ("/at", Line::Attach(String::new())),
             ("/EXIT now", Line::Leave),
             ("/by", Line::Leave),
             ("/b", Line::Ambiguous(vec!["/busy", "/branch", "/bye"])),

@@ -267,6 +267,7 @@ impl Tables {
             model: turn.model.clone(),
             steps: turn.steps.clone(),
             asides: turn.asides.clone(),
+            brought: turn.brought.clone(),
             usage: turn.usage,
             ended_unix_ms: end.ended_unix_ms,
         };

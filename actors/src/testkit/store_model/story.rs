@@ -5,11 +5,11 @@ use proptest_state_machine::ReferenceStateMachine;
 use super::ideal::Ideal;
 use super::question::Question;
 use crate::domain::{
-    AnswerKind, ArchonId, Aside, Busy, CallRecord, ChannelId, CodeHash, Cursor, Enclosure, EnclosureKind,
-    Footer, Grant, HandOff, InboundMessage, InboxId, JournalEntry, LinkChange, Maker, MediaId, ModelId,
-    NewAnswer, NewNote, NewTurn, NoteId, NotePlace, NotesOf, OutboxId, Outcome, PeerId, PeerKey, Place,
-    Receipt, Remembered, ReplyTo, SessionKey, SessionOptions, Summary, ThreadId, Tier, ToolCall, ToolStep,
-    TurnEnd, Usage, Vector, Waybill,
+    AnswerKind, ArchonId, Aside, Brought, Busy, CallRecord, ChannelId, CodeHash, Cursor, Enclosure,
+    EnclosureKind, Footer, Grant, HandOff, InboundMessage, InboxId, JournalEntry, LinkChange, Maker, MediaId,
+    ModelId, NewAnswer, NewNote, NewTurn, NoteId, NotePlace, NotesOf, OutboxId, Outcome, PeerId, PeerKey,
+    Place, Receipt, Remembered, ReplyTo, SessionKey, SessionOptions, Summary, ThreadId, Tier, ToolCall,
+    ToolStep, TurnEnd, Usage, Vector, Waybill,
 };
 use crate::ports::Write;
 
@@ -124,18 +124,21 @@ fn accept() -> impl Strategy<Value = Write> {
     )
 }
 
-/// A terminal gives none.
-fn waybill() -> impl Strategy<Value = Waybill> {
+fn enclosure() -> impl Strategy<Value = Enclosure> {
     let kind =
         prop::sample::select(vec![EnclosureKind::Picture, EnclosureKind::Recording, EnclosureKind::File]);
-    let enclosure = (any::<[u8; 32]>(), kind, any::<u64>()).prop_map(|(hash, kind, bytes)| Enclosure {
+    (any::<[u8; 32]>(), kind, any::<u64>()).prop_map(|(hash, kind, bytes)| Enclosure {
         id: MediaId::new(hash),
         kind,
         bytes,
         name: "a.jpg".to_owned(),
-    });
+    })
+}
+
+/// A terminal gives none.
+fn waybill() -> impl Strategy<Value = Waybill> {
     let tier = prop::option::of(prop::sample::select(vec![Tier::User, Tier::Owner]));
-    let full = (0..9_u8, any::<Option<u64>>(), prop::collection::vec(enclosure, 0..3), tier);
+    let full = (0..9_u8, any::<Option<u64>>(), prop::collection::vec(enclosure(), 0..3), tier);
     let full = full.prop_map(|(chat, written_unix_ms, enclosures, tier)| Waybill {
         reply_to: ReplyTo::new(&format!("chat {chat}")).unwrap_or_default(),
         written_unix_ms,
@@ -325,14 +328,18 @@ fn end_turn(said: u64) -> impl Strategy<Value = Write> {
         Aside { inbox: InboxId(inbox), after, text }
     });
     let asides = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(aside, 0..3)];
-    let turn = (model, any::<(bool, bool)>(), steps, asides, any::<u32>()).prop_map(
-        |(model, (stopped, replaces_last), steps, asides, prompt_tokens)| NewTurn {
+    let fault = prop::sample::select(vec![None, Some("it is damaged".to_owned())]);
+    let brought = (enclosure(), fault).prop_map(|(enclosure, fault)| Brought { enclosure, fault });
+    let brought = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(brought, 0..3)];
+    let turn = (model, any::<(bool, bool)>(), steps, asides, brought, any::<u32>()).prop_map(
+        |(model, (stopped, replaces_last), steps, asides, brought, prompt_tokens)| NewTurn {
             user: "hello".to_owned(),
             answer: format!("words {prompt_tokens}"),
             stopped,
             model,
             steps,
             asides,
+            brought,
             usage: Usage { prompt_tokens, ..Usage::default() },
             replaces_last,
         },

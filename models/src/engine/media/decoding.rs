@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
+use super::opus;
 use crate::media::{AudioKind, ImageKind};
 
 /// Most pixels of a picture: a photograph of a good telephone has 12 to 24 million, and the model sees under a million of them.
@@ -15,7 +16,7 @@ const SIDE_MAX: u32 = 16_384;
 /// Most memory of a decoder, in bytes: 24 million pixels of 4 bytes, and its own tables.
 const DECODER_BYTES_MAX: u64 = 128 << 20;
 /// Longest recording, in seconds: what Gemma 4 was taught to listen to at once.
-const SECONDS_MAX: f64 = 30.0;
+pub(super) const SECONDS_MAX: f64 = 30.0;
 /// Rates of recordings that are taken, in samples a second.
 const RATES: std::ops::RangeInclusive<u32> = 4_000..=192_000;
 /// Most channels: a surround recording.
@@ -84,41 +85,46 @@ fn on_white(image: &DynamicImage) -> image::RgbImage {
 
 /// Decodes a recording into one channel of so many samples a second, each between -1 and 1.
 pub(super) fn samples(bytes: &[u8], rate: u32) -> Result<Vec<f32>, String> {
-    AudioKind::of(bytes).ok_or("the recording is no WAV")?;
-    guarded("the WAV recording", || {
-        let damaged = |error: hound::Error| format!("the WAV recording cannot be read: {error}");
-        let mut reader = hound::WavReader::new(Cursor::new(bytes)).map_err(damaged)?;
-        let spec = reader.spec();
-        if !RATES.contains(&spec.sample_rate) || !(1..=CHANNELS_MAX).contains(&spec.channels) {
-            return Err(format!(
-                "the WAV recording has {} channels of {} samples a second, which is not taken",
-                spec.channels, spec.sample_rate
-            ));
+    match AudioKind::of(bytes).ok_or("the recording is neither WAV nor Opus in Ogg")? {
+        AudioKind::Wav => guarded("the WAV recording", || wav_samples(bytes, rate)),
+        AudioKind::Opus => guarded("the Opus recording", || {
+            let (samples, own_rate) = opus::samples(bytes, rate)?;
+            Ok(resampled(&samples, own_rate, rate))
+        }),
+    }
+}
+
+fn wav_samples(bytes: &[u8], rate: u32) -> Result<Vec<f32>, String> {
+    let damaged = |error: hound::Error| format!("the WAV recording cannot be read: {error}");
+    let mut reader = hound::WavReader::new(Cursor::new(bytes)).map_err(damaged)?;
+    let spec = reader.spec();
+    if !RATES.contains(&spec.sample_rate) || !(1..=CHANNELS_MAX).contains(&spec.channels) {
+        return Err(format!(
+            "the WAV recording has {} channels of {} samples a second, which is not taken",
+            spec.channels, spec.sample_rate
+        ));
+    }
+    let seconds = f64::from(reader.duration()) / f64::from(spec.sample_rate);
+    if seconds > SECONDS_MAX {
+        return Err(format!(
+            "the WAV recording is {seconds:.0} seconds long, and the model hears {SECONDS_MAX:.0}; cut it"
+        ));
+    }
+    let all: Vec<f32> = match spec.sample_format {
+        hound::SampleFormat::Float => reader.samples::<f32>().collect::<Result<_, _>>().map_err(damaged)?,
+        hound::SampleFormat::Int => {
+            let full = 2_f32.powi(i32::from(spec.bits_per_sample) - 1);
+            let samples = reader.samples::<i32>().map(|sample| Ok(sample? as f32 / full));
+            samples.collect::<Result<_, _>>().map_err(damaged)?
         }
-        let seconds = f64::from(reader.duration()) / f64::from(spec.sample_rate);
-        if seconds > SECONDS_MAX {
-            return Err(format!(
-                "the WAV recording is {seconds:.0} seconds long, and the model hears {SECONDS_MAX:.0}; cut it"
-            ));
-        }
-        let all: Vec<f32> = match spec.sample_format {
-            hound::SampleFormat::Float => {
-                reader.samples::<f32>().collect::<Result<_, _>>().map_err(damaged)?
-            }
-            hound::SampleFormat::Int => {
-                let full = 2_f32.powi(i32::from(spec.bits_per_sample) - 1);
-                let samples = reader.samples::<i32>().map(|sample| Ok(sample? as f32 / full));
-                samples.collect::<Result<_, _>>().map_err(damaged)?
-            }
-        };
-        let channels = usize::from(spec.channels);
-        let mono: Vec<f32> =
-            all.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32).collect();
-        if mono.is_empty() || mono.iter().any(|sample| !sample.is_finite()) {
-            return Err("the WAV recording holds nothing that can be heard".to_owned());
-        }
-        Ok(resampled(&mono, spec.sample_rate, rate))
-    })
+    };
+    let channels = usize::from(spec.channels);
+    let mono: Vec<f32> =
+        all.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32).collect();
+    if mono.is_empty() || mono.iter().any(|sample| !sample.is_finite()) {
+        return Err("the WAV recording holds nothing that can be heard".to_owned());
+    }
+    Ok(resampled(&mono, spec.sample_rate, rate))
 }
 
 /// At another rate. Each sample is the mean of the stretch of the old ones that it stands for (a box, which keeps out most of what the

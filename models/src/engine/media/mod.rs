@@ -14,6 +14,7 @@ use llama_cpp_2::token::LlamaToken;
 use sha2::{Digest as _, Sha256};
 
 mod decoding;
+mod opus;
 mod projector;
 mod raw;
 mod seeing;
@@ -82,6 +83,11 @@ impl Medium {
             Content::Audio(bytes) => (Kind::Audio, bytes),
         };
         Some(Arc::new(Self { digest: Digest::of(kind, bytes), kind, bytes: bytes.clone() }))
+    }
+
+    /// The hash of its bytes, by which those know it who handed it in.
+    pub(super) fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(&self.bytes).into()
     }
 
     pub(super) fn is_image(&self) -> bool {
