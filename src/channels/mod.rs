@@ -9,7 +9,7 @@ pub mod telegram;
 
 use std::sync::Arc;
 
-use archond_actors::domain::{ArchonSpec, CodeHash};
+use archond_actors::domain::{ArchonSpec, CodeHash, ModelId, Route};
 use archond_actors::ports::{Channel, ChannelFault, ChannelShed, Clock, Store};
 
 use self::media::MediaFolder;
@@ -50,10 +50,23 @@ impl HouseChannels {
             Platform::Telegram(settings) => {
                 let media = MediaFolder::new(self.paths.media_dir());
                 let workspace = Grounds::of_archon(&self.paths.state, &archon.id).workspace;
-                Arc::new(telegram::Telegram::new(file.channel, settings, media, workspace))
+                let models = models_of(&archon.route);
+                Arc::new(telegram::Telegram::new(file.channel, settings, media, workspace, models))
             }
         }
     }
+}
+
+/// All models of a route, each once.
+fn models_of(route: &Route) -> Vec<ModelId> {
+    let mut models = Vec::new();
+    let by_rules = route.rules.iter().map(|rule| &rule.model);
+    for model in std::iter::once(&route.default).chain(by_rules).chain(&route.fallback) {
+        if !models.contains(model) {
+            models.push(model.clone());
+        }
+    }
+    models
 }
 
 /// Asks a platform once what it knows of a channel: what it is called, and what that is.

@@ -41,7 +41,7 @@ enum Chat {
 }
 
 /// Messages of one conversation: the tiny model was taught with short ones.
-const CONVERSATION: usize = 20;
+const CONVERSATION: usize = 12;
 /// Who writes at the same time.
 const AT_ONCE: [Chat; 18] = [
     Chat::Telegram(1),
@@ -63,6 +63,11 @@ const AT_ONCE: [Chat; 18] = [
     Chat::Telegram(8),
     Chat::Gitea(5),
 ];
+/// What is said in a message: another number each time, and no two alike that follow each other.
+fn code(number: usize) -> u64 {
+    1000 + number as u64 * 7919 % 9000
+}
+
 /// Persons on Nostr who write at the same time.
 const PERSONS: usize = 3;
 
@@ -103,7 +108,7 @@ impl World {
             format!("file:{}", house.path().join(name).display())
         };
         let (ezra, key) = account(house.path());
-        let NostrKey::Secret(reference) = &key;
+        let NostrKey::Secret(reference) = &key else { panic!("a key of its own") };
         let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let hook = Hook { listen, secret: "a secret of forty characters, as it must be".into() };
         let files = [
@@ -252,7 +257,7 @@ fn killed_at_random_moments_it_answers_every_message_of_every_platform_once_and_
         from_environment("ARCHOND_CHANNEL_KILLS", KILLS),
         from_environment("ARCHOND_CHANNEL_MESSAGES", MESSAGES),
     );
-    let mut numbers = (0..messages as usize).map(|number| (Chat::of(number), 100 + number as u64));
+    let mut numbers = (0..messages as usize).map(|number| (Chat::of(number), code(number)));
     let chats: BTreeSet<Chat> = numbers.clone().map(|(chat, _)| chat).collect();
     // One more of each chat, when all is over.
     let of_person = |person| numbers.clone().filter(|(chat, _)| *chat == Chat::Nostr(person)).count() + 1;
@@ -284,7 +289,7 @@ fn killed_at_random_moments_it_answers_every_message_of_every_platform_once_and_
     world.wait(&chats, messages as usize);
     // Answers of one chat go in order: whatever would come twice has come when this one is there.
     for (at, chat) in chats.iter().enumerate() {
-        write((*chat, 5100 + at as u64));
+        write((*chat, code(messages as usize + at)));
     }
     world.wait(&chats, messages as usize + chats.len());
     let answered = world.said(chats.iter().copied());

@@ -222,6 +222,33 @@ async fn the_owner_is_asked_with_buttons_and_each_question_is_decided_once() {
     assert!(world.judge.said(-100)[3]["reply_markup"].is_null());
 }
 
+#[tokio::test]
+async fn who_asks_for_the_models_gets_buttons_that_choose_one() {
+    let Some(world) = World::new() else { return };
+    let inbound = world.received(&json!({"chat": 7, "user": 7, "text": "/model"})).await;
+    let answer = Parcel { kind: AnswerKind::Notice, ..answer(&inbound, "gemma-4-e4b answers.") };
+    world.deliver(answer).await.unwrap();
+    let said = world.judge.said(7)[0].clone();
+    let rows = said["reply_markup"]["inline_keyboard"].as_array().unwrap().clone();
+    let names: Vec<&str> = rows.iter().map(|row| row[0]["text"].as_str().unwrap()).collect();
+    assert_eq!(names, ["gemma-4-e4b", "gemma-4-e2b", "auto"]);
+    let press = |data: &serde_json::Value| {
+        world
+            .judge
+            .post("/_press", &json!({"chat": 7, "user": 7, "message": said["message_id"], "data": data}));
+    };
+    // A press says what a person would write; what no button said is nothing.
+    press(&json!("model gemma-4-e4b\n/approve"));
+    press(&rows[1][0]["callback_data"]);
+    let texts: Vec<String> = world.receive().await.into_iter().map(|message| message.text).collect();
+    assert_eq!(texts, ["/model gemma-4-e2b"]);
+    assert!(world.judge.said(7)[0]["reply_markup"].is_object(), "they stay");
+    // Other answers have none.
+    let other = world.received(&json!({"chat": 7, "user": 7, "text": "/model auto"})).await;
+    world.deliver(crate::telegram_kit::answer(&other, "The profile chooses.")).await.unwrap();
+    assert!(world.judge.said(7)[1]["reply_markup"].is_null());
+}
+
 /// The smallest PNG picture there is.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\0\0\0\nIDATx\x9cc\0\x01\0\0\x05\0\x01\r\n-\xb4\0\0\0\0IEND\xaeB`\x82";
 

@@ -106,6 +106,35 @@ async fn what_was_sent_before_a_crash_or_a_lost_reply_is_found_and_not_sent_agai
 }
 
 #[tokio::test]
+async fn what_others_of_a_group_are_answered_is_not_taken_for_an_answer() {
+    let Some(world) = World::new() else { return };
+    let mut parcels = Vec::new();
+    for user in [7, 8] {
+        let inbound = world.received(&json!({"chat": -100, "user": user, "text": "@judge_bot hi"})).await;
+        let parcel = Parcel { outbox: Some(OutboxId(1)), ..answer(&inbound, "hello") };
+        let Handed::Step(receipt) = world.bot.deliver(parcel.clone()).await.unwrap() else {
+            panic!("an intent")
+        };
+        parcels.push(after(&parcel, Some(receipt)));
+    }
+    // Both are under way, one is sent, and nobody learns of it.
+    world.judge.post("/_fail", &json!({"method": "sendMessage", "lose": true}));
+    assert!(world.bot.deliver(parcels[1].clone()).await.is_err());
+    let next = bot(&world.folder, &world.settings());
+    for parcel in parcels {
+        let mut parcel = parcel;
+        while let Handed::Step(receipt) = checked(next.deliver(parcel.clone()).await).unwrap() {
+            parcel.receipt = Some(receipt);
+        }
+    }
+    let said = world.judge.said(-100);
+    let answered: std::collections::BTreeSet<i64> =
+        said.iter().map(|message| message["_answers"].as_i64().unwrap()).collect();
+    assert_eq!((said.len(), answered.len()), (2, 2), "{said:?}");
+    assert!(said.iter().all(|message| message["reply_markup"].is_null() && message["text"] == "hello"));
+}
+
+#[tokio::test]
 async fn what_was_shown_before_a_crash_becomes_the_answer() {
     let Some(world) = World::new() else { return };
     let inbound = world.received(&in_group("hi")).await;

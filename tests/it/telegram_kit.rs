@@ -210,7 +210,8 @@ fn settings(folder: &TempDir, port: u16) -> TelegramSettings {
 pub(crate) fn bot(folder: &TempDir, settings: &TelegramSettings) -> Arc<Telegram> {
     let media = MediaFolder::new(folder.path().join("media"));
     let channel = ChannelId::new("telegram").unwrap();
-    Arc::new(Telegram::new(channel, settings.clone(), media, folder.path().join("workspace")))
+    let models = vec!["gemma-4-e4b".parse().unwrap(), "gemma-4-e2b".parse().unwrap()];
+    Arc::new(Telegram::new(channel, settings.clone(), media, folder.path().join("workspace"), models))
 }
 
 /// The answer to a message.

@@ -97,7 +97,7 @@ def stripped(value):
 
 # What Telegram's FAQ for bots allows (https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this): a message a second
 # in a chat, where short bursts are forgiven, twenty a minute in a group, thirty a second in all. Changes of a message count alike.
-SAID = ("sendmessage", "sendmessagedraft", "editmessagetext", "editmessagecaption", "sendphoto", "sendvoice", "sendaudio", "senddocument")
+SAID = ("sendmessage", "sendmessagedraft", "editmessagetext", "editmessagereplymarkup", "sendphoto", "sendvoice", "sendaudio", "senddocument")
 ALONE = (12, 10.0)
 IN_GROUP = (20, 60.0)
 IN_ALL = (30, 1.0)
@@ -232,16 +232,6 @@ class Judge:
             raise Refused("Bad Request: message can't be edited")
         return message
 
-    def on_editmessagecaption(self, given, uploads):
-        message = self.own(given)
-        if not any(kind in message for kind in UPLOADS_MB):
-            raise Refused("Bad Request: there is no caption in the message to edit")
-        caption = parsed(given("caption") or "", given("parse_mode"), 0, 1024)
-        if caption == message.get("caption", ""):
-            raise Refused("Bad Request: message is not modified")
-        message |= {"caption": caption, "edit_date": int(time.time())}
-        return message
-
     def on_editmessagetext(self, given, uploads):
         message = self.own(given)
         if "text" not in message:
@@ -257,11 +247,14 @@ class Judge:
         return message
 
     def on_editmessagereplymarkup(self, given, uploads):
-        _, message = self.found(given, "edit")
+        message = self.own(given)
         if message.get("reply_markup") == given("reply_markup"):
             raise Refused("Bad Request: message is not modified")
         message.pop("reply_markup", None)
-        return message
+        if given("reply_markup"):
+            message["reply_markup"] = given("reply_markup")
+        answered = self.messages.get((int(given("chat_id")), message.get("_answers")))
+        return message | ({"reply_to_message": answered} if answered else {})
 
     def on_deletemessage(self, given, uploads):
         key, _ = self.found(given, "delete")

@@ -9,6 +9,7 @@ use teloxide::types::MessageId;
 use tokio::time::{Instant, sleep_until};
 
 use super::fault::Failure;
+use super::files;
 use super::line::Line;
 use super::once::{Said, Sought};
 use super::place::Place;
@@ -56,8 +57,13 @@ impl Telegram {
             if let Some(id) = self.become_answer(&line, &place, words, shown).await? {
                 progress = progress.sent(id);
             } else {
-                let send = Box::pin(saying::send(&line, &place, words, done == 0, false));
-                let said = self.say(&line, &place, (parcel, &progress), Sought::Text(words), send).await?;
+                let is_last = done + 1 == messages.texts.len();
+                let buttons = Some(()).filter(|()| is_last && self.asks_for_models(&parcel.key));
+                let buttons = buttons.map(|()| saying::models(&self.models));
+                let send = Box::pin(saying::send(&line, &place, words, done == 0, buttons));
+                let said = self
+                    .say(&line, &place, (parcel, &progress), Sought::Text { words, first: done == 0 }, send)
+                    .await?;
                 progress = match said {
                     Said::There(id) => progress.sent(id),
                     Said::Intended(next) => return step(&next),
@@ -65,7 +71,8 @@ impl Telegram {
             }
         } else if let Some(attachment) = parcel.attachments.get(done.saturating_sub(messages.texts.len())) {
             let send = Box::pin(saying::send_file(&line, &place, &self.workspace, attachment));
-            let sought = Sought::File(saying::caption(attachment));
+            let name = files::file_name(attachment);
+            let sought = Sought::File(&name);
             progress = match self.say(&line, &place, (parcel, &progress), sought, send).await? {
                 Said::There(id) => progress.sent(id),
                 Said::Intended(next) => return step(&next),
@@ -117,9 +124,15 @@ impl Telegram {
         }
     }
 
+    /// Whether this is the answer to whoever asked which models there are.
+    fn asks_for_models(&self, key: &str) -> bool {
+        self.state().choosing.iter().any(|asked| asked == key)
+    }
+
     /// Takes away what was shown and is of no more use. What stays does no harm.
     async fn tidy_up(&self, line: &Line, parcel: &Parcel, place: &Place, progress: &Progress, no_text: bool) {
         self.state().begun.remove(&parcel.key);
+        self.state().choosing.retain(|key| *key != parcel.key);
         if let Some(shown) = progress.shown.filter(|_| no_text) {
             let _ = line.quick.delete_message(place.chat_id(), MessageId(shown)).await;
         }

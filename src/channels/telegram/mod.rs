@@ -22,12 +22,12 @@ mod styled;
 mod update;
 mod webhook;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use archond_actors::domain::{Batch, ChannelId, Cursor, Enclosure, Inbound, Parcel, Receipt, Shown};
+use archond_actors::domain::{Batch, ChannelId, Cursor, Enclosure, Inbound, ModelId, Parcel, Receipt, Shown};
 use archond_actors::ports::{Channel, ChannelFault, Handed};
 use async_trait::async_trait;
 use teloxide::payloads::{AnswerCallbackQuerySetters, GetUpdatesSetters};
@@ -56,6 +56,8 @@ const POLL_MAX: Duration = Duration::from_secs(60);
 const COURTESY_MAX: Duration = Duration::from_secs(5);
 /// Tries to fetch a file, which take some minutes.
 const FETCH_TRIES_MAX: u32 = 10;
+/// Questions for models that wait for their answers: these take no time.
+const CHOOSING_MAX: usize = 64;
 /// What is received.
 const ALLOWED_UPDATES: [AllowedUpdate; 2] = [AllowedUpdate::Message, AllowedUpdate::CallbackQuery];
 
@@ -65,6 +67,8 @@ pub struct Telegram {
     settings: TelegramSettings,
     media: MediaFolder,
     workspace: PathBuf,
+    /// Those that may be chosen.
+    models: Vec<ModelId>,
     state: Mutex<State>,
     listener: Listener,
 }
@@ -77,6 +81,8 @@ struct State {
     /// Buttons that were pressed, whose presses are handed in.
     presses: Vec<(String, Option<Pressed>, &'static str)>,
     questions: Questions,
+    /// Messages that ask which models there are: their answers have buttons.
+    choosing: VecDeque<String>,
     pace: Pace,
     numbers: Numbers,
     intended: Intended,
@@ -89,8 +95,15 @@ struct State {
 }
 
 impl Telegram {
-    /// The bot of an Archon. `workspace` is where the files are that go with its answers. Nothing is opened or asked yet.
-    pub fn new(id: ChannelId, settings: TelegramSettings, media: MediaFolder, workspace: PathBuf) -> Self {
+    /// The bot of an Archon. `workspace` is where the files are that go with its answers, `models` are those that people may choose. Nothing
+    /// is opened or asked yet.
+    pub fn new(
+        id: ChannelId,
+        settings: TelegramSettings,
+        media: MediaFolder,
+        workspace: PathBuf,
+        models: Vec<ModelId>,
+    ) -> Self {
         let now = Instant::now();
         let state = State {
             line: None,
@@ -98,6 +111,7 @@ impl Telegram {
             offset: Offset::default(),
             presses: Vec::new(),
             questions: Questions::default(),
+            choosing: VecDeque::new(),
             pace: Pace::new(now),
             numbers: Numbers::default(),
             intended: Intended::default(),
@@ -105,7 +119,8 @@ impl Telegram {
             unfetched: HashMap::new(),
             drafts: now,
         };
-        Self { id, settings, media, workspace, state: Mutex::new(state), listener: Listener::default() }
+        let (state, listener) = (Mutex::new(state), Listener::default());
+        Self { id, settings, media, workspace, models, state, listener }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -167,13 +182,30 @@ impl Telegram {
                 Came::Message(inbound, place) => {
                     self.state().numbers.seen(place.chat, place.message);
                     self.said(&inbound, &place);
+                    self.chooses(&inbound);
                     messages.push(*inbound);
                 }
-                Came::Press(pressed) => messages.extend(self.pressed(*pressed)),
+                Came::Press(pressed) if pressed.decides => messages.extend(self.pressed(*pressed)),
+                Came::Press(pressed) => {
+                    // The buttons stay: who changes his mind presses another one.
+                    self.state().presses.push((pressed.press, None, ""));
+                    messages.push(pressed.inbound);
+                }
                 Came::Nothing => {}
             }
         }
         Batch { messages, place: None }
+    }
+
+    /// Who asks which models there are gets them as buttons.
+    fn chooses(&self, inbound: &Inbound) {
+        if ["/model", "/models"].contains(&inbound.text.trim()) {
+            let mut state = self.state();
+            if state.choosing.len() >= CHOOSING_MAX {
+                state.choosing.pop_front();
+            }
+            state.choosing.push_back(inbound.key.clone());
+        }
     }
 
     /// Who decides by words has no use for the buttons any more.
@@ -185,8 +217,8 @@ impl Telegram {
             let mut state = self.state();
             for (chat, message) in state.questions.over(place, peer.as_str()) {
                 let place = Place { chat, message, topic: None };
-                let pressed =
-                    Pressed { press: String::new(), place, person: String::new(), inbound: inbound.clone() };
+                let (press, person, inbound) = (String::new(), String::new(), inbound.clone());
+                let pressed = Pressed { press, place, person, inbound, decides: true };
                 state.presses.push((String::new(), Some(pressed), ""));
             }
         }
@@ -195,7 +227,7 @@ impl Telegram {
     /// What a press of a button says, if it counts.
     fn pressed(&self, pressed: Pressed) -> Option<Inbound> {
         let mut state = self.state();
-        let Pressed { press, place, person, inbound } = &pressed;
+        let Pressed { press, place, person, inbound, .. } = &pressed;
         let means = state.questions.pressed(place.chat, place.message, person, press, Instant::now());
         let (word, inbound) = match means {
             Press::Counts => ("", Some(inbound.clone())),

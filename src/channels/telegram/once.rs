@@ -2,12 +2,11 @@
 //!
 //! Before a message is sent, the receipt says above which number it will be: Telegram counts all messages of a bot with single persons (and
 //! small groups) in one row, and those of each larger group in a row of its own. Where a crash or a lost reply leaves open whether it was
-//! sent, the next numbers are asked: a message that is changed into what it says already answers that it is the same.
+//! sent, the next numbers are looked at. Bots cannot read messages; but what is changed is shown, so a button is put below and taken away.
 use std::collections::{HashMap, HashSet};
 
-use teloxide::payloads::EditMessageCaptionSetters;
 use teloxide::requests::Requester;
-use teloxide::types::MessageId;
+use teloxide::types::{InlineKeyboardButton, InlineKeyboardMarkup, Message, MessageId};
 use tokio::time::{Instant, sleep_until};
 
 use super::Telegram;
@@ -16,8 +15,11 @@ use super::line::Line;
 use super::place::Place;
 use super::receipt::Progress;
 use super::saying::{self, Words};
+use super::showing::MORE;
 
-/// Numbers that are asked: all that is sent and received between the receipt and the message has one.
+/// What Telegram gives back of the button that is put below what is looked at.
+const LOOKING: &str = "looking";
+/// Numbers that are looked at: all that is sent and received between the receipt and the message has one.
 const ASKED_MAX: i32 = 32;
 /// Messages that are to be sent and were not tried. Beyond it some are asked for in vain.
 const INTENDED_MAX: usize = 256;
@@ -84,10 +86,44 @@ pub(super) enum Said {
 /// What is looked for among the messages of a chat.
 #[derive(Clone, Copy)]
 pub(super) enum Sought<'a> {
-    /// A text. A message of our own that says something else is what was shown of it, and becomes it.
-    Text(&'a Words),
-    /// A file with this text below it.
-    File(Option<&'a str>),
+    /// A text; the first of an answer shows in a group which message it answers.
+    Text { words: &'a Words, first: bool },
+    /// A file with this name.
+    File(&'a str),
+}
+
+/// What a message of the bot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Is {
+    /// What is sought.
+    It,
+    /// What was shown of it while it came.
+    Begun,
+    Another,
+}
+
+impl Sought<'_> {
+    fn judge(&self, place: &Place, message: &Message) -> Is {
+        let answers = message.reply_to_message().map(|answered| answered.id.0);
+        match self {
+            Self::File(name) => {
+                let file = message.document().and_then(|file| file.file_name.as_deref());
+                // Pictures and recordings have no names.
+                let nameless =
+                    message.photo().is_some() || message.voice().is_some() || message.audio().is_some();
+                if file == Some(*name) || nameless { Is::It } else { Is::Another }
+            }
+            // What answers somebody else is his.
+            Self::Text { first: true, .. } if answers.is_some_and(|answered| answered != place.message) => {
+                Is::Another
+            }
+            Self::Text { words, .. } => match message.text().map(str::trim) {
+                Some(text) if text == words.as_str().trim() => Is::It,
+                Some(text) if text.ends_with(MORE.trim()) => Is::Begun,
+                _ => Is::Another,
+            },
+        }
+    }
 }
 
 impl Telegram {
@@ -145,30 +181,55 @@ impl Telegram {
         sought: Sought<'_>,
     ) -> Result<Option<i32>, Failure> {
         for id in (1..=ASKED_MAX).map(|step| above.saturating_add(step)) {
-            self.turn().await;
-            let found = match sought {
-                Sought::Text(words) => saying::edit(line, place, id, words).await,
-                Sought::File(caption) => is_file(line, place, id, caption).await,
-            };
-            match found {
-                Ok(()) => return Ok(Some(id)),
-                // The group has grown: what it had before it has no more.
-                Err(Failure::Gone | Failure::Refused(_) | Failure::Markup | Failure::Moved(_)) => {}
-                Err(other) => return Err(other),
+            if self.state().questions.is_open(place.chat, id) {
+                continue;
+            }
+            let Some(message) = self.look_at(line, place, id).await? else { continue };
+            match (sought.judge(place, &message), sought) {
+                (Is::It, _) => return Ok(Some(id)),
+                (Is::Begun, Sought::Text { words, .. }) => {
+                    self.turn().await;
+                    return saying::edit(line, place, id, words).await.map(|()| Some(id));
+                }
+                (Is::Begun | Is::Another, _) => {}
             }
         }
         Ok(None)
     }
-}
 
-async fn is_file(line: &Line, place: &Place, id: i32, caption: Option<&str>) -> Result<(), Failure> {
-    let mut request = line.quick.edit_message_caption(place.chat_id(), MessageId(id));
-    if let Some(caption) = caption {
-        request = request.caption(caption);
-    }
-    match request.await.map_err(|error| Failure::of(&error)) {
-        Ok(_) | Err(Failure::Unchanged) => Ok(()),
-        Err(other) => Err(other),
+    /// The message with this number, if it is one of the bot's in this chat.
+    async fn look_at(&self, line: &Line, place: &Place, id: i32) -> Result<Option<Message>, Failure> {
+        let touch = |button: Option<InlineKeyboardMarkup>| {
+            let mut request = line.quick.edit_message_reply_markup(place.chat_id(), MessageId(id));
+            request.reply_markup = button;
+            async move {
+                self.turn().await;
+                request.await.map_err(|error| Failure::of(&error))
+            }
+        };
+        let button = || Some(InlineKeyboardMarkup::new([[InlineKeyboardButton::callback("…", LOOKING)]]));
+        let mut seen = touch(button()).await;
+        if matches!(seen, Err(Failure::Unchanged)) {
+            // A former look was cut off in the middle.
+            touch(None).await.ok();
+            seen = touch(button()).await;
+        }
+        match seen {
+            Ok(message) => {
+                // One that stays says nothing when it is pressed.
+                touch(None).await.ok();
+                Ok(Some(message))
+            }
+            // There is none, it is somebody else's, or the group has grown and has no more what it had.
+            Err(
+                Failure::Gone
+                | Failure::Refused(_)
+                | Failure::Unchanged
+                | Failure::Markup
+                | Failure::Moved(_),
+            ) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 }
 

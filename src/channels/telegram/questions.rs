@@ -62,6 +62,11 @@ impl Questions {
         over
     }
 
+    /// Whether somebody is asked by this message.
+    pub(super) fn is_open(&self, chat: i64, message: i32) -> bool {
+        self.open.iter().any(|asked| asked.place.chat == chat && asked.message == message)
+    }
+
     /// A button below a message was pressed. The same press may come again.
     pub(super) fn pressed(
         &mut self,

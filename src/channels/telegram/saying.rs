@@ -2,7 +2,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use archond_actors::domain::Attachment;
+use archond_actors::domain::{Attachment, ModelId};
 use teloxide::payloads::{EditMessageTextSetters, SendMessageSetters};
 use teloxide::requests::Requester;
 use teloxide::types::{
@@ -15,7 +15,7 @@ use super::files::{self, Form};
 use super::line::Line;
 use super::place::Place;
 use super::styled::{Styled, first_units};
-use super::update::BUTTONS;
+use super::update::{BUTTONS, given_of};
 
 /// Longest text as it is sent, its styles included; longer ones Telegram does not read.
 const HTML_BYTES_MAX: usize = 30_000;
@@ -36,6 +36,11 @@ impl Words {
         let html =
             Some(styled.html(part)).filter(|html| !styled.spans.is_empty() && html.len() <= HTML_BYTES_MAX);
         Self { plain, html }
+    }
+
+    /// As it is read.
+    pub(super) fn as_str(&self) -> &str {
+        &self.plain
     }
 
     /// Text without styles.
@@ -72,7 +77,7 @@ pub(super) async fn send(
     place: &Place,
     words: &Words,
     answers: bool,
-    buttons: bool,
+    buttons: Option<InlineKeyboardMarkup>,
 ) -> Result<i32, Failure> {
     let send = |chat: ChatId, text: String, mode: Option<ParseMode>| {
         let mut request = line.quick.send_message(chat, text).link_preview_options(no_preview());
@@ -82,8 +87,8 @@ pub(super) async fn send(
             request = request
                 .reply_parameters(ReplyParameters::new(place.message_id()).allow_sending_without_reply());
         }
-        if buttons {
-            request = request.reply_markup(keyboard());
+        if let Some(buttons) = &buttons {
+            request = request.reply_markup(buttons.clone());
         }
         async { request.await }
     };
@@ -120,7 +125,7 @@ pub(super) async fn send_file(
     let read = tokio::task::spawn_blocking(move || files::read(&from, &wanted)).await;
     let bytes = match read {
         Ok(Ok(bytes)) => bytes,
-        Ok(Err(why)) => return send(line, place, &Words::plain(why), false, false).await,
+        Ok(Err(why)) => return send(line, place, &Words::plain(why), false, None).await,
         Err(_) => return Err(Failure::Transient("a file could not be read".into())),
     };
     let upload = |form| upload(line, place, attachment, form, bytes.clone());
@@ -134,15 +139,10 @@ pub(super) async fn send_file(
         // If it is the chat that takes nothing, that is said now.
         Err(Failure::Refused(why)) => {
             let words = Words::plain(format!("`{}` could not be sent: {why}", attachment.path));
-            send(line, place, &words, false, false).await
+            send(line, place, &words, false, None).await
         }
         Err(other) => Err(other),
     }
-}
-
-/// The text below a file, as it is sent.
-pub(super) fn caption(attachment: &Attachment) -> Option<&str> {
-    attachment.caption.as_deref().map(|caption| first_units(caption, CAPTION_UNITS_MAX))
 }
 
 async fn upload(
@@ -153,7 +153,8 @@ async fn upload(
     bytes: Vec<u8>,
 ) -> Result<Message, Failure> {
     let file = InputFile::memory(bytes).file_name(files::file_name(attachment));
-    let caption = caption(attachment).map(str::to_owned);
+    let caption =
+        attachment.caption.as_deref().map(|caption| first_units(caption, CAPTION_UNITS_MAX).to_owned());
     let (chat, topic) = (place.chat_id(), place.thread_id());
     let sent = match form {
         Form::Photo => {
@@ -191,7 +192,15 @@ fn no_preview() -> LinkPreviewOptions {
     }
 }
 
-fn keyboard() -> InlineKeyboardMarkup {
+/// The buttons with models: all that may answer, and the word that leaves it to the profile.
+pub(super) fn models(models: &[ModelId]) -> InlineKeyboardMarkup {
+    let names = models.iter().map(ModelId::as_str).chain(["auto"]);
+    let row = |name: &str| Some(vec![InlineKeyboardButton::callback(name, given_of(name)?)]);
+    InlineKeyboardMarkup::new(names.filter_map(row))
+}
+
+/// The buttons below a question.
+pub(super) fn yes_or_no() -> InlineKeyboardMarkup {
     let rows = BUTTONS.iter().map(|(name, given, _)| vec![InlineKeyboardButton::callback(*name, *given)]);
     InlineKeyboardMarkup::new(rows)
 }

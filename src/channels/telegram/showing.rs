@@ -30,7 +30,7 @@ const BEGUN_MAX: usize = 256;
 /// A server that knows no drafts is asked for one again after so long.
 const DRAFTS_AGAIN: Duration = Duration::from_secs(3600);
 /// The mark that there is more to come.
-const MORE: &str = " …";
+pub(super) const MORE: &str = " …";
 
 /// A text that is seen for half a minute and is no message (Bot API 9.5).
 #[derive(Debug, Clone, Serialize)]
@@ -114,8 +114,17 @@ impl Telegram {
                 other => return other.map(|()| None),
             },
             None => {
-                let send = Box::pin(saying::send(line, place, &words, true, false));
-                match self.once(line, place, (&to.key, &progress), Sought::Text(&words), send).await? {
+                let send = Box::pin(saying::send(line, place, &words, true, None));
+                match self
+                    .once(
+                        line,
+                        place,
+                        (&to.key, &progress),
+                        Sought::Text { words: &words, first: true },
+                        send,
+                    )
+                    .await?
+                {
                     Said::Intended(next) => progress = next,
                     Said::There(message) => (progress.shown, progress.trying) = (Some(message), None),
                 }
@@ -174,7 +183,8 @@ impl Telegram {
         for (at, part) in parts.iter().enumerate() {
             let words = Words::of(&asked, &sent(&asked, part, TEXT_UNITS_MAX));
             self.turn().await;
-            question = Some(saying::send(line, place, &words, at == 0, at + 1 == parts.len()).await?);
+            let buttons = (at + 1 == parts.len()).then(saying::yes_or_no);
+            question = Some(saying::send(line, place, &words, at == 0, buttons).await?);
         }
         let Some(question) = question else { return Ok(None) };
         let now = Instant::now();

@@ -1,7 +1,7 @@
 //! From Telegram's updates to messages of the house: who is heard, and what of it. Pure.
 //!
 //! People are known by their numbers alone. Other bots, channels and anonymous writers are not heard: nobody could say who they are.
-use archond_actors::domain::{Inbound, PeerId, Waybill};
+use archond_actors::domain::{Inbound, ModelId, PeerId, Waybill};
 use teloxide::types::{CallbackQuery, Message, Update, UpdateKind, User};
 
 use super::files;
@@ -27,6 +27,8 @@ pub(super) struct Pressed {
     pub(super) person: String,
     /// As what he would have written.
     pub(super) inbound: Inbound,
+    /// It decides about a question.
+    pub(super) decides: bool,
 }
 
 /// What an update is.
@@ -83,13 +85,15 @@ fn press_of(query: &CallbackQuery, me: &Identity) -> Option<Came> {
     if !is_person(&query.from) {
         return None;
     }
-    let text = said_by(query.data.as_deref()?)?;
+    let (text, decides) = said_by(query.data.as_deref()?)?;
     let place = place_of(query.regular_message()?);
     let (press, person) = (query.id.0.clone(), query.from.id.to_string());
-    let inbound = inbound(format!("{}.press.{press}", me.id), &query.from, &place, text.to_owned())?;
-    Some(Came::Press(Box::new(Pressed { press, place, person, inbound })))
+    let inbound = inbound(format!("{}.press.{press}", me.id), &query.from, &place, text)?;
+    Some(Came::Press(Box::new(Pressed { press, place, person, inbound, decides })))
 }
 
+/// Longest that Telegram gives back.
+const GIVEN_BYTES_MAX: usize = 64;
 /// The buttons below a question: what they are called, what Telegram gives back, and what that says.
 pub(super) const BUTTONS: [(&str, &str, &str); 3] = [
     ("Yes", "yes", "/approve"),
@@ -97,8 +101,22 @@ pub(super) const BUTTONS: [(&str, &str, &str); 3] = [
     ("No", "no", "/deny"),
 ];
 
-fn said_by(data: &str) -> Option<&'static str> {
-    BUTTONS.iter().find(|(_, given, _)| *given == data).map(|(.., says)| *says)
+/// What Telegram gives back of a button with a model begins so.
+const MODEL: &str = "model ";
+
+/// What Telegram gives back of a button with a model; `None`: its name is longer than buttons bear.
+pub(super) fn given_of(model: &str) -> Option<String> {
+    Some(format!("{MODEL}{model}")).filter(|given| given.len() <= GIVEN_BYTES_MAX)
+}
+
+/// What a press says, and whether it decides about a question. What is given back is a client's word: nothing of it is passed on that is
+/// not the name of a model.
+fn said_by(data: &str) -> Option<(String, bool)> {
+    if let Some((.., says)) = BUTTONS.iter().find(|(_, given, _)| *given == data) {
+        return Some(((*says).to_owned(), true));
+    }
+    let model: ModelId = data.strip_prefix(MODEL)?.parse().ok()?;
+    Some((format!("/model {model}"), false))
 }
 
 fn inbound(key: String, writer: &User, place: &Place, text: String) -> Option<Inbound> {
