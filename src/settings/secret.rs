@@ -96,6 +96,11 @@ pub fn required(group: &mut Group<'_>, name: &'static str, why: &str) -> Option<
     group.required::<String>(name, why, check)?.value.parse().ok()
 }
 
+/// A secret that there need not be.
+pub fn optional(group: &mut Group<'_>, name: &'static str) -> Option<KeyReference> {
+    group.value(name, None::<String>, is_reference)?.parse().ok()
+}
+
 /// Whether a setting says where a secret is; it need not.
 #[expect(clippy::ref_option, reason = "a check is given a reference to the setting's own type")]
 pub(crate) fn is_reference(text: &Option<String>) -> Result<(), String> {

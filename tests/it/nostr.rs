@@ -1,5 +1,7 @@
 //! Nostr against a relay and a person that share no code with what is tested: a relay in Python, and nostr-tools in JavaScript.
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use archond::channels::nostr::{Nostr, NostrKey, probe, publish};
@@ -9,9 +11,10 @@ use archond_actors::domain::{AnswerKind, ArchonId, ChannelId, Cursor, OutboxId, 
 use archond_actors::ports::{Channel, Handed};
 use archond_actors::testkit::MemStore;
 use nostr::key::Keys;
+use nostr::nips::nip19::ToBech32;
 
 use crate::kit::{TestHouse, text};
-use crate::nostr_kit::{Person, PythonRelay, account, peers, settings};
+use crate::nostr_kit::{Person, PythonRelay, RemoteSigner, account, peers, settings};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_of_another_implementation_writes_over_another_relay_and_is_answered() {
@@ -72,7 +75,7 @@ async fn a_person_of_another_implementation_writes_over_another_relay_and_is_ans
 /// Gives Ezra an account, with these owners and users; answers its key.
 fn join(house: &TestHouse, relay: &PythonRelay, owners: &[&Keys], users: &[&Keys]) -> String {
     let (ezra, key) = account(house.path());
-    let NostrKey::Secret(reference) = &key;
+    let NostrKey::Secret(reference) = &key else { panic!("a key of its own") };
     let list = |keys: &[&Keys]| {
         keys.iter().map(|keys| format!("\"{}\"", keys.public_key().to_hex())).collect::<Vec<_>>().join(", ")
     };
@@ -154,4 +157,52 @@ fn a_conversation_over_nostr_with_a_call_that_its_owner_allows() {
     // The next call is asked about again. The same words within the same second would be the same message.
     owner.writes("read the file letters.txt");
     assert!(answered(&mut owner).contains("/deny"));
+}
+
+#[test]
+fn an_archon_whose_key_is_with_a_remote_signer_is_written_to_and_answers() {
+    let Some(peers) = peers() else { return };
+    let relay = PythonRelay::start(&peers);
+    let house = TestHouse::new();
+    let (ezra, maria) = (Keys::generate(), Keys::generate());
+    let mut signer = RemoteSigner::start(&peers, &relay.url, &ezra, None);
+    let owner = maria.public_key().to_bech32().unwrap();
+    let mut add =
+        house.command(&["channel", "add", "nostr", "ezra", "--signer", "--relay", relay.url.as_str()]);
+    add.args(["--owner", &owner]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut add = add.spawn().unwrap();
+    writeln!(add.stdin.take().unwrap(), "{}", signer.address).unwrap();
+    let added = add.wait_with_output().unwrap();
+    let said = text(&added);
+    assert!(added.status.success() && said.contains(&ezra.public_key().to_bech32().unwrap()), "{said}");
+    assert!(!said.contains("open-sesame") && said.contains("stays with the signer"), "{said}");
+    let client = signer.lines.may_say("client").unwrap()["client"].as_str().unwrap().to_owned();
+
+    let daemon = house.start(&["ezra"]);
+    let me = ezra.public_key().to_hex();
+    let answered = |person: &mut Person| person.says("answer");
+    let mut person = Person::write(&peers, &relay.url, &me, &maria, 1, &["hello"]);
+    let answer = answered(&mut person);
+    assert_eq!(
+        (answer["answer"].as_str(), answer["genuine"].as_bool()),
+        (Some("Hello, I am Ezra."), Some(true))
+    );
+    // While the signer is away nothing can be opened; nothing of it is lost.
+    drop(signer);
+    let mut person = Person::write(&peers, &relay.url, &me, &maria, 2, &["what is your name?"]);
+    person.says("sent");
+    daemon.kill();
+    drop(daemon);
+    let _daemon = house.start(&["ezra"]);
+    let _signer = RemoteSigner::start(&peers, &relay.url, &ezra, Some(&client));
+    // The relay brings him the first answer again, before or after he has written.
+    let mut said = answered(&mut person);
+    if said["answer"] == "Hello, I am Ezra." {
+        said = answered(&mut person);
+    }
+    assert_eq!(said["answer"], "I am Ezra.");
+    let log = std::fs::read_dir(house.path().join("state/logs")).unwrap();
+    let logs: String =
+        log.flatten().map(|file| std::fs::read_to_string(file.path()).unwrap_or_default()).collect();
+    assert!(!logs.contains("open-sesame") && !logs.contains("Hello, I am Ezra."));
 }

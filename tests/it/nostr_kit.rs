@@ -15,6 +15,8 @@ use serde_json::Value;
 
 /// Longest wait for the relay to be there: a Python that starts on a busy machine.
 const START_MAX: Duration = Duration::from_secs(60);
+/// A signer of the tests.
+const SIGNER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nostr/signer.mjs");
 /// A person of the tests.
 const PERSON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nostr/person.mjs");
 
@@ -161,6 +163,31 @@ impl Person {
     /// What he says apart from what he writes, for two threads.
     pub(crate) fn split(self) -> (ChildStdin, Lines) {
         (self.input, self.lines)
+    }
+}
+
+/// A remote signer in JavaScript, which has a key.
+pub(crate) struct RemoteSigner {
+    pub(crate) address: String,
+    pub(crate) lines: Lines,
+}
+
+impl RemoteSigner {
+    /// `known`: whom it knows from before.
+    pub(crate) fn start(peers: &Path, relay: &RelayUrl, keys: &Keys, known: Option<&str>) -> Self {
+        let mut command = Command::new(peers.join("node"));
+        command
+            .arg(SIGNER)
+            .arg(peers)
+            .args([relay.as_str(), &keys.secret_key().to_secret_hex(), "open-sesame"])
+            .args(known)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut process = Group::start(&mut command);
+        let lines = BufReader::new(process.0.stdout.take().unwrap()).lines();
+        let mut lines = Lines { lines, _process: process };
+        let said = lines.may_say("address").expect("the signer says its address");
+        Self { address: said["address"].as_str().unwrap().to_owned(), lines }
     }
 }
 

@@ -23,6 +23,8 @@ const QUEUE_LEN_MAX: usize = 256;
 const BATCH_LEN_MAX: usize = 50;
 /// When it is asked again for what was more than is taken of one.
 const AGAIN_AFTER: Duration = Duration::from_secs(300);
+/// When it is asked again for what could not be opened, since whoever has the key did not answer.
+const AWAY_PAUSE: Duration = Duration::from_secs(20);
 /// A relay that is away for longer is not waited for any more, in seconds.
 const AWAY_MAX: u64 = 7 * 24 * 3600;
 /// Longest wait for a message.
@@ -39,6 +41,8 @@ pub(super) struct Inbox {
     taken: Taken,
     /// What was more than is taken of one is asked for again then.
     again: Option<Instant>,
+    /// Why nothing could be opened just now.
+    away: Option<String>,
     _connections: JoinSet<()>,
 }
 
@@ -75,6 +79,7 @@ impl Inbox {
             writers: Writers::new(settings.messages_per_minute),
             taken,
             again: None,
+            away: None,
             _connections: connections,
         }
     }
@@ -88,7 +93,8 @@ impl Inbox {
     pub(super) async fn next(&mut self) -> Result<Batch, ChannelFault> {
         let deadline = Instant::now() + POLL;
         let mut letters: Vec<Letter> = Vec::new();
-        while letters.len() < BATCH_LEN_MAX {
+        self.away = None;
+        while letters.len() < BATCH_LEN_MAX && self.away.is_none() && Instant::now() < deadline {
             if let Err(wait) = self.opened.take(Instant::now()) {
                 if !letters.is_empty() || Instant::now() + wait > deadline {
                     break;
@@ -112,6 +118,9 @@ impl Inbox {
             self.links.iter().for_each(|link| link.room_again());
         }
         let handled = self.shared.handled.load(Ordering::Acquire);
+        if let (true, Some(detail)) = (letters.is_empty(), self.away.take()) {
+            return Err(ChannelFault::Transient { detail });
+        }
         if letters.is_empty() {
             self.liveness()?;
             // From the first time on it is known since when messages are waited for.
@@ -132,7 +141,7 @@ impl Inbox {
     }
 
     async fn open(&mut self, event: &Event) -> Option<Letter> {
-        match Letter::open(&self.shared.identity, event, self.shared.now()) {
+        match Letter::open(&self.shared.identity, event, self.shared.now()).await {
             Ok(letter) if self.taken.has(&letter.id.to_hex()).await => None,
             Ok(letter) if self.writers.take(letter.writer, Instant::now()) => Some(letter),
             Ok(letter) => {
@@ -145,6 +154,13 @@ impl Inbox {
                 }
                 None
             }
+            Err(NoLetter::Later(why)) => {
+                let mut seen = self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.forget(&event.id);
+                drop(seen);
+                self.away(why);
+                None
+            }
             // Whoever likes may send such things: the log is not to be filled by them.
             Err(NoLetter::Forged(why)) => {
                 tracing::debug!(wrap = %event.id, why, "something forged or broken was left out");
@@ -155,6 +171,13 @@ impl Inbox {
                 None
             }
         }
+    }
+
+    /// Whoever has the key does not answer. What came stays at the relays, and is asked for again before long.
+    fn away(&mut self, why: String) {
+        let again = Instant::now() + AWAY_PAUSE;
+        self.again = Some(self.again.map_or(again, |before| before.min(again)));
+        self.away = Some(why);
     }
 
     /// Whether messages would come. An error says why not.

@@ -6,6 +6,7 @@ use nostr::event::{Event, EventId, Kind, UnsignedEvent};
 use nostr::key::PublicKey;
 
 use super::identity::Identity;
+use super::signer::SignerError;
 
 /// A file, encrypted and kept somewhere in the web (NIP-17).
 const FILE_MESSAGE: Kind = Kind::Custom(15);
@@ -47,6 +48,18 @@ pub(super) enum NoLetter {
     /// It is something else than a message to this Archon alone: a reaction, a room, an own copy.
     #[error("it is {0}")]
     Other(&'static str),
+    /// Whoever has the key cannot be asked just now.
+    #[error("{0}")]
+    Later(String),
+}
+
+impl From<SignerError> for NoLetter {
+    fn from(error: SignerError) -> Self {
+        match error {
+            SignerError::Refused(why) => Self::Forged(why),
+            SignerError::Away(_) => Self::Later(error.to_string()),
+        }
+    }
 }
 
 /// What a person wrote.
@@ -65,10 +78,10 @@ pub(super) struct Letter {
 
 impl Letter {
     /// Opens what came. `now`: in seconds since the Unix epoch.
-    pub(super) fn open(identity: &Identity, event: &Event, now: u64) -> Result<Self, NoLetter> {
+    pub(super) async fn open(identity: &Identity, event: &Event, now: u64) -> Result<Self, NoLetter> {
         match event.kind {
             Kind::GiftWrap => {
-                let gift = identity.unwrap(event).map_err(NoLetter::Forged)?;
+                let gift = identity.unwrap(event).await?;
                 Self::of_rumor(identity, gift.sender, gift.rumor, now)
             }
             Kind::EncryptedDirectMessage => Self::of_old(identity, event, now),
@@ -113,7 +126,7 @@ impl Letter {
         if event.pubkey == identity.public_key() {
             return Err(NoLetter::Other("an own copy"));
         }
-        let text = identity.open_old(&event.pubkey, &event.content).map_err(NoLetter::Forged)?;
+        let text = identity.open_old(&event.pubkey, &event.content)?;
         if text.trim().is_empty() {
             return Err(NoLetter::Other("empty"));
         }
@@ -165,13 +178,13 @@ mod tests {
         )
     }
 
-    fn opened(identity: &Identity, sealed_by: &Keys, rumor: UnsignedEvent) -> Result<Letter, NoLetter> {
+    async fn opened(identity: &Identity, sealed_by: &Keys, rumor: UnsignedEvent) -> Result<Letter, NoLetter> {
         let wrap = GiftWrapBuilder::new(identity.public_key(), rumor).finalize(sealed_by).unwrap();
-        Letter::open(identity, &wrap, NOW)
+        Letter::open(identity, &wrap, NOW).await
     }
 
-    #[test]
-    fn a_message_has_the_id_that_is_computed_and_a_time_that_is_not_in_the_future() {
+    #[tokio::test]
+    async fn a_message_has_the_id_that_is_computed_and_a_time_that_is_not_in_the_future() {
         let (ezra, maria) = (Identity::generate(), Keys::generate());
         let me = ezra.public_key();
         for (at, written) in [(NOW - 300, NOW - 300), (NOW + 90_000, NOW), (NOW - 200_000, NOW - 200_000)] {
@@ -179,7 +192,7 @@ mod tests {
             let id = rumor.compute_id();
             // Whatever it says its id is.
             rumor.id = Some(EventId::from_byte_array([0; 32]));
-            let letter = opened(&ezra, &maria, rumor).unwrap();
+            let letter = opened(&ezra, &maria, rumor).await.unwrap();
             assert_eq!((letter.id, letter.writer, letter.written), (id, maria.public_key(), written));
             let inbound = letter.inbound().unwrap();
             assert_eq!((inbound.key, inbound.text.as_str()), (id.to_hex(), "shalom"));
@@ -188,26 +201,26 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_another_key_sealed_is_forged() {
+    #[tokio::test]
+    async fn what_another_key_sealed_is_forged() {
         let (ezra, maria, mallory) = (Identity::generate(), Keys::generate(), Keys::generate());
         let rumor = rumor(&maria, Kind::PrivateDirectMessage, &[ezra.public_key()], NOW, "I am Maria");
-        assert!(matches!(opened(&ezra, &mallory, rumor), Err(NoLetter::Forged(_))));
+        assert!(matches!(opened(&ezra, &mallory, rumor).await, Err(NoLetter::Forged(_))));
     }
 
-    #[test]
-    fn wraps_for_others_and_with_broken_signatures_are_forged() {
+    #[tokio::test]
+    async fn wraps_for_others_and_with_broken_signatures_are_forged() {
         let (ezra, noah, maria) = (Identity::generate(), Keys::generate(), Keys::generate());
         let rumor = rumor(&maria, Kind::PrivateDirectMessage, &[], NOW, "hi");
         let other = GiftWrapBuilder::new(noah.public_key(), rumor.clone()).finalize(&maria).unwrap();
-        assert!(matches!(Letter::open(&ezra, &other, NOW), Err(NoLetter::Forged(_))));
+        assert!(matches!(Letter::open(&ezra, &other, NOW).await, Err(NoLetter::Forged(_))));
         let mut changed = GiftWrapBuilder::new(ezra.public_key(), rumor).finalize(&maria).unwrap();
         changed.created_at = Timestamp::from(NOW);
-        assert!(matches!(Letter::open(&ezra, &changed, NOW), Err(NoLetter::Forged(_))));
+        assert!(matches!(Letter::open(&ezra, &changed, NOW).await, Err(NoLetter::Forged(_))));
     }
 
-    #[test]
-    fn only_messages_to_the_archon_alone_are_taken() {
+    #[tokio::test]
+    async fn only_messages_to_the_archon_alone_are_taken() {
         let (ezra, maria, noah) = (Identity::generate(), Keys::generate(), Keys::generate().public_key());
         let me = ezra.public_key();
         let table = [
@@ -221,15 +234,15 @@ mod tests {
         ];
         for (rumor, expected) in table {
             let shown = format!("{rumor:?}");
-            let letter = opened(&ezra, &maria, rumor);
+            let letter = opened(&ezra, &maria, rumor).await;
             assert_eq!(letter.map(|letter| letter.is_file).map_err(drop), expected, "{shown}");
         }
-        let own = rumor(&ezra.keys(), Kind::PrivateDirectMessage, &[noah], NOW, "a copy");
-        assert_eq!(opened(&ezra, &ezra.keys(), own), Err(NoLetter::Other("an own copy")));
+        let own = rumor(&ezra.own(), Kind::PrivateDirectMessage, &[noah], NOW, "a copy");
+        assert_eq!(opened(&ezra, &ezra.own(), own).await, Err(NoLetter::Other("an own copy")));
     }
 
-    #[test]
-    fn a_message_of_the_old_kind_is_read_and_answered_the_same_way_each_time() {
+    #[tokio::test]
+    async fn a_message_of_the_old_kind_is_read_and_answered_the_same_way_each_time() {
         let (ezra, maria) = (Identity::generate(), Identity::generate());
         let sealed = maria.seal_old(&ezra.public_key(), NOW, "shalom").unwrap();
         assert_eq!(maria.seal_old(&ezra.public_key(), NOW, "shalom").unwrap(), sealed);
@@ -237,8 +250,8 @@ mod tests {
         let event = EventBuilder::new(Kind::EncryptedDirectMessage, sealed)
             .tag(Tag::public_key(ezra.public_key()))
             .custom_created_at(Timestamp::from(NOW));
-        let event = maria.sign(event).unwrap();
-        let letter = Letter::open(&ezra, &event, NOW).unwrap();
+        let event = maria.sign(event).await.unwrap();
+        let letter = Letter::open(&ezra, &event, NOW).await.unwrap();
         assert_eq!((letter.id, letter.text.as_str(), letter.road), (event.id, "shalom", Road::Old));
         let inbound = letter.inbound().unwrap();
         assert_eq!(Road::of(&inbound.waybill.reply_to), Road::Old);

@@ -264,7 +264,7 @@ pub(super) fn open(url: &RelayUrl, identity: &Identity, gate: Option<Gate>) -> R
     limits.messages.max_size = Some(MESSAGE_BYTES_MAX);
     let options = RelayOptions::new().reconnect(false).connect_timeout(CONNECT_MAX).limits(limits);
     let builder =
-        Relay::builder(url.clone()).opts(options).authenticator(SignerAuthenticator::new(identity.keys()));
+        Relay::builder(url.clone()).opts(options).authenticator(SignerAuthenticator::new(identity.signer()));
     match gate {
         Some(gate) => builder.admit_policy(gate).build(),
         None => builder.build(),

@@ -17,6 +17,7 @@ mod probe;
 #[cfg(test)]
 mod proxy;
 mod route;
+mod signer;
 #[cfg(test)]
 mod tests;
 
@@ -36,13 +37,14 @@ use super::taken::Taken;
 pub use crate::settings::platforms::nostr::{
     NOSTR, NostrKey, NostrProfile, NostrSettings, by_keys, person, read,
 };
-use identity::Identity;
+use identity::{Identity, NoIdentity};
 use inbox::Inbox;
 use letter::{FILE, Road};
 use link::Link;
 use parts::Progress;
 pub use probe::{RelayTried, Tried, generate, probe, publish};
 use route::{Asker, Routes};
+use signer::SignerError;
 
 /// Nothing is shown of an answer that comes along, but for the owner's question: a message cannot be changed.
 const SHOW_PERIOD: Duration = Duration::from_secs(60);
@@ -92,10 +94,10 @@ impl Nostr {
         if let Some(identity) = self.identity.get() {
             return Ok(identity);
         }
-        let key = self.settings.key.clone();
-        let loaded = tokio::task::spawn_blocking(move || Identity::load(&key)).await;
-        let loaded = loaded.map_err(|error| ChannelFault::transient(error.to_string()))?;
-        let identity = loaded.map_err(|detail| ChannelFault::Barred { detail })?;
+        let identity = Identity::load(&self.settings.key).await.map_err(|error| match error {
+            NoIdentity::Barred(detail) => ChannelFault::Barred { detail },
+            NoIdentity::Away(detail) => ChannelFault::Transient { detail },
+        })?;
         Ok(self.identity.get_or_init(|| identity))
     }
 
@@ -119,7 +121,10 @@ impl Nostr {
         let asker =
             Asker { identity, links: &links, relays: &self.settings.relays, inbox: &self.settings.dm_relays };
         let relays = self.routes.to(&said.to, &asker).await;
-        let event = said.event(identity).map_err(|reason| ChannelFault::Refused { reason })?;
+        let event = said.event(identity).await.map_err(|error| match error {
+            SignerError::Refused(reason) => ChannelFault::Refused { reason },
+            SignerError::Away(_) => ChannelFault::transient(error.to_string()),
+        })?;
         let answers = post::publish(&links, identity, &event, &relays).await;
         let outcome = post::outcome(&answers);
         if outcome.is_err() {
@@ -133,13 +138,13 @@ impl Nostr {
 
     /// For other programs of the same key: a courtesy.
     async fn keep_copy(&self, identity: &Identity, links: &[Arc<Link>], said: &Said<'_>) {
-        match identity.wrap(said.rumor(identity), identity.public_key()) {
+        match identity.wrap(said.rumor(identity), identity.public_key()).await {
             Ok(copy) => {
                 let kept = post::publish(links, identity, &copy, &self.settings.dm_relays);
                 // What is delivered is not held up by it.
                 let _ = tokio::time::timeout(COPY_MAX, kept).await;
             }
-            Err(error) => tracing::debug!(archon = %self.archon, error, "no copy of an answer was kept"),
+            Err(error) => tracing::debug!(archon = %self.archon, %error, "no copy of an answer was kept"),
         }
     }
 }
@@ -169,15 +174,15 @@ impl Said<'_> {
         )
     }
 
-    fn event(&self, identity: &Identity) -> Result<Event, String> {
+    async fn event(&self, identity: &Identity) -> Result<Event, SignerError> {
         match self.road {
-            Road::Wrapped => identity.wrap(self.rumor(identity), self.to),
+            Road::Wrapped => identity.wrap(self.rumor(identity), self.to).await,
             Road::Old => {
                 let sealed = identity.seal_old(&self.to, self.at, self.text)?;
                 let event = EventBuilder::new(Kind::EncryptedDirectMessage, sealed)
                     .tag(Tag::public_key(self.to))
                     .custom_created_at(Timestamp::from(self.at));
-                identity.sign(event)
+                identity.sign(event).await
             }
         }
     }

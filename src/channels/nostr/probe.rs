@@ -1,7 +1,7 @@
 //! What is done with a Nostr account beside writing: making a key, telling the world about it, trying its relays.
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use nostr::event::{EventBuilder, IntoEventBuilder, Kind, Tag, UnsignedEvent};
 use nostr::filter::Filter;
 use nostr::nips::nip01::Metadata;
@@ -10,7 +10,7 @@ use nostr::nips::nip65::RelayList;
 use nostr::types::{RelayUrl, Timestamp};
 use tokio::time::{Instant, timeout};
 
-use super::identity::Identity;
+use super::identity::{self, Identity};
 use super::post::{self, Said};
 use crate::settings::platforms::nostr::{NostrProfile, NostrSettings};
 
@@ -41,8 +41,7 @@ pub struct Tried {
 
 /// A new key: its secret (`nsec1…`), for a file that only its owner may read, and what others know it by (`npub1…`).
 pub fn generate() -> (String, String) {
-    let identity = Identity::generate();
-    (identity.nsec(), identity.npub())
+    identity::generate()
 }
 
 /// Tries each relay: one of the inbox must keep a message to the Archon itself and give it back, any other must answer a question. An
@@ -71,7 +70,8 @@ pub async fn publish(settings: &NostrSettings) -> Result<Tried, String> {
         .tags(InboxRelayList::new(settings.dm_relays.clone()).into_event_builder().tags);
     let lists = RelayList::new(settings.relays.iter().map(|url| (url.clone(), None))).into_event_builder();
     let events = [metadata(&settings.profile)?.into_event_builder(), lists, inbox];
-    let events: Vec<_> = events.into_iter().map(|event| identity.sign(event)).collect::<Result<_, _>>()?;
+    let signed = try_join_all(events.into_iter().map(|event| identity.sign(event))).await;
+    let events = signed.map_err(|error| error.to_string())?;
     let told = all_relays(settings).into_iter().map(|(url, is_inbox)| {
         let (identity, events) = (&identity, &events);
         async move {
@@ -99,9 +99,7 @@ pub async fn publish(settings: &NostrSettings) -> Result<Tried, String> {
 }
 
 async fn load(settings: &NostrSettings) -> Result<Identity, String> {
-    let key = settings.key.clone();
-    let loaded = tokio::task::spawn_blocking(move || Identity::load(&key)).await;
-    loaded.map_err(|error| error.to_string())?
+    Identity::load(&settings.key).await.map_err(|error| error.to_string())
 }
 
 fn all_relays(settings: &NostrSettings) -> Vec<(RelayUrl, bool)> {
@@ -141,7 +139,7 @@ async fn try_one(identity: &Identity, url: &RelayUrl, is_inbox: bool) -> Result<
         [Tag::public_key(me)],
         "a try of the inbox",
     );
-    let wrap = identity.wrap(rumor, me)?;
+    let wrap = identity.wrap(rumor, me).await.map_err(|error| error.to_string())?;
     match post::hand(&relay, &wrap).await {
         Said::Stored => {}
         Said::Never(why) | Said::Later(why) => return Err(format!("it does not keep messages: {why}")),

@@ -297,8 +297,8 @@ async fn messages_of_the_old_kind_are_taken_only_where_that_is_said() {
     let me = ezra.keys.public_key();
     let event = EventBuilder::new(Kind::EncryptedDirectMessage, maria.seal_old(&me, now(), "old").unwrap())
         .tag(Tag::public_key(me));
-    relay.add_event(maria.sign(event).unwrap()).await.unwrap();
-    leave(&relay, &maria.keys(), me, "new").await;
+    relay.add_event(maria.sign(event).await.unwrap()).await.unwrap();
+    leave(&relay, &maria.own(), me, "new").await;
     let url = relay.url().await;
     assert_eq!(texts(&receive(&ezra.channel(&[&url]), 1).await), HashSet::from(["new".to_owned()]));
     let channel = started(NostrSettings { nip04: true, ..ezra.settings(&[&url]) });

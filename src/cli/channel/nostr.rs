@@ -21,6 +21,9 @@ pub(in crate::cli) struct AddNostr {
     /// Ask for a key that it has already (`nsec1…`), and keep it
     #[arg(long)]
     import: bool,
+    /// Its key stays with a remote signer (NIP-46): ask for the address that the signer gives, `bunker://…`
+    #[arg(long, conflicts_with_all = ["key", "import"])]
+    signer: bool,
     /// Who may say yes to what the Archon asks, by his key (`npub1…`)
     #[arg(long = "owner", value_name = "KEY")]
     owners: Vec<String>,
@@ -35,9 +38,17 @@ pub(super) fn add(console: &mut Console, args: &AddNostr) -> Result<ExitCode, Cl
     let key = match (&args.key, args.import) {
         (Some(place), _) => place.parse().map_err(usage)?,
         (None, true) => joining.secret(console, "key", "paste the key, nsec1…", None)?,
+        // With a remote signer it is only what that knows this house by.
         (None, false) => joining.keep_secret("key", &nostr::generate().0)?,
     };
-    let added = join(console, &mut joining, args, &key.to_string());
+    let signer = match args.signer {
+        true => {
+            Some(joining.secret(console, "signer", "paste the address of the signer, bunker://…", None)?)
+        }
+        false => None,
+    };
+    let added =
+        join(console, &mut joining, args, (&key.to_string(), signer.map(|signer| signer.to_string())));
     if added.is_err() {
         // A key of one that could not be joined is known to nobody.
         joining.take_back()?;
@@ -49,14 +60,15 @@ fn join(
     console: &mut Console,
     joining: &mut Joining,
     args: &AddNostr,
-    key: &str,
+    (key, signer): (&str, Option<String>),
 ) -> Result<ExitCode, CliError> {
     let owners = people(&args.owners)?;
     let users = people(&args.users)?;
-    let text = text_of(joining, args, key, &owners, &users);
+    let text = text_of(joining, args, (key, signer.as_deref()), &joining::access(&owners, &users));
     let file = joining.parse(&text)?;
     let Platform::Nostr(settings) = &file.platform else { return Err(joining::other_platform()) };
-    console.progress("telling the relays")?;
+    let wait = if args.signer { "asking the signer, and telling the relays" } else { "telling the relays" };
+    console.progress(wait)?;
     let told = runtime()?.block_on(nostr::publish(settings));
     console.erase_progress()?;
     let told = told.map_err(joining::fails)?;
@@ -66,7 +78,12 @@ fn join(
     joining.write(&text)?;
     console.line(&format!("{} is {}\n", joining.archon, told.npub))?;
     console.exact(&lines(&told))?;
-    console.note(&format!("its key is in {key}: keep a copy, nobody can give it back"))?;
+    match signer {
+        Some(signer) => {
+            console.note(&format!("its key stays with the signer, whose address is in {signer}"))?
+        }
+        None => console.note(&format!("its key is in {key}: keep a copy, nobody can give it back"))?,
+    }
     if owners.is_empty() {
         console.note(
             "nobody is its owner yet: write to it, it gives you a code, then `archond pairing approve CODE --owner`",
@@ -91,18 +108,13 @@ fn lines(tried: &Tried) -> String {
     tried.relays.iter().map(line).collect()
 }
 
-fn text_of(
-    joining: &Joining,
-    args: &AddNostr,
-    key: &str,
-    owners: &[(String, String)],
-    users: &[(String, String)],
-) -> String {
+fn text_of(joining: &Joining, args: &AddNostr, (key, signer): (&str, Option<&str>), access: &str) -> String {
+    let signer = signer.map(|signer| format!("    signer: {},\n", quoted(signer))).unwrap_or_default();
     let relays = args.relays.iter().map(|relay| quoted(relay)).collect::<Vec<_>>().join(", ");
     format!(
-        "(\n    key: {},\n    relays: [{relays}],\n    profile: (name: {}),\n\n{})\n",
+        "(\n    key: {},\n{signer}    relays: [{relays}],\n    profile: (name: {}),\n\n{})\n",
         quoted(key),
         quoted(joining.archon.as_str()),
-        joining::access(owners, users)
+        access
     )
 }

@@ -6,7 +6,7 @@ use nostr::key::PublicKey;
 use nostr::types::RelayUrl;
 
 use crate::settings::reader::{Group, Located, any, within};
-use crate::settings::secret::KeyReference;
+use crate::settings::secret::{self, KeyReference};
 
 /// The platform's name, as its file is called.
 pub const NOSTR: &str = "nostr";
@@ -26,6 +26,13 @@ const PROFILE_BYTES_MAX: usize = 2000;
 pub enum NostrKey {
     /// A secret of this machine: `nsec1…` or 64 hexadecimal digits.
     Secret(KeyReference),
+    /// With a program elsewhere, which signs for the Archon (NIP-46).
+    Remote {
+        /// Where its address is, `bunker://…`: whoever has that can use the key.
+        address: KeyReference,
+        /// Where the key is that it knows this house by.
+        client: KeyReference,
+    },
 }
 
 /// What is told to everybody about the Archon.
@@ -69,6 +76,7 @@ pub fn read(group: &mut Group<'_>) -> Option<NostrSettings> {
         "where the secret key is, like \"file:/home/me/ezra.nsec\"",
         |text| text.parse::<KeyReference>().map(drop),
     );
+    let signer = secret::optional(group, "signer");
     let relays = relays(group, "relays");
     let mut dm_relays = self::relays(group, "dm_relays");
     if dm_relays.is_empty() {
@@ -79,13 +87,20 @@ pub fn read(group: &mut Group<'_>) -> Option<NostrSettings> {
         group.fault("relays", "names no relay that could be used: where shall people write?", hint);
     }
     let nip04 = group.value("nip04", false, any);
+    if nip04 && signer.is_some() {
+        group.fault(
+            "nip04",
+            "messages of the old kind need the key itself, which a remote signer keeps",
+            None,
+        );
+    }
     let self_copy = group.value("self_copy", false, any);
     let pow = group.value("pow", 0_u32, within(POW_BITS, " bits"));
     let messages_per_minute = group.value("messages_per_minute", PER_MINUTE, within(1..=6000, ""));
     let wraps_per_minute = group.value("wraps_per_minute", OPENED_PER_MINUTE, within(10..=60_000, ""));
     let profile = profile(group.group("profile"));
     Some(NostrSettings {
-        key: NostrKey::Secret(key?.value.parse().ok()?),
+        key: key_of(key?.value.parse().ok()?, signer),
         relays,
         dm_relays,
         nip04,
@@ -95,6 +110,13 @@ pub fn read(group: &mut Group<'_>) -> Option<NostrSettings> {
         messages_per_minute,
         wraps_per_minute,
     })
+}
+
+fn key_of(key: KeyReference, signer: Option<KeyReference>) -> NostrKey {
+    match signer {
+        Some(address) => NostrKey::Remote { address, client: key },
+        None => NostrKey::Secret(key),
+    }
 }
 
 fn profile(mut group: Group<'_>) -> NostrProfile {
@@ -190,6 +212,17 @@ mod tests {
         assert_eq!(least.key, NostrKey::Secret(KeyReference::Variable("EZRA_NSEC".into())));
         assert_eq!((least.relays.len(), &least.dm_relays), (1, &least.relays));
         assert_eq!((least.nip04, least.self_copy, least.pow), (false, false, None));
+        let remote = settings(r#"(key: "file:/c", signer: "file:/s", relays: ["wss://a.example"])"#).unwrap();
+        let (address, client) = (KeyReference::File("/s".into()), KeyReference::File("/c".into()));
+        assert_eq!(remote.key, NostrKey::Remote { address, client });
+        let faults =
+            settings(r#"(key: "file:/c", signer: "bunker://x", nip04: true, relays: ["wss://a.example"])"#)
+                .unwrap_err();
+        assert!(faults.iter().any(|fault| fault.contains("is not written into the settings")), "{faults:?}");
+        let faults =
+            settings(r#"(key: "file:/c", signer: "file:/s", nip04: true, relays: ["wss://a.example"])"#)
+                .unwrap_err();
+        assert!(faults[0].contains("remote signer keeps"), "{faults:?}");
         let all = settings(
             r#"(key: "credential:ezra", relays: ["wss://a.example"], dm_relays: ["ws://127.0.0.1:7000"], nip04: true, pow: 12,
                 profile: (name: "Ezra", picture: "https://a.example/e.png"))"#,
