@@ -57,9 +57,14 @@ pub(super) fn started(settings: NostrSettings) -> Arc<dyn Channel> {
 
 /// With what a house has taken.
 pub(super) fn knowing(settings: NostrSettings, store: Arc<MemStore>) -> Arc<dyn Channel> {
+    at(settings, store, Arc::new(SystemClock))
+}
+
+/// With another clock.
+pub(super) fn at(settings: NostrSettings, store: Arc<MemStore>, clock: Arc<dyn Clock>) -> Arc<dyn Channel> {
     let (ezra, nostr): (ArchonId, ChannelId) = ("ezra".parse().unwrap(), NOSTR.parse().unwrap());
     let taken = Taken::new(store, ezra.clone(), nostr.clone());
-    Arc::new(Nostr::new(ezra, nostr, settings, Arc::new(SystemClock), taken))
+    Arc::new(Nostr::new(ezra, nostr, settings, clock, taken))
 }
 
 pub(super) async fn relay(builder: LocalRelayBuilder) -> LocalRelay {

@@ -44,7 +44,9 @@ const MESSAGE_BYTES_MAX: u32 = 512 << 10;
 pub(super) const INBOX: &str = "inbox-";
 /// A wrap's time may lie so long before the message's: NIP-59.
 const BACKDATED_MAX: u64 = 2 * 24 * 3600;
-/// Clocks that go wrong, and messages that take their time.
+/// Clocks that go wrong, here or where it was written, by so much.
+const SKEW: u64 = 2 * 24 * 3600;
+/// Messages that take their time.
 const SLACK: u64 = 15 * 60;
 
 /// What all links of an inbox share.
@@ -79,7 +81,7 @@ impl Shared {
 
     /// From when on there may be wraps of such messages.
     pub(super) fn wrapped_since(&self) -> u64 {
-        self.written_since().saturating_sub(BACKDATED_MAX)
+        self.written_since().saturating_sub(BACKDATED_MAX + SKEW)
     }
 }
 

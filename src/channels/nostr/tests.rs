@@ -9,16 +9,18 @@ use nostr::event::{FinalizeEvent, IntoEventBuilder};
 use nostr::filter::Filter;
 use nostr::key::Keys;
 use nostr::nips::nip17::InboxRelayList;
-use nostr::nips::nip59::GiftWrapBuilder;
+use nostr::nips::nip44;
+use nostr::nips::nip59::{GiftWrapBuilder, GiftWrapSealBuilder};
 use nostr_sdk::local_relay::{LocalRelay, LocalRelayBuilderNip42};
 use nostr_sdk::relay::Relay;
 
 use super::kit::{
-    Account, SOON, cursor, deliver, knowing, leave, letter, mailbox, now, parcel, receive, relay, started,
-    texts,
+    Account, SOON, at, cursor, deliver, knowing, leave, letter, mailbox, now, parcel, receive, relay,
+    started, texts,
 };
 use super::proxy::Proxy;
 use super::*;
+use crate::clock::SystemClock;
 use crate::settings::KeyReference;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,6 +220,53 @@ async fn what_the_house_has_taken_is_not_counted_again_after_a_restart() {
     leave(&relay, &maria, me, "now").await;
     let came = receive(&knowing(settings, store), 1).await;
     assert_eq!(texts(&came).into_iter().collect::<Vec<_>>(), ["now"]);
+}
+
+/// A clock that goes wrong.
+struct Wrong(i64);
+
+impl Clock for Wrong {
+    fn now_unix_ms(&self) -> u64 {
+        SystemClock.now_unix_ms().saturating_add_signed(self.0 * 1000)
+    }
+}
+
+/// A message whose wrap is as old as it may be.
+fn oldest_wrap(from: &Keys, to: PublicKey, written: u64, text: &str) -> Event {
+    let tags = [Tag::public_key(to)];
+    let rumor = UnsignedEvent::new(
+        from.public_key(),
+        Timestamp::from(written),
+        Kind::PrivateDirectMessage,
+        tags,
+        text,
+    );
+    let (seal, once) = (GiftWrapSealBuilder::new(rumor, to).finalize(from).unwrap(), Keys::generate());
+    let content = nip44::encrypt(once.secret_key(), &to, seal.as_json(), nip44::Version::default()).unwrap();
+    EventBuilder::new(Kind::GiftWrap, content)
+        .tag(Tag::public_key(to))
+        .custom_created_at(Timestamp::from(written - 2 * 24 * 3600 + 60))
+        .finalize(&once)
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_are_two_days_wrong_cost_no_message() {
+    const TWO_DAYS: i64 = 2 * 24 * 3600;
+    for (here, there) in [(TWO_DAYS, 0), (-TWO_DAYS, 0), (0, TWO_DAYS), (0, -TWO_DAYS)] {
+        let relay = relay(LocalRelay::builder()).await;
+        let (ezra, maria) = (Account::new(), Keys::generate());
+        let me = ezra.keys.public_key();
+        let clock = Arc::new(Wrong(here));
+        let channel = at(ezra.settings(&[&relay.url().await]), Arc::new(MemStore::new()), clock);
+        // Before somebody listens, and while he does.
+        for text in ["before", "after"] {
+            let written = now().saturating_add_signed(there);
+            relay.add_event(oldest_wrap(&maria, me, written, text)).await.unwrap();
+            let came = receive(&channel, 1).await;
+            assert_eq!(texts(&came), HashSet::from([text.to_owned()]), "{here} {there}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
