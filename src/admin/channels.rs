@@ -101,6 +101,9 @@ pub struct ChannelView {
     pub state: String,
     /// Since the last poll came back, in milliseconds.
     pub polled_ago_ms: Option<u64>,
+    /// The longest time without a poll that came back well, in milliseconds.
+    #[serde(default)]
+    pub silence_max_ms: u64,
     /// The longest that a poll may take, in milliseconds.
     pub poll_max_ms: u64,
     /// Polls that hung and were replaced.
@@ -126,6 +129,7 @@ impl ChannelView {
             leads_to: "-".to_owned(),
             state: "stopped".to_owned(),
             polled_ago_ms: None,
+            silence_max_ms: 0,
             poll_max_ms: 0,
             replaced: 0,
             received: 0,
@@ -145,6 +149,7 @@ impl ChannelView {
             leads_to: status.leads_to.clone(),
             state: status.state.to_string(),
             polled_ago_ms: status.polled_ago.map(ms),
+            silence_max_ms: ms(status.silence_max),
             poll_max_ms: ms(status.poll_max),
             replaced: status.replaced,
             received: status.received,

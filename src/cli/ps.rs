@@ -172,6 +172,7 @@ pub(super) fn channel_table(channels: &[ChannelView]) -> String {
             channel.state.clone(),
             channel.leads_to.clone(),
             polled.unwrap_or_else(|| NOTHING.to_owned()),
+            format!("{} s", channel.silence_max_ms.div_ceil(1000)),
             channel.replaced.to_string(),
             channel.received.to_string(),
             channel.delivered.to_string(),
@@ -180,7 +181,10 @@ pub(super) fn channel_table(channels: &[ChannelView]) -> String {
         ]
     };
     table(
-        ["ARCHON", "CHANNEL", "STATE", "LEADS TO", "POLLED", "HUNG", "IN", "OUT", "WAITING", "GIVEN UP"],
+        [
+            "ARCHON", "CHANNEL", "STATE", "LEADS TO", "POLLED", "SILENT", "HUNG", "IN", "OUT", "WAITING",
+            "GIVEN UP",
+        ],
         channels.iter().map(row),
     )
 }
@@ -292,6 +296,7 @@ mod tests {
             leads_to: "@ezra_bot".into(),
             state: "failed".into(),
             polled_ago_ms: Some(21_500),
+            silence_max_ms: 61_500,
             poll_max_ms: 60_000,
             replaced: 1,
             received: 12,
@@ -301,8 +306,8 @@ mod tests {
             trouble: Some("the token is not known".into()),
         };
         insta::assert_snapshot!(channel_table(std::slice::from_ref(&channel)), @r"
-        ARCHON  CHANNEL   STATE   LEADS TO   POLLED    HUNG  IN  OUT  WAITING  GIVEN UP
-        ezra    telegram  failed  @ezra_bot  21 s ago  1     12  11   1        0
+        ARCHON  CHANNEL   STATE   LEADS TO   POLLED    SILENT  HUNG  IN  OUT  WAITING  GIVEN UP
+        ezra    telegram  failed  @ezra_bot  21 s ago  62 s    1     12  11   1        0
         ");
         let house = HouseView {
             version: String::new(),

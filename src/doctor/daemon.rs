@@ -187,6 +187,7 @@ pub(super) mod tests {
             leads_to: "@ezra_bot".into(),
             state: "ready".into(),
             polled_ago_ms: Some(20_000),
+            silence_max_ms: 25_000,
             poll_max_ms: 60_000,
             replaced: 0,
             received: 1,

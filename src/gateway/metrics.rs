@@ -97,13 +97,19 @@ impl Counters {
 
 fn of_channels(page: &mut String, channels: &[ChannelStatus]) {
     type Read = fn(&ChannelStatus) -> f64;
-    let all: [(&str, &str, &str, Read); 7] = [
+    let all: [(&str, &str, &str, Read); 8] = [
         ("channel_failed", "gauge", "whether only the owner can help", |c| {
             f64::from(u8::from(c.state == ActorState::Failed))
         }),
         ("channel_poll_age_seconds", "gauge", "since the last poll came back", |c| {
             c.polled_ago.map_or(f64::NAN, |ago| ago.as_secs_f64())
         }),
+        (
+            "channel_silence_max_seconds",
+            "gauge",
+            "the longest time without a poll that came back well",
+            |c| c.silence_max.as_secs_f64(),
+        ),
         ("channel_polls_hung_total", "counter", "polls that hung and were replaced", |c| c.replaced.into()),
         ("channel_messages_total", "counter", "messages that were taken", |c| c.received as f64),
         ("channel_delivered_total", "counter", "answers that were delivered", |c| c.delivered as f64),

@@ -404,6 +404,8 @@ impl ChannelState {
         let mut sight = self.handle.sight.lock().unwrap_or_else(PoisonError::into_inner);
         sight.state = Some(state);
         sight.returned = self.receiving.returned_at().map(|at| self.began + at);
+        let (well_at, silence_max) = self.receiving.well();
+        sight.well = Some((self.began + well_at, silence_max));
         sight.replaced = self.receiving.replaced();
         sight.received = self.received;
         (sight.delivered, sight.given_up) = (delivered, given_up);
@@ -413,11 +415,13 @@ impl ChannelState {
 
     fn inspect(&self) -> Inspection {
         let polled = self.receiving.returned_at().map(|at| self.now().saturating_sub(at));
+        let (well_at, silence_max) = self.receiving.well();
         let (delivered, given_up) = self.delivery.counts();
         let mut facts: Inspection = vec![("leads to", self.args.channel.leads_to().into())];
         facts.extend(polled.map(|ago| ("last poll back for", ago.into())));
         facts.extend([
             ("longest poll", self.handle.poll_max().into()),
+            ("longest silence", silence_max.max(self.now().saturating_sub(well_at)).into()),
             ("polls that hung", self.receiving.replaced().into()),
             ("messages taken", self.received.into()),
             ("messages held", self.held.len().into()),

@@ -38,6 +38,8 @@ pub struct ChannelArgs {
 pub(super) struct Sight {
     pub(super) state: Option<ActorState>,
     pub(super) returned: Option<Instant>,
+    /// When a poll came back well last, or the actor began; and the longest time between two of those.
+    pub(super) well: Option<(Instant, Duration)>,
     pub(super) replaced: u32,
     pub(super) received: u64,
     pub(super) delivered: u64,
@@ -102,6 +104,7 @@ impl ChannelHandle {
             leads_to: self.channel.leads_to(),
             state: sight.state.unwrap_or(ActorState::Starting),
             polled_ago: sight.returned.map(|returned| returned.elapsed()),
+            silence_max: sight.well.map_or(Duration::ZERO, |(at, longest)| longest.max(at.elapsed())),
             poll_max: self.poll_max(),
             replaced: sight.replaced,
             received: sight.received,

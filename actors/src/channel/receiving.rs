@@ -42,6 +42,10 @@ pub(super) struct Receiving {
     /// Failures since the last success, of the kind that the phase is about.
     failures: u32,
     returned_at: Option<Duration>,
+    /// When a poll came back well last; at first, when it began.
+    well_at: Duration,
+    /// The longest time between two of those.
+    silence_max: Duration,
     replaced: u32,
     trouble: Option<String>,
     barred: bool,
@@ -55,6 +59,8 @@ impl Receiving {
             phase: Phase::Resting { until: now },
             failures: 0,
             returned_at: None,
+            well_at: now,
+            silence_max: Duration::ZERO,
             replaced: 0,
             trouble: None,
             barred: false,
@@ -97,6 +103,8 @@ impl Receiving {
         self.returned_at = Some(now);
         match brought {
             Ok(something) => {
+                self.silence_max = self.silence_max.max(now.saturating_sub(self.well_at));
+                self.well_at = now;
                 self.failures = 0;
                 self.trouble = None;
                 self.barred = false;
@@ -150,6 +158,11 @@ impl Receiving {
     /// Since when the last poll is back.
     pub(super) fn returned_at(&self) -> Option<Duration> {
         self.returned_at
+    }
+
+    /// When a poll came back well last, and the longest time between two of those: whatever happened, it was not deaf for longer.
+    pub(super) fn well(&self) -> (Duration, Duration) {
+        (self.well_at, self.silence_max)
     }
 
     /// Polls that hung.
@@ -254,6 +267,21 @@ mod tests {
         assert_eq!(receiving.next(now + s(25), 0.0), Some(Step::Poll));
         receiving.polled(Err(&ChannelFault::transient("gone")), now + s(25), 0.0);
         assert_eq!(receiving.due(), Some(now + s(26)));
+    }
+
+    #[test]
+    fn the_longest_silence_counts_from_one_good_poll_to_the_next() {
+        let mut receiving = polling(s(0));
+        receiving.polled(Ok(false), s(5), 0.0);
+        assert_eq!(receiving.well(), (s(5), s(5)));
+        for at in [s(10), s(40)] {
+            receiving.next(at, 0.0);
+            receiving.polled(Err(&ChannelFault::transient("gone")), at + s(1), 0.0);
+        }
+        assert_eq!(receiving.well(), (s(5), s(5)), "what failed is no end of it");
+        receiving.next(s(100), 0.0);
+        receiving.polled(Ok(true), s(101), 0.0);
+        assert_eq!(receiving.well(), (s(101), s(96)));
     }
 
     #[test]

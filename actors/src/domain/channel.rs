@@ -294,6 +294,8 @@ pub struct ChannelStatus {
     pub state: ActorState,
     /// Since the last poll came back, whatever came of it.
     pub polled_ago: Option<Duration>,
+    /// The longest time without a poll that came back well, since it was started.
+    pub silence_max: Duration,
     /// The longest that a poll may take.
     pub poll_max: Duration,
     /// Polls that hung and were replaced.

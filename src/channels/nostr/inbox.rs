@@ -23,6 +23,8 @@ const QUEUE_LEN_MAX: usize = 256;
 const BATCH_LEN_MAX: usize = 50;
 /// When it is asked again for what was more than is taken of one.
 const AGAIN_AFTER: Duration = Duration::from_secs(300);
+/// Between two lines about what is forged.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// When it is asked again for what could not be opened, since whoever has the key did not answer.
 const AWAY_PAUSE: Duration = Duration::from_secs(20);
 /// A relay that is away for longer is not waited for any more, in seconds.
@@ -41,6 +43,8 @@ pub(super) struct Inbox {
     taken: Taken,
     /// What was more than is taken of one is asked for again then.
     again: Option<Instant>,
+    /// When something forged was told of last.
+    told: Option<Instant>,
     /// Why nothing could be opened just now.
     away: Option<String>,
     _connections: JoinSet<()>,
@@ -79,6 +83,7 @@ impl Inbox {
             writers: Writers::new(settings.messages_per_minute),
             taken,
             again: None,
+            told: None,
             away: None,
             _connections: connections,
         }
@@ -161,9 +166,12 @@ impl Inbox {
                 self.away(why);
                 None
             }
-            // Whoever likes may send such things: the log is not to be filled by them.
+            // Whoever likes may send such things: the log has one line of them in a minute.
             Err(NoLetter::Forged(why)) => {
-                tracing::debug!(wrap = %event.id, why, "something forged or broken was left out");
+                if self.told.is_none_or(|told| told.elapsed() >= TOLD_AGAIN) {
+                    self.told = Some(Instant::now());
+                    tracing::info!(wrap = %event.id, why, "something forged or broken was left out");
+                }
                 None
             }
             Err(NoLetter::Other(what)) => {

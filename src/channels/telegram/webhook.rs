@@ -143,6 +143,15 @@ impl Listener {
 }
 
 async fn take(State(door): State<Arc<Door>>, request: Request) -> StatusCode {
+    let status = judge(&door, request).await;
+    if status.is_client_error() {
+        // Nothing of what was sent: anybody may send it.
+        tracing::warn!(status = status.as_u16(), "a webhook was refused");
+    }
+    status
+}
+
+async fn judge(door: &Door, request: Request) -> StatusCode {
     let said = request.headers().get(HEADER).map(|said| said.as_bytes()).unwrap_or_default();
     if !bool::from(said.ct_eq(door.secret.as_bytes())) {
         return StatusCode::UNAUTHORIZED;
