@@ -203,6 +203,8 @@ async fn a_platform_that_wants_no_more_is_left_alone_for_exactly_so_long() {
     let after = Duration::from_secs(17);
     let limited = ChannelFault::Limited { after, everywhere: true };
     world.platform.spoil_deliveries([Mishap::Fail(limited)]);
+    // What is answered at once is not shown before.
+    world.engine.set_token_delay(Duration::from_millis(50));
     world.write("1", "7", "hello");
     world.until(|| world.platform.shown().iter().any(|(_, shown)| *shown == Shown::Working)).await;
     let began = Instant::now();
