@@ -4,17 +4,27 @@ use std::io::Write;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use archond::channels::nostr::{Nostr, NostrKey, probe, publish};
+use archond::channels::nostr::{Nostr, NostrKey, NostrSettings, probe, publish};
 use archond::channels::taken::Taken;
 use archond::clock::SystemClock;
+use archond::settings::KeyReference;
 use archond_actors::domain::{AnswerKind, ArchonId, ChannelId, Cursor, OutboxId, Parcel};
-use archond_actors::ports::{Channel, Handed};
+use archond_actors::ports::{Channel, ChannelFault, Handed};
 use archond_actors::testkit::MemStore;
+use nostr::event::{EventBuilder, FinalizeEvent, Kind, Tag};
 use nostr::key::Keys;
 use nostr::nips::nip19::ToBech32;
+use nostr_sdk::relay::Relay;
 
 use crate::kit::{TestHouse, text};
 use crate::nostr_kit::{Person, PythonRelay, RemoteSigner, account, peers, settings};
+
+/// Ezra's road to his relays, in a house that has taken nothing yet.
+fn channel(settings: NostrSettings) -> Nostr {
+    let (ezra, nostr): (ArchonId, ChannelId) = ("ezra".parse().unwrap(), "nostr".parse().unwrap());
+    let taken = Taken::new(Arc::new(MemStore::new()), ezra.clone(), nostr.clone());
+    Nostr::new(ezra, nostr, settings, Arc::new(SystemClock), taken)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_of_another_implementation_writes_over_another_relay_and_is_answered() {
@@ -28,10 +38,7 @@ async fn a_person_of_another_implementation_writes_over_another_relay_and_is_ans
     let tried = probe(&settings).await.unwrap();
     assert!(tried.relays.iter().all(|tried| tried.outcome.is_ok()), "{tried:?}");
 
-    let (id, name, store): (ArchonId, ChannelId, _) =
-        ("ezra".parse().unwrap(), "nostr".parse().unwrap(), Arc::new(MemStore::new()));
-    let channel =
-        Nostr::new(id.clone(), name.clone(), settings, Arc::new(SystemClock), Taken::new(store, id, name));
+    let channel = channel(settings);
     let (maria, me) = (Keys::generate(), ezra.public_key().to_hex());
     let answer = format!("shalom 🕊 \"quoted\"\n{}", "A long answer. ".repeat(2000));
     let mut person = Person::write(&peers, &relay.url, &me, &maria, 2, &["peace 🌿"]);
@@ -205,4 +212,55 @@ fn an_archon_whose_key_is_with_a_remote_signer_is_written_to_and_answers() {
     let logs: String =
         log.flatten().map(|file| std::fs::read_to_string(file.path()).unwrap_or_default()).collect();
     assert!(!logs.contains("open-sesame") && !logs.contains("Hello, I am Ezra."));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signer_that_says_no_costs_no_message_and_what_is_broken_stops_nothing() {
+    let Some(peers) = peers() else { return };
+    let relay = PythonRelay::start(&peers);
+    let folder = tempfile::tempdir().unwrap();
+    let (ezra, client, maria) = (Keys::generate(), Keys::generate(), Keys::generate());
+    let known = client.public_key().to_hex();
+    let signer = RemoteSigner::start(&peers, &relay.url, &ezra, Some(&known));
+    let keep = |name: &str, secret: &str| {
+        std::fs::write(folder.path().join(name), secret).unwrap();
+        KeyReference::File(folder.path().join(name))
+    };
+    let key = NostrKey::Remote {
+        address: keep("address", &signer.address),
+        client: keep("client", &client.secret_key().to_secret_hex()),
+    };
+    let channel = channel(settings(key, &relay.url));
+    let mut cursor =
+        channel.receive(None).await.unwrap().place.map(|place| Cursor { place, moved_unix_ms: 0 });
+    drop(signer);
+    // One that has forgotten whom it let in, and something that nobody can open.
+    let signer = RemoteSigner::start(&peers, &relay.url, &ezra, None);
+    let garbage = EventBuilder::new(Kind::GiftWrap, "garbage").tag(Tag::public_key(ezra.public_key()));
+    let line = Relay::new(relay.url.clone());
+    line.try_connect().await.unwrap();
+    line.send_event(&garbage.finalize(&Keys::generate()).unwrap()).await.unwrap();
+    let me = ezra.public_key().to_hex();
+    Person::write(&peers, &relay.url, &me, &maria, 0, &["are you there?"]).says("sent");
+    let denied = loop {
+        match channel.receive(cursor.clone()).await {
+            Ok(batch) => assert!(batch.messages.is_empty(), "{batch:?}"),
+            Err(fault) => break fault,
+        }
+    };
+    assert!(matches!(&denied, ChannelFault::Barred { detail } if detail.contains("says no")), "{denied:?}");
+    drop(signer);
+    let _signer = RemoteSigner::start(&peers, &relay.url, &ezra, Some(&known));
+    let came = loop {
+        if let Ok(batch) = channel.receive(cursor.clone()).await {
+            cursor = batch.place.map(|place| Cursor { place, moved_unix_ms: 0 }).or(cursor);
+            if let Some(came) = batch.messages.into_iter().next() {
+                break came;
+            }
+        }
+    };
+    assert_eq!(
+        (came.text.as_str(), came.peer.as_str()),
+        ("are you there?", maria.public_key().to_hex().as_str())
+    );
 }

@@ -3,6 +3,7 @@ use nostr::event::{Event, EventBuilder, FinalizeEventAsync, UnsignedEvent};
 use nostr::key::{AsyncGetPublicKey, Keys, PublicKey};
 use nostr::nips::nip04;
 use nostr::nips::nip19::ToBech32;
+use nostr::nips::nip44::AsyncNip44;
 use nostr::nips::nip59::{GiftWrapBuilder, UnwrappedGift};
 use sha2::{Digest, Sha256};
 
@@ -13,17 +14,6 @@ use crate::settings::platforms::nostr::NostrKey;
 /// Before what the start of a message of the old kind is drawn from, so that it is of no use for anything else.
 const PURPOSE: &[u8] = b"archond nostr initialization vector\n";
 
-/// Why there is no key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoIdentity {
-    /// Somebody has to do something about it.
-    #[error("{0}")]
-    Barred(String),
-    /// It is elsewhere, and nobody answers there.
-    #[error("{0}")]
-    Away(String),
-}
-
 /// The key.
 #[derive(Clone)]
 pub(super) struct Identity {
@@ -33,16 +23,12 @@ pub(super) struct Identity {
 
 impl Identity {
     /// Reads it, or asks who has it.
-    pub(super) async fn load(key: &NostrKey) -> Result<Self, NoIdentity> {
+    pub(super) async fn load(key: &NostrKey) -> Result<Self, SignerError> {
         let key = key.clone();
         let read = tokio::task::spawn_blocking(move || read(&key)).await;
         let signer =
-            read.map_err(|error| NoIdentity::Away(error.to_string()))?.map_err(NoIdentity::Barred)?;
-        let public_key = signer.get_public_key_async().await.map_err(|error| match error {
-            SignerError::Refused(why) => NoIdentity::Barred(why),
-            SignerError::Away(_) => NoIdentity::Away(error.to_string()),
-        })?;
-        Ok(Self { public_key, signer })
+            read.map_err(|error| SignerError::Away(error.to_string()))?.map_err(SignerError::Denied)?;
+        Ok(Self { public_key: signer.get_public_key_async().await?, signer })
     }
 
     /// By this others know it.
@@ -62,7 +48,20 @@ impl Identity {
 
     /// Opens a wrap. Checks both signatures, and that who signed the seal also wrote what is in it.
     pub(super) async fn unwrap(&self, wrap: &Event) -> Result<UnwrappedGift, SignerError> {
-        UnwrappedGift::from_gift_wrap_async(&self.signer, wrap).await.map_err(|error| signer_error(&error))
+        let unwrapped = UnwrappedGift::from_gift_wrap_async(&self.signer, wrap).await;
+        match unwrapped.map_err(|error| signer_error(&error)) {
+            // A signer elsewhere says the same of what is broken and of what it may not do.
+            Err(SignerError::Denied(why)) if self.may_open().await => Err(SignerError::Refused(why)),
+            other => other,
+        }
+    }
+
+    /// Whether the signer opens what is sealed by this key for this key.
+    async fn may_open(&self) -> bool {
+        let Ok(sealed) = self.signer.nip44_encrypt_async(&self.public_key, "a try").await else {
+            return false;
+        };
+        self.signer.nip44_decrypt_async(&self.public_key, &sealed).await.is_ok()
     }
 
     /// Seals and wraps, with a new key and a time up to two days back each time.

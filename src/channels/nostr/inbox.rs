@@ -14,6 +14,7 @@ use super::identity::Identity;
 use super::letter::{Letter, NoLetter, place};
 use super::limits::{Bucket, Seen, Writers};
 use super::link::{Link, Shared};
+use super::signer::SignerError;
 use crate::channels::taken::Taken;
 use crate::settings::platforms::nostr::NostrSettings;
 
@@ -46,7 +47,7 @@ pub(super) struct Inbox {
     /// When something forged was told of last.
     told: Option<Instant>,
     /// Why nothing could be opened just now.
-    away: Option<String>,
+    away: Option<SignerError>,
     _connections: JoinSet<()>,
 }
 
@@ -123,8 +124,8 @@ impl Inbox {
             self.links.iter().for_each(|link| link.room_again());
         }
         let handled = self.shared.handled.load(Ordering::Acquire);
-        if let (true, Some(detail)) = (letters.is_empty(), self.away.take()) {
-            return Err(ChannelFault::Transient { detail });
+        if let (true, Some(error)) = (letters.is_empty(), self.away.take()) {
+            return Err(error.into());
         }
         if letters.is_empty() {
             self.liveness()?;
@@ -181,8 +182,8 @@ impl Inbox {
         }
     }
 
-    /// Whoever has the key does not answer. What came stays at the relays, and is asked for again before long.
-    fn away(&mut self, why: String) {
+    /// Whoever has the key does not open anything. What came stays at the relays, and is asked for again before long.
+    fn away(&mut self, why: SignerError) {
         let again = Instant::now() + AWAY_PAUSE;
         self.again = Some(self.again.map_or(again, |before| before.min(again)));
         self.away = Some(why);

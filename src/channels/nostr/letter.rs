@@ -48,16 +48,16 @@ pub(super) enum NoLetter {
     /// It is something else than a message to this Archon alone: a reaction, a room, an own copy.
     #[error("it is {0}")]
     Other(&'static str),
-    /// Whoever has the key cannot be asked just now.
+    /// Whoever has the key does not open it just now.
     #[error("{0}")]
-    Later(String),
+    Later(SignerError),
 }
 
 impl From<SignerError> for NoLetter {
     fn from(error: SignerError) -> Self {
         match error {
             SignerError::Refused(why) => Self::Forged(why),
-            SignerError::Away(_) => Self::Later(error.to_string()),
+            SignerError::Denied(_) | SignerError::Away(_) => Self::Later(error),
         }
     }
 }

@@ -37,7 +37,7 @@ use super::taken::Taken;
 pub use crate::settings::platforms::nostr::{
     NOSTR, NostrKey, NostrProfile, NostrSettings, by_keys, person, read,
 };
-use identity::{Identity, NoIdentity};
+use identity::Identity;
 use inbox::Inbox;
 use letter::{FILE, Road};
 use link::Link;
@@ -94,10 +94,7 @@ impl Nostr {
         if let Some(identity) = self.identity.get() {
             return Ok(identity);
         }
-        let identity = Identity::load(&self.settings.key).await.map_err(|error| match error {
-            NoIdentity::Barred(detail) => ChannelFault::Barred { detail },
-            NoIdentity::Away(detail) => ChannelFault::Transient { detail },
-        })?;
+        let identity = Identity::load(&self.settings.key).await?;
         Ok(self.identity.get_or_init(|| identity))
     }
 
@@ -121,10 +118,7 @@ impl Nostr {
         let asker =
             Asker { identity, links: &links, relays: &self.settings.relays, inbox: &self.settings.dm_relays };
         let relays = self.routes.to(&said.to, &asker).await;
-        let event = said.event(identity).await.map_err(|error| match error {
-            SignerError::Refused(reason) => ChannelFault::Refused { reason },
-            SignerError::Away(_) => ChannelFault::transient(error.to_string()),
-        })?;
+        let event = said.event(identity).await?;
         let answers = post::publish(&links, identity, &event, &relays).await;
         let outcome = post::outcome(&answers);
         if outcome.is_err() {

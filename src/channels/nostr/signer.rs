@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use archond_actors::ports::ChannelFault;
 use nostr::event::{AsyncSignEvent, Event, UnsignedEvent};
 use nostr::key::{AsyncGetPublicKey, Keys, PublicKey};
 use nostr::nips::nip44::AsyncNip44;
@@ -20,9 +21,22 @@ pub(super) enum SignerError {
     /// It cannot be done with this key, and never will.
     #[error("{0}")]
     Refused(String),
+    /// The key cannot be had, or who has it does not let this house use it: only the owner can help.
+    #[error("{0}")]
+    Denied(String),
     /// The signer cannot be reached, or does not answer: later it may.
     #[error("the remote signer does not answer: {0}")]
     Away(String),
+}
+
+impl From<SignerError> for ChannelFault {
+    fn from(error: SignerError) -> Self {
+        match error {
+            SignerError::Refused(reason) => Self::Refused { reason },
+            SignerError::Denied(detail) => Self::Barred { detail },
+            SignerError::Away(_) => Self::Transient { detail: error.to_string() },
+        }
+    }
 }
 
 /// The signer.
@@ -51,7 +65,7 @@ impl Signer {
 fn of_remote(error: &nostr_connect::error::Error) -> SignerError {
     match error.kind() {
         ErrorKind::Rejected | ErrorKind::Invalid => {
-            SignerError::Refused(format!("the remote signer says no: {error}"))
+            SignerError::Denied(format!("the remote signer says no: {error}"))
         }
         _ => SignerError::Away(error.to_string()),
     }
