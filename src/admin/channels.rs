@@ -102,7 +102,6 @@ pub struct ChannelView {
     /// Since the last poll came back, in milliseconds.
     pub polled_ago_ms: Option<u64>,
     /// The longest time without a poll that came back well, in milliseconds.
-    #[serde(default)]
     pub silence_max_ms: u64,
     /// The longest that a poll may take, in milliseconds.
     pub poll_max_ms: u64,

@@ -58,8 +58,8 @@ impl Telegram {
                 progress = progress.sent(id);
             } else {
                 let is_last = done + 1 == messages.texts.len();
-                let buttons = Some(()).filter(|()| is_last && self.asks_for_models(&parcel.key));
-                let buttons = buttons.map(|()| saying::models(&self.models));
+                let chooses = is_last && self.asks_for_models(&parcel.key);
+                let buttons = chooses.then(|| saying::models(&self.models));
                 let send = Box::pin(saying::send(&line, &place, words, done == 0, buttons));
                 let said = self
                     .say(&line, &place, (parcel, &progress), Sought::Text { words, first: done == 0 }, send)
@@ -72,7 +72,7 @@ impl Telegram {
         } else if let Some(attachment) = parcel.attachments.get(done.saturating_sub(messages.texts.len())) {
             let send = Box::pin(saying::send_file(&line, &place, &self.workspace, attachment));
             let name = files::file_name(attachment);
-            let sought = Sought::File(&name);
+            let sought = Sought::File { name: &name, caption: saying::caption(attachment) };
             progress = match self.say(&line, &place, (parcel, &progress), sought, send).await? {
                 Said::There(id) => progress.sent(id),
                 Said::Intended(next) => return step(&next),

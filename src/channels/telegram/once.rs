@@ -88,8 +88,8 @@ pub(super) enum Said {
 pub(super) enum Sought<'a> {
     /// A text; the first of an answer shows in a group which message it answers.
     Text { words: &'a Words, first: bool },
-    /// A file with this name.
-    File(&'a str),
+    /// A file with this name, and this text below it.
+    File { name: &'a str, caption: Option<&'a str> },
 }
 
 /// What a message of the bot is.
@@ -106,7 +106,10 @@ impl Sought<'_> {
     fn judge(&self, place: &Place, message: &Message) -> Is {
         let answers = message.reply_to_message().map(|answered| answered.id.0);
         match self {
-            Self::File(name) => {
+            Self::File { caption, .. } if message.caption().map(str::trim) != caption.map(str::trim) => {
+                Is::Another
+            }
+            Self::File { name, .. } => {
                 let file = message.document().and_then(|file| file.file_name.as_deref());
                 // Pictures and recordings have no names.
                 let nameless =

@@ -145,6 +145,11 @@ pub(super) async fn send_file(
     }
 }
 
+/// The text below a file, as it is sent.
+pub(super) fn caption(attachment: &Attachment) -> Option<&str> {
+    attachment.caption.as_deref().map(|caption| first_units(caption, CAPTION_UNITS_MAX))
+}
+
 async fn upload(
     line: &Line,
     place: &Place,
@@ -153,8 +158,7 @@ async fn upload(
     bytes: Vec<u8>,
 ) -> Result<Message, Failure> {
     let file = InputFile::memory(bytes).file_name(files::file_name(attachment));
-    let caption =
-        attachment.caption.as_deref().map(|caption| first_units(caption, CAPTION_UNITS_MAX).to_owned());
+    let caption = caption(attachment).map(str::to_owned);
     let (chat, topic) = (place.chat_id(), place.thread_id());
     let sent = match form {
         Form::Photo => {
