@@ -137,6 +137,9 @@ pub(super) fn run(console: &mut Console, command: &ChannelCommand) -> Result<Exi
                 if !runs {
                     console.note("archond is not running")?;
                 }
+                if channels.is_empty() {
+                    console.note("no Archon is joined to a platform; `archond channel add` joins one")?;
+                }
             }
             ChannelCommand::Undelivered { json } => {
                 let answers = given_up(&mut client?).await?;
