@@ -180,7 +180,7 @@ fn table(notes: &[NoteView]) -> String {
 fn indexed_words(indexed: &IndexedView) -> String {
     let IndexedView { model, with, without } = indexed;
     match model {
-        None => "found by words; with an embedding model also by meaning (`archond model import`)".to_owned(),
+        None => "found by words; with an embedding model also by meaning (`archond model pull embeddinggemma-300m`)".to_owned(),
         Some(model) => {
             format!("by meaning ({model}): {with} of {} notes and turns of the house", with + without)
         }

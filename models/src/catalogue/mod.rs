@@ -19,12 +19,13 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 const USER_MODELS_MAX: usize = 1_000;
 
 /// The shipped files, by file name.
-pub const SHIPPED: [(&str, &str); 5] = [
+pub const SHIPPED: [(&str, &str); 6] = [
     ("gemma-4-e2b.ron", include_str!("../../gemma-4-e2b.ron")),
     ("gemma-4-e4b.ron", include_str!("../../gemma-4-e4b.ron")),
     ("gemma-4-26b-a4b.ron", include_str!("../../gemma-4-26b-a4b.ron")),
     ("gemma-4-31b.ron", include_str!("../../gemma-4-31b.ron")),
     ("smollm2-135m-instruct.ron", include_str!("../../smollm2-135m-instruct.ron")),
+    ("embeddinggemma-300m.ron", include_str!("../../embeddinggemma-300m.ron")),
 ];
 
 /// All models that can be named.

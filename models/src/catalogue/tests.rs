@@ -39,9 +39,13 @@ fn every_field_of_a_shipped_file_has_a_comment_above_it() {
 }
 
 #[test]
-fn there_are_four_gemmas_and_one_starter() {
+fn there_are_four_gemmas_one_starter_and_one_that_finds() {
     let count = |role| shipped().iter().filter(|m| m.role == role).count();
-    assert_eq!((count(Role::Gemma), count(Role::Starter), count(Role::Own)), (4, 1, 0));
+    let counts = [Role::Gemma, Role::Starter, Role::Embedding, Role::Own].map(count);
+    assert_eq!(counts, [4, 1, 1, 0]);
+    let embedders = shipped();
+    let embedder = embedders.get("embeddinggemma-300m").unwrap();
+    assert_eq!((embedder.family, embedder.prefixes.is_some()), (Family::Mute, true));
 }
 
 #[test]
@@ -54,7 +58,7 @@ fn names_are_found_by_id_alias_and_unique_start() {
     assert_eq!(id("gemma-4-3").unwrap(), "gemma-4-31b");
     assert_eq!(id("smol").unwrap(), "smollm2-135m-instruct");
     assert!(matches!(id("gemma-4-e"), Err(UnknownModel::Ambiguous { meant, .. }) if meant.len() == 2));
-    assert!(matches!(id("llama"), Err(UnknownModel::NoSuch { known, .. }) if known.len() == 5));
+    assert!(matches!(id("llama"), Err(UnknownModel::NoSuch { known, .. }) if known.len() == 6));
     assert!(matches!(id(""), Err(UnknownModel::NoSuch { .. })));
 }
 
@@ -95,14 +99,14 @@ fn a_users_file_adds_a_model_or_replaces_a_shipped_one() {
     own.aliases = vec!["m".to_owned()];
     std::fs::write(dir.path().join("mine.ron"), write(&own).unwrap()).unwrap();
     let catalogue = Catalogue::load(Some(dir.path())).unwrap();
-    assert_eq!(catalogue.iter().count(), 6);
+    assert_eq!(catalogue.iter().count(), 7);
     assert_eq!(catalogue.get("gemma-4-e2b").unwrap().quantisation, "Q8_0");
     assert_eq!(**catalogue.find("m").unwrap(), own);
 }
 
 #[test]
 fn a_directory_that_does_not_exist_is_an_empty_one() {
-    assert_eq!(Catalogue::load(Some(Path::new("/nonexistent/archond"))).unwrap().iter().count(), 5);
+    assert_eq!(Catalogue::load(Some(Path::new("/nonexistent/archond"))).unwrap().iter().count(), 6);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use archond_models::catalogue::{Role, UnknownModel};
+use archond_models::catalogue::{Source, UnknownModel};
 use archond_models::download::{Downloader, Origin, Piece, PullError, Settings};
 use archond_models::library::{
     Entry, Library, LibraryError, Placement, State, check_drafter, check_projector,
@@ -302,7 +302,7 @@ fn verify(console: &mut Console, ctx: &ModelContext, name: &str) -> Result<(), M
 fn rm(console: &mut Console, ctx: &ModelContext, name: &str, yes: bool) -> Result<(), ModelCliError> {
     let entry = entry(ctx, name)?;
     let id = &entry.model.id;
-    if entry.state == State::Absent && !matches!(entry.model.role, Role::Own | Role::Embedding) {
+    if entry.state == State::Absent && entry.model.source != Source::Import {
         return Err(LibraryError::NotOnDisk { id: id.clone() }.into());
     }
     if !yes && !confirm(console, ctx, id)? {
