@@ -26,9 +26,7 @@ fn answer(house: TestHouse, settings: &str) -> (String, String) {
     assert_eq!(reply.status, 200, "{}", reply.body);
     let said = reply.json()["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
     assert!(api.house.run(&["shutdown"]).status.success());
-    let logs = std::fs::read_dir(api.house.path().join("state/logs")).unwrap();
-    let logs = logs.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default());
-    (said, logs.collect())
+    (said, api.house.log())
 }
 
 #[test]

@@ -101,6 +101,12 @@ impl TestHouse {
         Daemon::of(self.client().status().pid)
     }
 
+    /// All that its daemons have written into their log.
+    pub(crate) fn log(&self) -> String {
+        let files = std::fs::read_dir(self.path().join("state/logs")).unwrap();
+        files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect()
+    }
+
     /// A connection to the daemon.
     pub(crate) fn client(&self) -> Client {
         Client::connect(&self.socket()).unwrap()

@@ -208,9 +208,7 @@ fn an_archon_whose_key_is_with_a_remote_signer_is_written_to_and_answers() {
         said = answered(&mut person);
     }
     assert_eq!(said["answer"], "I am Ezra.");
-    let log = std::fs::read_dir(house.path().join("state/logs")).unwrap();
-    let logs: String =
-        log.flatten().map(|file| std::fs::read_to_string(file.path()).unwrap_or_default()).collect();
+    let logs = house.log();
     assert!(!logs.contains("open-sesame") && !logs.contains("Hello, I am Ezra."));
 }
 
