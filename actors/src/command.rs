@@ -110,9 +110,13 @@ pub const COMMANDS: &[(Command, &[&str], &str)] = &[
     (
         Command::Approve,
         &["/approve", "/yes"],
-        "allow what I asked about: once, or `/approve session` or `always` for its like too",
+        "allow what I asked about: once, or `/approve session` or `always` for its like too; what somebody else wants by its number, like `/approve 12.1.1`",
     ),
-    (Command::Deny, &["/deny", "/no"], "forbid what I asked about"),
+    (
+        Command::Deny,
+        &["/deny", "/no"],
+        "forbid what I asked about, or what somebody else wants by its number",
+    ),
     (Command::Approvals, &["/approvals"], "what you allowed for good; `/approvals forget 1` takes it back"),
     (Command::Tools, &["/tools"], "what I can do, and for what I ask you first"),
     (

@@ -4,6 +4,8 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::BufReader;
 
+#[path = "../../src/admin/approvals.rs"]
+mod approvals;
 #[path = "../../src/admin/channels.rs"]
 mod channels;
 #[path = "../../src/admin/inside.rs"]

@@ -17,7 +17,7 @@ use archond_actors::ports::{Clock, StoreError};
 use tokio::sync::{Notify, mpsc};
 
 use super::protocol::{ErrorCode, Op, Reply, Request, Response, TurnView};
-use super::{bringing, operator, remembering, roads, views};
+use super::{bringing, deciding, operator, remembering, roads, views};
 use crate::channels::media::MediaFolder;
 use crate::gateway::Gateway;
 use crate::logging::LogLevels;
@@ -156,6 +156,7 @@ impl From<HouseError> for Refusal {
             HouseError::Memory(error) => return error.clone().into(),
             HouseError::Roster(error) => return error.clone().into(),
             HouseError::Harness(HarnessError::Running { .. }) => ErrorCode::Busy,
+            HouseError::NotAsked { .. } => ErrorCode::NotFound,
             HouseError::NotRunning { .. } => ErrorCode::Unavailable,
             HouseError::Pool(_) => ErrorCode::Unavailable,
             HouseError::Supervision(_) | HouseError::Harness(_) => ErrorCode::Failed,
@@ -259,6 +260,7 @@ async fn simple(op: Op, caller: &Caller, context: &AdminContext) -> Result<Reply
         }
         Op::Memory(op) => remembering::perform(op, caller, context).await,
         Op::Channel(op) => roads::perform(op, context).await,
+        Op::Approval(op) => deciding::perform(op, context).await,
         Op::Shutdown => Ok(Reply::Done),
         Op::Chat { .. } | Op::Bring { .. } | Op::Inside(_) => {
             Err(Refusal { code: ErrorCode::BadRequest, message: "this is a stream".into() })

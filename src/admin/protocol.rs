@@ -5,6 +5,7 @@
 //! Requests of one connection run side by side. A line longer than [`LINE_BYTES_MAX`] or not UTF-8 is answered by an error.
 use serde::{Deserialize, Serialize};
 
+use super::approvals::{ApprovalOp, ApprovalReply};
 use super::channels::{ChannelOp, ChannelReply, ChannelView};
 use super::inside::{InsideOp, InsideReply};
 use super::memory::{MemoryOp, MemoryReply};
@@ -103,6 +104,8 @@ pub enum Op {
     Memory(MemoryOp),
     /// Look at channels, or say who is known on them.
     Channel(ChannelOp),
+    /// Look which calls wait for a yes, or decide about one.
+    Approval(ApprovalOp),
     /// Look inside, or act on an actor.
     Inside(InsideOp),
     /// End the daemon. Answered by [`Reply::Done`] at once; the connection ends when everything has ended.
@@ -145,6 +148,8 @@ pub enum Reply {
     Memory(MemoryReply),
     /// What there is to say of channels.
     Channel(ChannelReply),
+    /// What there is to say of calls that wait for a yes.
+    Approval(ApprovalReply),
     /// What was seen inside.
     Inside(InsideReply),
 }

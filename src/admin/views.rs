@@ -58,7 +58,7 @@ pub(super) fn turn_event(event: TurnEvent, state: &Path) -> TurnView {
         TurnEvent::CallBegun { tool, shown } => TurnView::CallBegun { tool, shown },
         TurnEvent::CallProgress { tool, text } => TurnView::CallProgress { tool, text },
         TurnEvent::CallEnded { tool, failed } => TurnView::CallEnded { tool, failed },
-        TurnEvent::ApprovalWanted { tool, shown, why, timeout_s } => {
+        TurnEvent::ApprovalWanted { tool, shown, why, timeout_s, .. } => {
             TurnView::ApprovalWanted { tool, shown, why, timeout_s }
         }
         TurnEvent::WorkerReplaced => TurnView::WorkerReplaced,

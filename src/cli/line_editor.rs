@@ -1,5 +1,7 @@
 //! The line in which a person types: history, completion, several lines by a backslash at the end.
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
@@ -7,7 +9,7 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
-use rustyline::{CompletionType, Config, Context, Editor, Helper};
+use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter, Helper};
 
 use super::error::CliError;
 
@@ -29,6 +31,21 @@ pub(super) enum Typed {
 pub(super) struct LineEditor {
     editor: Editor<Assistance, FileHistory>,
     history: PathBuf,
+    /// Whether a line is being typed.
+    reading: Arc<AtomicBool>,
+}
+
+/// Writes above the line that is being typed, which stays as it is.
+pub(super) struct Above {
+    printer: Box<dyn ExternalPrinter + Send>,
+    reading: Arc<AtomicBool>,
+}
+
+impl Above {
+    /// `false`: nobody types just now, and nothing was written.
+    pub(super) fn say(&mut self, text: String) -> bool {
+        self.reading.load(Ordering::Acquire) && self.printer.print(text).is_ok()
+    }
 }
 
 impl LineEditor {
@@ -46,17 +63,26 @@ impl LineEditor {
         editor.set_helper(Some(Assistance { complete }));
         // A first start has no history; one that cannot be read is no reason not to talk.
         let _ = editor.load_history(history);
-        Ok(Self { editor, history: history.to_owned() })
+        Ok(Self { editor, history: history.to_owned(), reading: Arc::default() })
     }
 
     /// Waits for a line.
     pub(super) fn read(&mut self, prompt: &str) -> Result<Typed, CliError> {
-        match self.editor.readline(prompt) {
+        self.reading.store(true, Ordering::Release);
+        let typed = self.editor.readline(prompt);
+        self.reading.store(false, Ordering::Release);
+        match typed {
             Ok(line) => Ok(Typed::Line(join_lines(&line))),
             Err(ReadlineError::Interrupted) => Ok(Typed::Dropped),
             Err(ReadlineError::Eof) => Ok(Typed::End),
             Err(source) => Err(CliError::Terminal { source }),
         }
+    }
+
+    /// What may be written above the line; `None` where the terminal cannot do that.
+    pub(super) fn above(&mut self) -> Option<Above> {
+        let printer = self.editor.create_external_printer().ok()?;
+        Some(Above { printer: Box::new(printer), reading: self.reading.clone() })
     }
 
     /// Keeps the history.

@@ -5,6 +5,7 @@
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
+mod approvals;
 pub mod archon;
 mod audit;
 mod bench;
@@ -96,6 +97,11 @@ enum Command {
     Pairing {
         #[command(subcommand)]
         command: channel::PairingCommand,
+    },
+    /// Approvals: the calls of tools that wait for your yes
+    Approvals {
+        #[command(subcommand)]
+        command: approvals::ApprovalsCommand,
     },
     Repl(repl::ReplArgs),
     /// Watch the running house: actors, models, tokens per second, queue
@@ -214,6 +220,7 @@ fn perform(console: &mut Console, command: Command) -> Result<ExitCode, CliError
         Command::Memory { command } => memory::run(console, command),
         Command::Channel { command } => channel::run(console, &command),
         Command::Pairing { command } => channel::pairing(console, command),
+        Command::Approvals { command } => approvals::run(console, command),
         Command::Repl(args) => repl::run(console, &args),
         Command::Top(args) => top::run(console, &args),
         Command::Logs(args) => logs::run(console, &args),

@@ -129,6 +129,7 @@ fn help_lists_commands_and_exit_codes() {
       memory       Look at what Archons remember
       channel      Channels: the roads to platforms on which people write
       pairing      Pairing: let strangers in who write on a channel
+      approvals    Approvals: the calls of tools that wait for your yes
       repl         Look into the running house: every actor, session, queue and crash; kill, stop,
                    restart, suspend
       top          Watch the running house: actors, models, tokens per second, queue

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use archond::channels::telegram::{WebhookSettings, probe};
 use archond::settings::KeyReference;
-use archond_actors::domain::{AnswerKind, EnclosureKind, Parcel, Shown};
+use archond_actors::domain::{AnswerKind, EnclosureKind, Parcel, Question, Shown};
 use archond_actors::ports::{Channel, Handed};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -174,12 +174,7 @@ async fn the_owner_is_asked_with_buttons_and_each_question_is_decided_once() {
     let Some(world) = World::new() else { return };
     let inbound = world.received(&in_group("do it")).await;
     let to = answer(&inbound, "");
-    let asked = |what: &str| Shown::Asked {
-        tool: "shell".into(),
-        shown: what.into(),
-        why: "the profile asks".into(),
-        timeout_s: 300,
-    };
+    let asked = |what: &str| Shown::Asked(question(what));
     let receipt = world.bot.show(to.clone(), asked("rm -r ~/a")).await.unwrap();
     let first = world.judge.said(-100)[0].clone();
     assert!(
@@ -220,6 +215,38 @@ async fn the_owner_is_asked_with_buttons_and_each_question_is_decided_once() {
     assert_eq!(world.received(&json!({"chat": -100, "user": 7, "text": "/deny"})).await.text, "/deny");
     world.received(&json!({"chat": -100, "user": 7, "text": "/status"})).await;
     assert!(world.judge.said(-100)[3]["reply_markup"].is_null());
+}
+
+fn question(what: &str) -> Question {
+    Question {
+        call: "12.1.1".into(),
+        tool: "shell".into(),
+        shown: what.into(),
+        why: "the profile asks".into(),
+        timeout_s: 300,
+        elsewhere: None,
+    }
+}
+
+#[tokio::test]
+async fn the_owner_is_asked_in_his_own_chat_about_somebody_elses_turn() {
+    let Some(world) = World::new() else { return };
+    let inbound = world.received(&json!({"chat": 7, "user": 7, "text": "do it"})).await;
+    world.bot.show(answer(&inbound, ""), Shown::Asked(question("mine"))).await.unwrap();
+    let owner = "7".parse().unwrap();
+    let to = Parcel { reply_to: world.bot.chat_with(&owner).unwrap(), ..answer(&inbound, "") };
+    let of_another =
+        Question { elsewhere: Some("ezra/nostr/8".parse().unwrap()), ..question("cat <b>x</b>") };
+    assert_eq!(world.bot.show(to, Shown::Asked(of_another)).await, Ok(None));
+    let said = world.judge.said(7);
+    let text = said[1]["text"].as_str().unwrap();
+    assert!(text.starts_with("nostr/8 wants something of me") && text.contains("cat <b>x</b>"), "{text}");
+    assert!(text.contains("/approve 12.1.1 or /deny 12.1.1") && said[1]["reply_markup"].is_null(), "{text}");
+    assert!(said[0]["reply_markup"].is_object(), "his own question is still open");
+    for nobody in ["-100", "@maria", "0"] {
+        let chat = nobody.parse().ok().and_then(|person| world.bot.chat_with(&person));
+        assert_eq!(chat, None, "{nobody}");
+    }
 }
 
 #[tokio::test]

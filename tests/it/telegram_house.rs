@@ -7,7 +7,7 @@ use crate::telegram_kit::{Judge, SECRET};
 /// As the tiny model was taught to be told.
 const SEND: &str = r#"Use the send_file tool: path="notes.txt""#;
 
-/// A house whose Ezra has a bot, with person 7 as its owner.
+/// A house whose Ezra has a bot, with person 7 as its owner and person 8 as somebody who may talk.
 pub(crate) fn joined(judge: &Judge) -> TestHouse {
     let house = TestHouse::new();
     house.write_profile("ezra", r#"tools: ["send_file"], permissions: (message: Ask),"#);
@@ -25,7 +25,7 @@ pub(crate) fn join(judge: &Judge, house: &TestHouse) {
     let token = house.path().join("token");
     std::fs::write(&token, format!("123:{SECRET}")).unwrap();
     let file = format!(
-        "(token: \"file:{}\", api: \"http://127.0.0.1:{}\", owners: [\"7\"])",
+        "(token: \"file:{}\", api: \"http://127.0.0.1:{}\", owners: [\"7\"], users: [\"8\"])",
         token.display(),
         judge.port
     );
@@ -76,6 +76,8 @@ fn a_conversation_with_a_call_a_yes_by_button_and_a_file() {
     write(&judge, 9, "hello?");
     let code = said(&judge, 9, 1)[0]["text"].as_str().unwrap().to_owned();
     assert!(code.contains("archond pairing approve"), "{code}");
+    // A group that is not listed, whoever writes there.
+    judge.write(&json!({"chat": -200, "user": 7, "text": "@judge_bot PASSWORD of the group"}));
     // A command, and what the house shows of the channel.
     write(&judge, 7, "/whoami");
     said(&judge, 7, all.len() + 1);
@@ -83,9 +85,49 @@ fn a_conversation_with_a_call_a_yes_by_button_and_a_file() {
     assert!(text(&shown).contains("@judge_bot"), "{}", text(&shown));
     judge.requests("");
     drop(daemon);
-    let log = std::fs::read_dir(house.path().join("state/logs")).unwrap();
-    let logs = log.flatten().map(|file| std::fs::read_to_string(file.path()).unwrap_or_default());
-    assert!(!logs.collect::<String>().contains(SECRET));
+    let log = house.log();
+    assert!(!log.contains(SECRET) && !log.contains("PASSWORD") && !log.contains("hello?"), "{log}");
+    assert_eq!(log.matches("was not heard").count(), 1, "{log}");
+    assert_eq!(log.matches("a stranger has a code").count(), 1, "{log}");
+    assert!(judge.said(-200).is_empty());
+}
+
+#[test]
+fn the_owner_says_yes_in_his_own_chat_also_after_a_crash_or_on_the_machine() {
+    let Some(judge) = Judge::start() else { return };
+    let house = joined(&judge);
+    let daemon = house.start(&["ezra"]);
+    write(&judge, 8, SEND);
+    let asked = said(&judge, 7, 1)[0]["text"].as_str().unwrap().to_owned();
+    assert!(asked.contains("telegram/8 wants") && asked.contains("notes.txt"), "{asked}");
+    assert!(judge.said(8).is_empty(), "nothing is asked of who may not decide");
+    daemon.kill();
+    let daemon = house.start(&["ezra"]);
+    let again = said(&judge, 7, 2)[1]["text"].as_str().unwrap().to_owned();
+    assert_eq!(again, asked, "the same call has the same name");
+    let answer = |text: &str| {
+        let at = text.find("/approve ").unwrap();
+        text[at..].split(" or ").next().unwrap().to_owned()
+    };
+    write(&judge, 8, &answer(&asked));
+    assert_eq!(said(&judge, 8, 1)[0]["text"], json!("Only my owner may decide that."));
+    write(&judge, 7, &answer(&asked));
+    assert!(said(&judge, 7, 3)[2]["text"].as_str().unwrap().starts_with("I will: "));
+    let to_user = said(&judge, 8, 3);
+    assert!(to_user.iter().any(|message| message["document"].is_object()), "{to_user:?}");
+
+    write(&judge, 8, SEND);
+    let second = said(&judge, 7, 4)[3]["text"].as_str().unwrap().to_owned();
+    let call = answer(&second).split_once(' ').unwrap().1.to_owned();
+    let listed = text(&house.run(&["approvals", "list"]));
+    assert!(listed.contains(&call) && listed.contains("ezra/telegram/8/main"), "{listed}");
+    let refused = house.run(&["approvals", "approve", "1.1.1"]);
+    assert!(!refused.status.success() && text(&refused).contains("archond approvals"), "{}", text(&refused));
+    let denied = text(&house.run(&["approvals", "deny", &call]));
+    assert!(denied.contains("it is not done: ") && denied.contains("notes.txt"), "{denied}");
+    said(&judge, 8, 4);
+    assert!(text(&house.run(&["approvals", "list"])).contains("no call waits for a yes"));
+    drop(daemon);
 }
 
 #[test]

@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use super::carrying::{self, HandedIn};
 use super::delivery::{Act, Delivery, Tried};
 use super::handle::{ChannelArgs, ChannelHandle};
+use super::owners::Hearing;
 use super::receiving::{Receiving, Step};
-use super::watching::{Watched, Watcher};
-use crate::domain::{ActorState, Batch, Inbound, InboxId, OutboxEntry, PeerId};
+use super::watching::{self, Watched, Watcher};
+use crate::domain::{ActorState, Batch, Inbound, InboxId, OutboxEntry, PeerId, Question, ReplyTo};
 use crate::insight::{Inspection, Message};
 use crate::link::Envelope;
 use crate::ports::ChannelFault;
@@ -34,6 +35,10 @@ type Found = Option<(Vec<OutboxEntry>, bool)>;
 pub(crate) enum ChannelMsg {
     /// There is an answer in the outbox.
     Answered,
+    /// Ask an owner about somebody else's turn, in a chat of his own.
+    Ask { owner: PeerId, chat: ReplyTo, question: Question, hearing: Arc<Hearing> },
+    /// Fact from the task that did.
+    OwnerAsked,
     /// Fact from the clock.
     TimeCame { alarm: u64 },
     /// Fact from a poll's task.
@@ -54,6 +59,8 @@ impl Message for ChannelMsg {
     fn kind(&self) -> &'static str {
         match self {
             Self::Answered => "answered",
+            Self::Ask { .. } => "ask",
+            Self::OwnerAsked => "owner-asked",
             Self::TimeCame { .. } => "time-came",
             Self::Polled { .. } => "polled",
             Self::HandedIn { .. } => "handed-in",
@@ -69,6 +76,7 @@ impl Message for ChannelMsg {
             Self::Polled { poll, came: Ok(batch) } => Some(format!("poll {poll}: {}", batch.messages.len())),
             Self::Polled { poll, came: Err(_) } => Some(format!("poll {poll} failed")),
             Self::Tried { entry, .. } => Some(format!("answer {}", entry.id)),
+            Self::Ask { question, .. } => Some(format!("call {}", question.call)),
             _ => None,
         }
     }
@@ -158,6 +166,10 @@ impl Actor for ChannelActor {
         work.run(async {
             match msg {
                 ChannelMsg::Answered => state.on_answered(),
+                ChannelMsg::Ask { owner, chat, question, hearing } => {
+                    state.on_ask(owner, chat, question, hearing);
+                }
+                ChannelMsg::OwnerAsked => {}
                 ChannelMsg::TimeCame { alarm } => state.on_time_came(alarm),
                 ChannelMsg::Polled { poll, came } => state.on_polled(poll, came),
                 ChannelMsg::HandedIn { done } => state.on_handed_in(*done),
@@ -214,6 +226,16 @@ impl ChannelState {
     fn on_answered(&mut self) {
         self.handle.told.store(false, Ordering::Release);
         self.delivery.answered();
+    }
+
+    fn on_ask(&mut self, owner: PeerId, chat: ReplyTo, question: Question, hearing: Arc<Hearing>) {
+        let args = self.args.clone();
+        self.begin(async move {
+            if watching::ask(&args, owner, chat, question).await {
+                hearing.reached();
+            }
+            ChannelMsg::OwnerAsked
+        });
     }
 
     fn on_time_came(&mut self, alarm: u64) {

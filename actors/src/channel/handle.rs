@@ -7,14 +7,15 @@ use ractor::{Actor, ActorCell, SpawnErr};
 use tokio::time::Instant;
 
 use super::actor::{ChannelActor, ChannelMsg};
-use crate::domain::{ActorState, ArchonSpec, ChannelId, ChannelStatus};
+use super::owners::Hearing;
+use crate::domain::{ActorState, ArchonSpec, ChannelId, ChannelStatus, PeerId, Question};
 use crate::house::Intake;
 use crate::insight::Vitals;
 use crate::link::Link;
 use crate::observer::TurnObservers;
 use crate::ports::{Channel, ChannelShed, Clock, POLL_MAX};
 
-/// Words from outside that may wait: there is one kind of them, and one at a time.
+/// Words from outside that may wait: that there are answers, which is said once, and questions to the owner.
 const MAILBOX_LEN_MAX: usize = 16;
 
 /// What a channel needs.
@@ -92,6 +93,14 @@ impl ChannelHandle {
         if !self.told.swap(true, Ordering::AcqRel) && self.link.cast(ChannelMsg::Answered).is_err() {
             // It does not run, and looks when it is started.
             self.told.store(false, Ordering::Release);
+        }
+    }
+
+    /// Has somebody asked who may say yes to a call, in a chat of his own, where the platform has such chats.
+    pub(crate) fn ask(&self, owner: PeerId, question: Question, hearing: Arc<Hearing>) {
+        if let Some(chat) = self.channel.chat_with(&owner) {
+            // One that cannot be told lets go of the hearing.
+            let _ = self.link.cast(ChannelMsg::Ask { owner, chat, question, hearing });
         }
     }
 

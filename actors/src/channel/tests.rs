@@ -1,4 +1,6 @@
 //! A channel in a whole house, on a platform that can be told to fail, in paused time.
+#[path = "asking_tests.rs"]
+mod asking;
 #[path = "command_tests.rs"]
 mod commands;
 
@@ -15,7 +17,9 @@ use crate::domain::{
 use crate::house::{House, HouseArgs};
 use crate::memory::MemorySettings;
 use crate::pool::PoolSettings;
-use crate::ports::{Channel, ChannelFault, ChannelShed, Clock, NoTools, RuntimeThreads, Store, StoreError};
+use crate::ports::{
+    Channel, ChannelFault, ChannelShed, Clock, NoTools, RuntimeThreads, Store, StoreError, ToolShed,
+};
 use crate::testkit::{FakeEngine, FakePlatform, MemStore, Mishap, StoppedClock, archon_spec, inbound};
 
 /// Longer than every delay that may occur in a test.
@@ -58,11 +62,20 @@ impl World {
         store: Arc<MemStore>,
         change: impl FnOnce(ArchonSpec) -> ArchonSpec,
     ) -> Self {
+        Self::with_tools(platform, store, Arc::new(NoTools), change).await
+    }
+
+    async fn with_tools(
+        platform: FakePlatform,
+        store: Arc<MemStore>,
+        tools: Arc<dyn ToolShed>,
+        change: impl FnOnce(ArchonSpec) -> ArchonSpec,
+    ) -> Self {
         let engine = FakeEngine::new([model()]);
         let house = House::start(HouseArgs {
             store: store.clone(),
             engine: Arc::new(engine.clone()),
-            tools: Arc::new(NoTools),
+            tools,
             media: Arc::new(crate::ports::NoMedia),
             channels: Arc::new(Only(platform.clone())),
             clock: Arc::new(StoppedClock),
@@ -467,18 +480,6 @@ async fn a_stranger_gets_a_code_once_and_nothing_of_his_is_kept_until_the_owner_
     world.write("6", "7", "still there?");
     world.seen(3).await;
     assert!(world.texts()[2].contains("CODE2345"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_user_may_talk_and_not_decide() {
-    let world = World::new().await;
-    for (key, peer, said) in [("1", "7", "Nothing is waiting"), ("2", "8", "Only my owner may decide that.")]
-    {
-        world.write(key, peer, "/approve");
-        world.until(|| world.platform.seen().iter().any(|seen| seen.key == key)).await;
-        let seen = world.platform.seen().into_iter().find(|seen| seen.key == key).unwrap();
-        assert_eq!(peer == "8", seen.text == said, "{seen:?}");
-    }
 }
 
 #[test]

@@ -8,7 +8,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::carrying::{address, guarded};
 use super::handle::ChannelArgs;
-use crate::domain::{InboxEntry, InboxId, Parcel, Receipt, Shown, TurnEvent};
+use crate::domain::{
+    AnswerKind, InboxEntry, InboxId, Parcel, PeerId, Question, Receipt, ReplyTo, Shown, TurnEvent,
+};
 use crate::observer::TurnObserver;
 use crate::ports::ChannelFault;
 
@@ -16,6 +18,8 @@ use crate::ports::ChannelFault;
 const SHOW_MAX: Duration = Duration::from_secs(10);
 /// Times that the owner's question is shown again where that failed: nobody else asks him.
 const ASK_TRIES: u32 = 3;
+/// Longest wait before the owner is asked again about somebody else's turn.
+const ASK_REST_MAX: Duration = Duration::from_secs(60);
 /// A platform that wants no more is left alone at least for so long.
 const REST_MIN: Duration = Duration::from_secs(1);
 
@@ -67,6 +71,44 @@ impl Watcher {
     }
 }
 
+/// Asks an owner about somebody else's turn, in a chat of his own. `false`: he could not be told.
+pub(super) async fn ask(args: &ChannelArgs, owner: PeerId, chat: ReplyTo, question: Question) -> bool {
+    let to = Parcel {
+        outbox: None,
+        key: format!("ask-{}", question.call),
+        peer: owner,
+        reply_to: chat,
+        kind: AnswerKind::Notice,
+        text: String::new(),
+        attachments: Vec::new(),
+        created_unix_ms: args.clock.now_unix_ms(),
+        receipt: None,
+        tries: 0,
+    };
+    for tries in 0..ASK_TRIES {
+        let fault = match show(args, Parcel { tries, ..to.clone() }, Shown::Asked(question.clone())).await {
+            Ok(_) => return true,
+            Err(fault) => fault,
+        };
+        let (archon, channel, call) = (&args.spec.id, args.channel.id(), &question.call);
+        tracing::warn!(%archon, %channel, call, %fault, "the owner could not be asked");
+        let rest = match fault {
+            ChannelFault::Refused { .. } | ChannelFault::Barred { .. } => return false,
+            ChannelFault::Limited { after, .. } => after.max(REST_MIN),
+            ChannelFault::Transient { .. } => args.channel.show_period(),
+        };
+        // Bounded by the number of tries; the turn itself waits for longer.
+        tokio::time::sleep_until(Instant::now() + rest.min(ASK_REST_MAX)).await;
+    }
+    false
+}
+
+/// Has the adapter show something, within its time.
+async fn show(args: &ChannelArgs, to: Parcel, shown: Shown) -> Result<Option<Receipt>, ChannelFault> {
+    let late = |_| Err(ChannelFault::transient("it took too long"));
+    timeout(SHOW_MAX, guarded(args.channel.show(to, shown))).await.unwrap_or_else(late)
+}
+
 struct Watch {
     args: Arc<ChannelArgs>,
     inbox: InboxId,
@@ -108,8 +150,8 @@ impl Watch {
                 self.text.clear();
                 self.show(Shown::Void).await.ok();
             }
-            TurnEvent::ApprovalWanted { tool, shown, why, timeout_s } => {
-                let asked = Shown::Asked { tool, shown, why, timeout_s };
+            TurnEvent::ApprovalWanted { call, tool, shown, why, timeout_s } => {
+                let asked = Shown::Asked(Question { call, tool, shown, why, timeout_s, elsewhere: None });
                 for _ in 0..ASK_TRIES {
                     match self.show(asked.clone()).await {
                         Ok(()) => break,
@@ -138,10 +180,7 @@ impl Watch {
 
     /// An error: how long the platform is to be left alone.
     async fn show(&mut self, shown: Shown) -> Result<(), Duration> {
-        let call = guarded(self.args.channel.show(self.to.clone(), shown));
-        let came = timeout(SHOW_MAX, call)
-            .await
-            .unwrap_or_else(|_| Err(ChannelFault::transient("it took too long")));
+        let came = show(&self.args, self.to.clone(), shown).await;
         let rest = match &came {
             Err(ChannelFault::Limited { after, .. }) => (*after).max(REST_MIN),
             Ok(_) | Err(_) => self.period,

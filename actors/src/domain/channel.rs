@@ -8,6 +8,7 @@ use super::access::Tier;
 use super::attachment::Attachment;
 use super::ids::{ArchonId, ChannelId, IdError, OutboxId, PeerId, ThreadId};
 use super::message::{AnswerKind, OutboxEntry};
+use super::question::Question;
 use super::status::ActorState;
 
 /// Longest [`ReplyTo`], in bytes: ids of a chat and of a message, with room for a relay's address.
@@ -257,17 +258,8 @@ pub enum Shown {
     Text(String),
     /// The answer's text so far is void; it begins again.
     Void,
-    /// The owner is asked whether a call may be made; he says `/approve` or `/deny`.
-    Asked {
-        /// The tool's name.
-        tool: String,
-        /// Exactly what will be done.
-        shown: String,
-        /// Why he is asked.
-        why: String,
-        /// How long he has, in seconds.
-        timeout_s: u64,
-    },
+    /// The owner is asked whether a call may be made.
+    Asked(Question),
 }
 
 /// An answer that cannot be delivered.

@@ -168,6 +168,8 @@ pub enum TurnEvent {
     },
     /// The owner is asked whether a call may be made; the turn waits for `/approve` or `/deny`.
     ApprovalWanted {
+        /// The call's name in the house, which is never given twice.
+        call: String,
         /// The tool's name.
         tool: String,
         /// Exactly what will be done.

@@ -10,6 +10,7 @@ pub mod meaning;
 pub mod media;
 pub mod memory;
 pub mod message;
+pub mod question;
 pub mod session;
 pub mod spec;
 pub mod status;
@@ -40,6 +41,7 @@ pub use memory::{
     TOPIC_CHARS_MAX,
 };
 pub use message::{Accepted, AnswerKind, InboundMessage, InboxEntry, MessageKey, OutboxEntry, TurnEvent};
+pub use question::{Question, is_call_name, quoted};
 pub use session::{
     Aside, Busy, Footer, HandOff, NewAnswer, NewTurn, SessionHead, SessionOptions, SessionSnapshot, Stays,
     Summary, TurnEnd, TurnRecord,
@@ -48,7 +50,8 @@ pub use spec::{
     ArchonLimits, ArchonSpec, ContextPolicy, FitPolicy, Priority, Route, RouteCondition, RouteRule,
 };
 pub use status::{
-    ActorState, ArchonStatus, HouseStatus, ModelState, ModelStatus, PoolStatus, QueuedRequest, SessionStatus,
+    ActorState, ArchonStatus, AskedCall, HouseStatus, ModelState, ModelStatus, PoolStatus, QueuedRequest,
+    SessionStatus,
 };
 pub use tool::{
     AGENT, ASK_USER, CallRecord, CommandRule, Delegates, Grant, JournalEntry, Outcome, Permission, Risk,

@@ -98,6 +98,19 @@ pub struct SessionStatus {
     pub model: Option<ModelId>,
     /// Why the route named the model that it named last.
     pub because: Option<String>,
+    /// The calls that wait for the owner's yes.
+    pub asked: Vec<AskedCall>,
+}
+
+/// A call that waits for the owner's yes, as a session tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedCall {
+    /// Its name in the house, which is never given twice.
+    pub call: String,
+    /// Exactly what will be done.
+    pub shown: String,
+    /// It is wanted in the turn of somebody who may not say yes himself.
+    pub of_user: bool,
 }
 
 /// The state of a model in the pool.

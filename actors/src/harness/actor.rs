@@ -14,7 +14,7 @@ use crate::insight::roster::Place;
 use crate::insight::{Inspection, Message, Station};
 use crate::link::{Envelope, Link, answer};
 use crate::ports::Sink;
-use crate::session::{SessionArgs, SessionFact, SessionHandle, TurnFailure};
+use crate::session::{Decision, SessionArgs, SessionFact, SessionHandle, TurnFailure};
 use crate::supervision::{ChildSpec, Restart, Shutdown, start_fn};
 
 /// Sessions of one Archon in memory; beyond it the one that was quiet for longest is passivated.
@@ -29,6 +29,8 @@ pub(crate) enum HarnessMsg {
     StopTurn { session: SessionKey, reply: RpcReplyPort<Result<bool, HarnessError>> },
     /// These wait for the end of the turn that answers a message, in order.
     Waiting { behind: InboxId, waiting: Vec<InboxEntry> },
+    /// Decide about a call that waits for the owner's yes. Answers what it was; `None`: it does not wait here.
+    Decide { call: String, decision: Decision, reply: RpcReplyPort<Result<Option<String>, HarnessError>> },
     /// Give the try of a message up, without an answer.
     GiveUpTurn { session: SessionKey, inbox: InboxId },
     /// Take a session out of memory. Refused while it runs a turn.
@@ -46,6 +48,7 @@ impl Message for HarnessMsg {
         match self {
             Self::Dispatch { .. } => "dispatch",
             Self::StopTurn { .. } => "stop-turn",
+            Self::Decide { .. } => "decide",
             Self::GiveUpTurn { .. } => "give-up-turn",
             Self::Waiting { .. } => "waiting",
             Self::Release { .. } => "release",
@@ -65,6 +68,7 @@ impl Message for HarnessMsg {
             Self::StopTurn { session, .. } | Self::Release { session, .. } => Some(session.to_string()),
             Self::SessionHappened { fact, .. } => fact.about(),
             Self::SessionExited { child, .. } => Some(child.clone()),
+            Self::Decide { call, .. } => Some(format!("call {call}")),
             Self::GetSessions { .. } => None,
         }
     }
@@ -122,6 +126,9 @@ impl Actor for HarnessActor {
             match msg {
                 HarnessMsg::Dispatch { entry, attempt } => state.on_dispatch(entry, attempt).await,
                 HarnessMsg::StopTurn { session, reply } => answer(reply, state.stop_turn(&session)),
+                HarnessMsg::Decide { call, decision, reply } => {
+                    answer(reply, state.decide(&call, decision, None).await);
+                }
                 HarnessMsg::Waiting { behind, waiting } => state.on_waiting(behind, waiting),
                 HarnessMsg::GiveUpTurn { session, inbox } => state.on_give_up_turn(&session, inbox),
                 HarnessMsg::Release { session, reply } => {
@@ -205,6 +212,7 @@ impl HarnessState {
             memory: self.args.memory.clone(),
             pool: self.args.pool.clone(),
             tools: self.args.tools.clone(),
+            owners: self.args.owners.clone(),
             media: self.args.media.clone(),
             observers: self.args.observers.clone(),
             clock: self.args.clock.clone(),
@@ -317,9 +325,14 @@ impl HarnessState {
     }
 
     async fn on_get_sessions(&mut self, reply: RpcReplyPort<Result<Vec<SessionStatus>, HarnessError>>) {
-        let handles: Vec<SessionHandle> = self.sessions.values().map(|r| r.handle.clone()).collect();
-        // A session that dies meanwhile is left out.
+        answer(reply, Ok(self.statuses(|_| true).await));
+    }
+
+    /// What these sessions say of themselves. One that dies meanwhile is left out.
+    pub(super) async fn statuses(&self, wanted: impl Fn(&Resident) -> bool) -> Vec<SessionStatus> {
+        let wanted = self.sessions.values().filter(|resident| wanted(resident));
+        let handles: Vec<SessionHandle> = wanted.map(|resident| resident.handle.clone()).collect();
         let statuses = futures::future::join_all(handles.iter().map(SessionHandle::status)).await;
-        answer(reply, Ok(statuses.into_iter().flatten().collect()));
+        statuses.into_iter().flatten().collect()
     }
 }

@@ -1,5 +1,6 @@
 //! Answers the commands: no queue, no model. What is about one session is asked of its actor, what is kept of the store.
 use super::actor::HarnessState;
+use super::deciding::decision;
 use super::listing;
 use super::memory;
 use super::notice::{self, StatusInput};
@@ -9,7 +10,7 @@ use crate::domain::{
 };
 use crate::memory::MemoryError;
 use crate::routing::{self, RouteInput};
-use crate::session::{Decision, Errand, SessionFact, TurnFailure};
+use crate::session::{Errand, SessionFact, TurnFailure};
 use crate::tools::ToolKit;
 
 /// Sessions that are listed: the last ones are those that somebody looks for.
@@ -56,13 +57,12 @@ impl HarnessState {
             (Command::Approve | Command::Deny, _) if entry.waybill.tier == Some(Tier::User) => {
                 "Only my owner may decide that.".to_owned()
             }
-            (Command::Approve, [] | ["once"]) => self.decide(entry, Decision::Once).await,
-            (Command::Approve, ["session"]) => self.decide(entry, Decision::Session).await,
-            (Command::Approve, ["always"]) => self.decide(entry, Decision::Always).await,
-            (Command::Approve, _) => {
-                "Say `/approve`, `/approve session` or `/approve always`; nothing was decided.".to_owned()
-            }
-            (Command::Deny, _) => self.decide(entry, Decision::Denied).await,
+            (Command::Approve | Command::Deny, words) => match decision(*command, words) {
+                Some((decision, call)) => self.decided(entry, decision, call).await,
+                None => {
+                    "Say `/approve`, `/approve session` or `/approve always`, and behind it the number of the call where I gave one; nothing was decided.".to_owned()
+                }
+            },
             (Command::Approvals, words) => kept(self.approvals(entry, words).await),
             (Command::Memory, _) => memory::answer(&self.args.memory, entry).await,
             (Command::Tools, _) => {
@@ -90,15 +90,6 @@ impl HarnessState {
             (Command::Resume, words) => kept(self.resumed_text(entry, words).await),
             (Command::Export, _) => kept(self.export(entry).await),
             _ => self.status_text(entry).await,
-        }
-    }
-
-    async fn decide(&self, entry: &InboxEntry, decision: Decision) -> String {
-        let resident = self.sessions.get(&entry.session).filter(|resident| resident.running.is_some());
-        let Some(resident) = resident else { return notice::decided_text(decision, None) };
-        match resident.handle.decide(decision).await {
-            Ok(decided) => notice::decided_text(decision, decided),
-            Err(error) => format!("The session could not be reached: {error}."),
         }
     }
 

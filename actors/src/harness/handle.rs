@@ -5,6 +5,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorCell, SpawnErr};
 
 use super::actor::{HarnessActor, HarnessMsg};
+use crate::channel::Owners;
 use crate::domain::{ArchonSpec, InboxEntry, InboxId, SessionKey, SessionStatus};
 use crate::house::ArchonCounters;
 use crate::insight::{Roster, Trail, Vitals};
@@ -13,7 +14,7 @@ use crate::memory::MemoryHandle;
 use crate::observer::TurnObservers;
 use crate::pool::PoolHandle;
 use crate::ports::{ChannelShed, Clock, MediaShelf, Sink};
-use crate::session::{SessionError, SessionFact};
+use crate::session::{Decision, SessionError, SessionFact};
 use crate::supervision::SupervisorHandle;
 use crate::tools::ToolsHandle;
 
@@ -34,6 +35,11 @@ pub enum HarnessError {
         /// Which.
         session: SessionKey,
     },
+    /// What is allowed for good would count in somebody else's conversations, where no owner sees it again.
+    #[error(
+        "what somebody else wants is allowed for this time or for the session, not for good; nothing was decided"
+    )]
+    NotForGood,
     /// The session could not be reached.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -50,6 +56,8 @@ pub struct HarnessArgs {
     pub pool: PoolHandle,
     /// The sources of tools.
     pub tools: Vec<ToolsHandle>,
+    /// Where the owner is asked about the turns of others.
+    pub owners: Owners,
     /// What came with messages.
     pub media: Arc<dyn MediaShelf>,
     /// Who watches turns.
@@ -112,6 +120,15 @@ impl HarnessHandle {
     /// to leave them waiting.
     pub fn waiting(&self, behind: InboxId, waiting: Vec<InboxEntry>) -> Result<(), HarnessError> {
         Ok(self.link.cast(HarnessMsg::Waiting { behind, waiting })?)
+    }
+
+    /// Decides about a call that waits for the owner's yes. Answers what it was; `None`: it does not wait here.
+    pub(crate) async fn decide(
+        &self,
+        call: String,
+        decision: Decision,
+    ) -> Result<Option<String>, HarnessError> {
+        self.link.call(CALL_TIMEOUT, |reply| HarnessMsg::Decide { call, decision, reply }).await
     }
 
     /// Has the try of a message given up, without an answer. A harness that is gone has given it up already.

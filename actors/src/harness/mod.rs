@@ -1,6 +1,7 @@
 //! The harness of one Archon: owns its sessions, and answers the commands that concern them.
 mod actor;
 mod carrying;
+mod deciding;
 mod hand_off;
 mod handle;
 mod listing;

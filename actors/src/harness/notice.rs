@@ -1,6 +1,8 @@
 //! What the house says itself: the texts of the commands' answers. Pure.
 use crate::command::{self, Command, Intent};
-use crate::domain::{ArchonSpec, ModelId, Permission, Risk, SessionKey, SessionStatus, Tool, ToolSpec};
+use crate::domain::{
+    ArchonSpec, AskedCall, ModelId, Permission, Risk, SessionKey, SessionStatus, Tool, ToolSpec, quoted,
+};
 use crate::session::Decision;
 use crate::tools::{KitTool, ToolKit};
 
@@ -59,22 +61,35 @@ pub(super) fn tools_text(kit: &ToolKit) -> String {
 }
 
 /// The answer to `/approve` and `/deny`.
-pub(super) fn decided_text(decision: Decision, decided: Option<String>) -> String {
-    match (decision, decided) {
-        (_, None) => "I have not asked you for anything.".to_owned(),
-        (Decision::Denied | Decision::TimedOut | Decision::Unattended, Some(shown)) => {
-            format!("I will not: {shown}")
-        }
-        (Decision::Once, Some(shown)) => format!("I will: {shown}"),
-        (Decision::Always, Some(shown)) => {
+pub(super) fn decided_text(decision: Decision, shown: &str) -> String {
+    match decision {
+        Decision::Denied | Decision::TimedOut | Decision::Unattended => format!("I will not: {shown}"),
+        Decision::Once => format!("I will: {shown}"),
+        Decision::Always => {
             format!(
                 "I will, and its like from now on without asking; /approvals lists and ends that: {shown}"
             )
         }
-        (Decision::Session, Some(shown)) => {
+        Decision::Session => {
             format!("I will, and its like without asking until I have been idle for long: {shown}")
         }
     }
+}
+
+/// The same, where nothing was decided: what waits in other chats has to be named.
+pub(super) fn undecided_text(call: Option<&str>, elsewhere: &[AskedCall]) -> String {
+    let nothing = match call {
+        Some(call) => format!("Nothing waits for a yes to {call} any more."),
+        None => "I have not asked you for anything.".to_owned(),
+    };
+    if elsewhere.is_empty() {
+        return nothing;
+    }
+    let line = |asked: &AskedCall| {
+        format!("/approve {} or /deny {}:\n{}", asked.call, asked.call, quoted(&asked.shown))
+    };
+    let lines: Vec<String> = elsewhere.iter().map(line).collect();
+    format!("{nothing} In other chats this waits for your yes:\n{}", lines.join("\n"))
 }
 
 /// One line that says that a stand-in answers, and how to get the wanted model.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::counters::ArchonCounters;
 use super::open_tasks::OpenTasks;
 use super::submit::Intake;
-use crate::channel::{ChannelArgs, ChannelHandle};
+use crate::channel::{ChannelArgs, ChannelHandle, Owners};
 use crate::domain::{ArchonId, ArchonSpec, ChannelStatus, InboxEntry, SessionKey};
 use crate::harness::{HarnessArgs, HarnessHandle};
 use crate::hermes::{HermesArgs, HermesHandle};
@@ -74,19 +74,23 @@ pub(super) struct Archon {
     sources: Vec<ToolsHandle>,
     sessions: SupervisorHandle,
     channels_supervisor: SupervisorHandle,
-    channels: Vec<ChannelHandle>,
+    channels: Arc<[ChannelHandle]>,
+    pub(super) owners: Owners,
 }
 
 impl Archon {
     pub(super) fn new(spec: ArchonSpec, shared: &Shared) -> Self {
         let sources = shared.tools.sources(&spec).into_iter().map(ToolsHandle::new).collect();
-        let channels = shared.channels.channels(&spec).into_iter().map(ChannelHandle::new).collect();
+        let channels: Arc<[ChannelHandle]> =
+            shared.channels.channels(&spec).into_iter().map(ChannelHandle::new).collect();
+        let spec = Arc::new(spec);
         Self {
+            owners: Owners::new(spec.clone(), shared.memory.clone(), channels.clone()),
             sources,
             channels,
             channels_supervisor: SupervisorHandle::new("the channels' supervisor"),
             tools: SupervisorHandle::new("the tools' supervisor"),
-            spec: Arc::new(spec),
+            spec,
             counters: Arc::default(),
             harness: HarnessHandle::default(),
             hermes: HermesHandle::default(),
@@ -125,7 +129,7 @@ impl Archon {
         if !self.channels.is_empty() {
             roster.enter_supervisor(&self.channels_path(), &self.channels_supervisor);
         }
-        for channel in &self.channels {
+        for channel in self.channels.iter() {
             roster.enter(&format!("{}/{}", self.channels_path(), channel.id()), channel.vitals());
         }
     }
@@ -207,6 +211,7 @@ impl Archon {
             memory: shared.memory.clone(),
             pool: shared.pool.clone(),
             tools: self.sources.clone(),
+            owners: self.owners.clone(),
             media: shared.media.clone(),
             observers: shared.observers.clone(),
             clock: shared.clock.clone(),

@@ -11,8 +11,8 @@ use super::service::{SERVICES_PATH, Service, ServiceHandle, Services};
 use super::status::status_of;
 use super::submit::SubmitError;
 use crate::domain::{
-    Accepted, ActorState, ArchonId, ArchonSpec, ArchonStatus, ChannelStatus, HouseStatus, InboundMessage,
-    OutboxId, PoolStatus, Senses, SessionKey, SessionOptions, SessionStatus,
+    Accepted, ActorState, ArchonId, ArchonSpec, ArchonStatus, AskedCall, ChannelStatus, HouseStatus,
+    InboundMessage, OutboxId, PoolStatus, Senses, SessionKey, SessionOptions, SessionStatus,
 };
 use crate::harness::HarnessError;
 use crate::insight::{Roster, RosterError, Station, Trail};
@@ -21,6 +21,7 @@ use crate::observer::TurnObservers;
 use crate::pool::{PoolArgs, PoolError, PoolHandle, PoolSettings};
 use crate::ports::{BlockingCalls, ChannelShed, Clock, Engine, MediaShelf, Sink, Store, ToolShed};
 use crate::routing::{self, RouteInput};
+use crate::session::Decision;
 use crate::supervision::{
     ChildSpec, ChildStatus, Exceeded, Intensity, Shutdown, Strategy, SupervisionError, SupervisionFact,
     SupervisorHandle, SupervisorSpec, start_fn, sub_supervisor,
@@ -88,6 +89,12 @@ pub enum HouseError {
     /// There is no such actor, or it cannot be done to it.
     #[error(transparent)]
     Roster(#[from] RosterError),
+    /// No call of this name waits for a yes.
+    #[error("no call {call} waits for a yes; `archond approvals list` shows those that do")]
+    NotAsked {
+        /// Its name.
+        call: String,
+    },
     /// No such Archon was started.
     #[error("{archon} is not running")]
     NotRunning {
@@ -249,6 +256,38 @@ impl House {
         let archon = session.archon.clone();
         let Some(archon) = self.archon(&archon) else { return Err(HouseError::NotRunning { archon }) };
         Ok(archon.harness.stop_turn(session).await?)
+    }
+
+    /// The calls that wait for the owner's yes, and whose turns want them.
+    pub async fn asked(&self) -> Vec<(SessionKey, AskedCall)> {
+        let archons: Vec<Archon> = self.read().values().cloned().collect();
+        // Of one that hangs nothing can be known.
+        let sessions =
+            futures::future::join_all(archons.iter().map(|archon| archon.harness.sessions())).await;
+        let of =
+            |status: SessionStatus| status.asked.into_iter().map(move |asked| (status.key.clone(), asked));
+        sessions.into_iter().flatten().flatten().flat_map(of).collect()
+    }
+
+    /// A terminal shows an owner what waits for him of this Archon, and asks again within [`crate::channel::WATCH_MAX`].
+    pub fn owner_watches(&self, id: &ArchonId) {
+        if let Some(archon) = self.archon(id) {
+            archon.owners.watches();
+        }
+    }
+
+    /// Decides about a call that waits for the owner's yes, by its name. Answers what it was; refused when it does not wait.
+    pub async fn decide(&self, call: &str, decision: Decision) -> Result<String, HouseError> {
+        let archons: Vec<Archon> = self.read().values().cloned().collect();
+        let mut unheard = None;
+        for archon in archons {
+            match archon.harness.decide(call.to_owned(), decision).await {
+                Ok(Some(shown)) => return Ok(shown),
+                Ok(None) => {}
+                Err(error) => unheard = Some(error.into()),
+            }
+        }
+        Err(unheard.unwrap_or_else(|| HouseError::NotAsked { call: call.to_owned() }))
     }
 
     /// Forgets a session, in memory and in the store. Refused while an answer is running in it.

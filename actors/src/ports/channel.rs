@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{ArchonSpec, Batch, ChannelId, CodeHash, Cursor, Enclosure, Parcel, Receipt, Shown};
+use crate::domain::{
+    ArchonSpec, Batch, ChannelId, CodeHash, Cursor, Enclosure, Parcel, PeerId, Receipt, ReplyTo, Shown,
+};
 
 /// Longest that a poll may take, whatever its channel says: what has not come back by then hangs.
 pub const POLL_MAX: Duration = Duration::from_secs(90);
@@ -89,6 +91,11 @@ pub trait Channel: Send + Sync + 'static {
     /// returns is kept, and comes back with the answer itself.
     async fn show(&self, _to: Parcel, _shown: Shown) -> Result<Option<Receipt>, ChannelFault> {
         Ok(None)
+    }
+    /// The chat with one person alone, which he does not have to begin: there the owner is asked about the turns of others. `None`: the
+    /// platform has no such chats.
+    fn chat_with(&self, _person: &PeerId) -> Option<ReplyTo> {
+        None
     }
     /// How often [`Channel::show`] may be called for one message.
     fn show_period(&self) -> Duration {

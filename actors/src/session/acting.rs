@@ -245,7 +245,7 @@ fn question(step: &ToolStep) -> Option<String> {
 
 /// What the owner says to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub enum Decision {
     /// Yes, this time.
     Once,
     /// Yes, and to its like for the rest of the session.

@@ -16,6 +16,7 @@ use super::order::OpenOrder;
 use super::preparing::Prepared;
 use super::tidying::Tidying;
 use super::turn::{Beginning, Task, Turn, View};
+use crate::channel::Asking;
 use crate::domain::{
     AGENT, ActorState, Brought, ContextPolicy, Grant, InboxEntry, InboxId, ModelId, Outcome, SessionSnapshot,
     SessionStatus, TurnEvent, Usage,
@@ -40,9 +41,13 @@ pub(crate) enum SessionMsg {
     /// Fact from a source of tools: what became of a call of turn number `epoch`.
     CallEnded { epoch: u64, call: String, outcome: Outcome },
     /// Decide about a call that the owner was asked about. Answers what it was; `None`: he was not asked.
-    Decide { decision: Decision, reply: RpcReplyPort<Result<Option<String>, SessionError>> },
+    Decide {
+        call: Option<String>,
+        decision: Decision,
+        reply: RpcReplyPort<Result<Option<String>, SessionError>>,
+    },
     /// Fact from a timer: the owner has not answered in time.
-    ApprovalElapsed { epoch: u64, call: String },
+    ApprovalElapsed { epoch: u64, call: String, no: Decision },
     /// Fact from a timer: calls still run, or the owner has not answered.
     Tick { epoch: u64 },
     /// Fact from the timer that was set when turn number `epoch` ended.
@@ -138,6 +143,7 @@ pub(super) struct Running {
 /// A call that is being made, or that the owner is asked about. It is given up when this is dropped.
 pub(super) struct OpenCall {
     pub(super) _running: Option<RunningCall>,
+    pub(super) _place: Option<Asking>,
     pub(super) timer: Option<AbortHandle>,
     pub(super) began: Instant,
 }
@@ -198,8 +204,12 @@ impl Actor for SessionActor {
                 SessionMsg::CallEnded { epoch, call, outcome } => {
                     state.on_call_ended(epoch, &call, outcome).await;
                 }
-                SessionMsg::Decide { decision, reply } => answer(reply, Ok(state.on_decide(decision).await)),
-                SessionMsg::ApprovalElapsed { epoch, call } => state.on_approval_elapsed(epoch, &call).await,
+                SessionMsg::Decide { call, decision, reply } => {
+                    answer(reply, Ok(state.on_decide(call, decision).await));
+                }
+                SessionMsg::ApprovalElapsed { epoch, call, no } => {
+                    state.on_approval_elapsed(epoch, &call, no).await;
+                }
                 SessionMsg::Tick { epoch } => state.on_tick(epoch),
                 SessionMsg::IdleElapsed { epoch } => state.on_idle_elapsed(epoch),
                 SessionMsg::Carry { out, reply } => answer(reply, Ok(state.carry(out).await)),
@@ -325,24 +335,6 @@ impl SessionState {
         self.perform(effects).await;
     }
 
-    async fn on_decide(&mut self, decision: Decision) -> Option<String> {
-        let running = self.running.as_mut()?;
-        let call = running.turn.waiting().into_iter().next()?;
-        let effects = running.turn.decided(Some(&call.id), decision)?;
-        running.calls.remove(&call.id);
-        let shown = running.turn.kit.shown(&call);
-        self.perform(effects).await;
-        Some(shown)
-    }
-
-    async fn on_approval_elapsed(&mut self, epoch: u64, call: &str) {
-        let no = if self.is_attended() { Decision::TimedOut } else { Decision::Unattended };
-        let Some(running) = self.running.as_mut().filter(|_| epoch == self.epoch) else { return };
-        let Some(effects) = running.turn.decided(Some(call), no) else { return };
-        running.calls.remove(call);
-        self.perform(effects).await;
-    }
-
     fn on_tick(&mut self, epoch: u64) {
         let Some(running) = self.running.as_mut().filter(|_| epoch == self.epoch) else { return };
         running.ticks = false;
@@ -448,6 +440,7 @@ impl SessionState {
             reuse_percent: percent(usage.cached_tokens, usage.prompt_tokens),
             model: self.last.model.clone(),
             because: self.last.because.clone(),
+            asked: self.asked(),
         }
     }
 }

@@ -14,9 +14,8 @@ use super::report;
 use super::turn::Effect;
 use crate::compaction::{self, PromptParts};
 use crate::domain::{
-    AGENT, AnswerForm, AnswerKind, Footer, Grant, InboxId, JournalEntry, MessageKey, NewAnswer, NewTurn,
-    Outcome, Priority, Prompt, Senses, Summary, Tier, ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord,
-    Usage,
+    AnswerForm, AnswerKind, Footer, Grant, InboxId, JournalEntry, MessageKey, NewAnswer, NewTurn, Outcome,
+    Priority, Prompt, Senses, Summary, ToolCall, ToolOrder, TurnEnd, TurnEvent, TurnRecord, Usage,
 };
 use crate::insight::Station;
 use crate::link::Envelope;
@@ -29,9 +28,6 @@ use crate::routing::{self, RouteInput, Routed};
 const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 /// Longest summary, in tokens: a twentieth of the usual context.
 const SUMMARY_TOKENS_MAX: u32 = 400;
-
-/// The channels of programs and of other Archons: there is nobody who could be asked.
-pub(super) const UNATTENDED: [&str; 2] = ["api", AGENT];
 
 /// What is asked of the pool.
 pub(super) struct Request {
@@ -61,7 +57,7 @@ impl SessionState {
                     }
                 }
                 Effect::Call { call, time_max } => self.make(call, time_max),
-                Effect::AskOwner { call, why } => self.ask_owner(&call, why),
+                Effect::AskOwner { call, why } => self.ask_owner(&call, why).await,
                 Effect::Forgo(forgone) => self.forgo(forgone),
                 Effect::KeepGrant(grant) => self.keep_grant(grant).await,
                 Effect::DropCalls => self.drop_calls(),
@@ -252,35 +248,12 @@ impl SessionState {
         let order = ToolOrder { archon, session, call, time_max };
         let call = OpenCall {
             _running: Some(tool.source.call_telling(order, &done, progress)),
+            _place: None,
             timer: None,
             began: Instant::now(),
         };
         running.calls.insert(id, call);
         self.tick();
-    }
-
-    /// Asks the owner, and waits so long for him.
-    fn ask_owner(&mut self, call: &ToolCall, why: String) {
-        let (epoch, id) = (self.epoch, call.id.clone());
-        let timeout = if self.is_attended() { self.args.spec.tools.approval_timeout } else { Duration::ZERO };
-        let elapsed = SessionMsg::ApprovalElapsed { epoch, call: id.clone() };
-        let timer = self.me.send_after(timeout, move || Envelope::fact(elapsed));
-        let Some(running) = &mut self.running else { return timer.abort() };
-        let shown = running.turn.kit.shown(call);
-        let call_open = OpenCall { _running: None, timer: Some(timer.abort_handle()), began: Instant::now() };
-        running.calls.insert(id, call_open);
-        let timeout_s = timeout.as_secs();
-        self.publish(TurnEvent::ApprovalWanted { tool: call.name.clone(), shown, why, timeout_s });
-        self.tick();
-    }
-
-    /// Whether somebody is there who can be asked.
-    pub(super) fn is_attended(&self) -> bool {
-        let by_user = self.running.as_ref().is_some_and(|running| {
-            // Nobody but an owner could say yes, and none is here.
-            running.entry.waybill.tier == Some(Tier::User)
-        });
-        !by_user && !UNATTENDED.contains(&self.args.key.channel.as_str())
     }
 
     fn drop_calls(&mut self) {

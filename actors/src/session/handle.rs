@@ -8,6 +8,7 @@ use super::acting::Decision;
 use super::actor::{SessionActor, SessionMsg};
 use super::errand::Errand;
 use super::failure::TurnFailure;
+use crate::channel::Owners;
 use crate::domain::{ArchonSpec, InboxEntry, InboxId, SessionKey, SessionStatus};
 use crate::insight::{Trail, Vitals};
 use crate::link::{Link, LinkError};
@@ -96,6 +97,8 @@ pub struct SessionArgs {
     pub pool: PoolHandle,
     /// The sources of tools.
     pub tools: Vec<ToolsHandle>,
+    /// Where the owner is asked about the turns of others.
+    pub owners: Owners,
     /// What came with messages.
     pub media: Arc<dyn MediaShelf>,
     /// Who watches turns.
@@ -155,9 +158,13 @@ impl SessionHandle {
         Ok(self.link.cast(SessionMsg::GiveUpTurn { inbox })?)
     }
 
-    /// Decides about the call that the owner was asked about first. Answers what it was; `None`: he was not asked.
-    pub(crate) async fn decide(&self, decision: Decision) -> Result<Option<String>, SessionError> {
-        self.link.call(CALL_TIMEOUT, |reply| SessionMsg::Decide { decision, reply }).await
+    /// Decides about this call, or about the one that the owner was asked about first. Answers what it was; `None`: he was not asked.
+    pub(crate) async fn decide(
+        &self,
+        call: Option<String>,
+        decision: Decision,
+    ) -> Result<Option<String>, SessionError> {
+        self.link.call(CALL_TIMEOUT, |reply| SessionMsg::Decide { call, decision, reply }).await
     }
 
     /// Does what the peer asks of the session itself; answers what is said to him.

@@ -1,6 +1,6 @@
 //! Messages that come while a turn runs, and what the peer wants them to do: wait, join it, or end it. Pure but for its last part.
 use super::actor::SessionState;
-use super::effects::UNATTENDED;
+use super::asking::UNATTENDED;
 use super::turn::{Effect, Phase, Turn};
 use crate::command::Intent;
 use crate::domain::{Aside, Busy, InboxEntry, InboxId, JournalEntry};

@@ -3,6 +3,7 @@
 //! [`turn`] decides, [`actor`] does; outsiders hold a [`SessionHandle`].
 mod acting;
 mod actor;
+mod asking;
 mod calling;
 mod effects;
 mod errand;
@@ -19,7 +20,7 @@ mod sending;
 mod tidying;
 mod turn;
 
-pub(crate) use acting::Decision;
+pub use acting::Decision;
 pub(crate) use errand::Errand;
 pub use failure::{TryEnd, TurnFailure};
 pub use handle::{SessionArgs, SessionError, SessionFact, SessionHandle};

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::domain::{
-    Batch, ChannelId, Cursor, IdError, Inbound, OutboxId, Parcel, Receipt, ReplyTo, Shown, Waybill,
+    Batch, ChannelId, Cursor, IdError, Inbound, OutboxId, Parcel, PeerId, Receipt, ReplyTo, Shown, Waybill,
 };
 use crate::ports::{Channel, ChannelFault, Handed};
 
@@ -192,6 +192,10 @@ impl Channel for FakePlatform {
         ChannelId::new("double").expect("a name")
     }
 
+    fn chat_with(&self, person: &PeerId) -> Option<ReplyTo> {
+        ReplyTo::new(&format!("chat-{person}")).ok()
+    }
+
     fn leads_to(&self) -> String {
         "a platform in memory".to_owned()
     }
@@ -264,6 +268,9 @@ impl Channel for FakePlatform {
 
     async fn show(&self, to: Parcel, shown: Shown) -> Result<Option<Receipt>, ChannelFault> {
         let mut state = self.lock();
+        if let Some(fault) = state.closed.get(to.reply_to.as_str()) {
+            return Err(fault.clone());
+        }
         state.shown.push((to.key, shown));
         if !state.two_steps || to.receipt.is_some() {
             return Ok(None);

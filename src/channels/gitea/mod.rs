@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use archond_actors::domain::{ArchonId, Batch, ChannelId, Cursor, Parcel, PeerId, Receipt, Shown};
+use archond_actors::domain::{ArchonId, Batch, ChannelId, Cursor, Parcel, PeerId, Question, Receipt, Shown};
 use archond_actors::ports::{Channel, ChannelFault, Clock, Handed};
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
@@ -259,7 +259,7 @@ impl Channel for Gitea {
         match shown {
             Shown::Working => api.look_at(&place).await?,
             Shown::Text(_) | Shown::Void => {}
-            Shown::Asked { tool, shown, why, timeout_s } => {
+            Shown::Asked(Question { tool, shown, why, timeout_s, .. }) => {
                 let (name, marker) = (&account.login, format!("{MARKER}{} -->", self.archon));
                 let minutes = timeout_s.div_ceil(60);
                 let text = format!(

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use archond_actors::domain::{AnswerKind, Cursor, OutboxId, Parcel, PeerId, ReplyTo, Shown};
+use archond_actors::domain::{AnswerKind, Cursor, OutboxId, Parcel, PeerId, Question, ReplyTo, Shown};
 use archond_actors::ports::{Channel, ChannelFault, Handed};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -320,12 +320,14 @@ async fn what_goes_wrong_is_told_apart() {
 #[tokio::test]
 async fn a_question_is_a_comment_and_work_a_reaction() {
     let lab = Lab::new().await;
-    let asked = Shown::Asked {
+    let asked = Shown::Asked(Question {
+        call: "12.1.1".into(),
         tool: "bash".into(),
         shown: "echo ```".into(),
         why: "It runs a program.".into(),
         timeout_s: 300,
-    };
+        elsewhere: None,
+    });
     lab.gitea.show(parcel(""), Shown::Working).await.unwrap();
     lab.gitea.show(parcel(""), asked).await.unwrap();
     let store = lab.store.lock().unwrap();

@@ -25,7 +25,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use archond_actors::domain::{ArchonId, Batch, ChannelId, Cursor, Enclosure, Parcel, Receipt, Shown};
+use archond_actors::domain::{
+    ArchonId, Batch, ChannelId, Cursor, Enclosure, Parcel, PeerId, Question, Receipt, ReplyTo, Shown,
+};
 use archond_actors::ports::{Channel, ChannelFault, Clock, Handed};
 use async_trait::async_trait;
 use nostr::event::{Event, EventBuilder, EventId, Kind, Tag, UnsignedEvent};
@@ -254,10 +256,12 @@ impl Channel for Nostr {
     }
 
     async fn show(&self, to: Parcel, shown: Shown) -> Result<Option<Receipt>, ChannelFault> {
-        let Shown::Asked { tool, shown, why, timeout_s } = shown else { return Ok(None) };
-        let minutes = timeout_s.div_ceil(60);
+        let Shown::Asked(question) = shown else { return Ok(None) };
+        let minutes = question.timeout_s.div_ceil(60);
+        let (opening, [yes, no]) = (question.opening(), question.answers());
+        let (shown, Question { tool, why, .. }) = (question.quoted(), question);
         let text =
-            format!("May I? {why}\n\n{tool}: {shown}\n\nAnswer /approve or /deny, within {minutes} min.");
+            format!("{opening} {why}\n\n{tool}:\n{shown}\n\nAnswer {yes} or {no}, within {minutes} min.");
         let at = self.clock.now_unix_ms() / 1000;
         let answers = EventId::from_hex(&to.key).ok();
         // Cut as an answer is: what will be done is shown in full.
@@ -270,6 +274,10 @@ impl Channel for Nostr {
             left.sent += 1;
         }
         Ok(None)
+    }
+
+    fn chat_with(&self, _: &PeerId) -> Option<ReplyTo> {
+        Some(ReplyTo::default())
     }
 
     fn show_period(&self) -> Duration {

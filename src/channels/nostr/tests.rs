@@ -371,12 +371,15 @@ async fn the_owners_question_is_a_message() {
     let (ezra, maria) = (Account::new(), Keys::generate());
     let channel = ezra.channel(&[&relay.url().await]);
     let to = Parcel { outbox: None, text: String::new(), ..parcel(maria.public_key(), "", None) };
-    let asked = Shown::Asked {
+    let question = Question {
+        call: "12.1.1".into(),
         tool: "run".into(),
         shown: "ls -l".into(),
         why: "it runs a program".into(),
         timeout_s: 600,
+        elsewhere: None,
     };
+    let asked = Shown::Asked(question.clone());
     assert_eq!(channel.show(to.clone(), Shown::Working).await, Ok(None));
     assert_eq!(channel.show(to, asked).await, Ok(None));
     let letters = mailbox(&relay.url().await, &maria).await;
@@ -384,6 +387,19 @@ async fn the_owners_question_is_a_message() {
     for said in ["ls -l", "it runs a program", "/approve", "/deny", "10 min"] {
         assert!(letters[0].2.contains(said), "{}", letters[0].2);
     }
+    // About somebody else's turn, in a chat that she has not begun.
+    let owner = maria.public_key().to_hex().parse().unwrap();
+    let reply_to = channel.chat_with(&owner).unwrap();
+    let to = Parcel { reply_to, outbox: None, text: String::new(), ..parcel(maria.public_key(), "", None) };
+    let question = Question { elsewhere: Some("ezra/telegram/7".parse().unwrap()), ..question };
+    channel.show(to, Shown::Asked(question)).await.unwrap();
+    let letters = mailbox(&relay.url().await, &maria).await;
+    assert_eq!(letters.len(), 2);
+    let said: Vec<&str> = letters.iter().map(|letter| letter.2.as_str()).collect();
+    assert!(
+        said.iter().any(|said| said.starts_with("telegram/7 wants") && said.contains("/approve 12.1.1")),
+        "{said:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

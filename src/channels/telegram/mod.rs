@@ -27,7 +27,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use archond_actors::domain::{Batch, ChannelId, Cursor, Enclosure, Inbound, ModelId, Parcel, Receipt, Shown};
+use archond_actors::domain::{
+    Batch, ChannelId, Cursor, Enclosure, Inbound, ModelId, Parcel, PeerId, Receipt, ReplyTo, Shown,
+    is_call_name,
+};
 use archond_actors::ports::{Channel, ChannelFault, Handed};
 use async_trait::async_trait;
 use teloxide::payloads::{AnswerCallbackQuerySetters, GetUpdatesSetters};
@@ -211,7 +214,12 @@ impl Telegram {
     /// Who decides by words has no use for the buttons any more.
     fn said(&self, inbound: &Inbound, place: &Place) {
         let decides = ["/approve", "/yes", "/deny", "/no", "/stop", "/cancel"];
-        let word = inbound.text.split_whitespace().next().unwrap_or_default();
+        let mut words = inbound.text.split_whitespace();
+        let word = words.next().unwrap_or_default();
+        // About what is asked elsewhere.
+        if words.any(is_call_name) {
+            return;
+        }
         let Ok(peer) = inbound.session_peer() else { return };
         if decides.contains(&word) {
             let mut state = self.state();
@@ -334,6 +342,12 @@ impl Channel for Telegram {
     async fn show(&self, to: Parcel, shown: Shown) -> Result<Option<Receipt>, ChannelFault> {
         let Some(place) = Place::read(&to.reply_to) else { return Ok(None) };
         self.show_at(&to, place, shown).await.map_err(|failure| self.told(failure, Some(&place)))
+    }
+
+    fn chat_with(&self, person: &PeerId) -> Option<ReplyTo> {
+        // A chat with one person has his number.
+        let chat = person.as_str().parse().ok().filter(|chat| *chat > 0)?;
+        Place { chat, message: 0, topic: None }.written().ok()
     }
 
     fn show_period(&self) -> Duration {

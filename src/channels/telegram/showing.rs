@@ -4,7 +4,7 @@
 //! and changed now and then; it becomes the answer.
 use std::time::Duration;
 
-use archond_actors::domain::{Parcel, Receipt, Shown};
+use archond_actors::domain::{Parcel, Question, Receipt, Shown};
 use serde::Serialize;
 use teloxide::payloads::SendChatActionSetters;
 use teloxide::requests::{Payload, Requester};
@@ -66,10 +66,7 @@ impl Telegram {
                 self.state().begun.remove(&to.key);
                 Ok(None)
             }
-            Shown::Asked { shown, why, timeout_s, .. } => {
-                let time = Duration::from_secs(timeout_s);
-                self.show_question(&line, to, &place, progress, (&shown, &why, time)).await
-            }
+            Shown::Asked(question) => self.show_question(&line, to, &place, progress, &question).await,
         }
     }
 
@@ -170,30 +167,36 @@ impl Telegram {
         to: &Parcel,
         place: &Place,
         mut progress: Progress,
-        (shown, why, time): (&str, &str, Duration),
+        question: &Question,
     ) -> Result<Option<Receipt>, Failure> {
-        let text = format!(
-            "May I do this?\n\n{shown}\n\n{why}\nYou have {}. Say it with a button, or write /approve or /deny.",
-            minutes(time)
-        );
+        let time = Duration::from_secs(question.timeout_s);
+        let (opening, [yes, no]) = (question.opening(), question.answers());
+        // A button speaks of what is asked in its own chat.
+        let is_here = question.elsewhere.is_none();
+        let how = if is_here { "Say it with a button, or write" } else { "Write" };
+        let (shown, why) = (question.quoted(), &question.why);
+        let text = format!("{opening}\n\n{shown}\n\n{why}\nYou have {}. {how} {yes} or {no}.", minutes(time));
         // All of it: nobody is to say yes to what he cannot see.
         let asked = Styled::plain(&text);
         let parts = split(&asked, TEXT_UNITS_MAX);
-        let mut question = None;
+        let mut asked_by = None;
         for (at, part) in parts.iter().enumerate() {
             let words = Words::of(&asked, &sent(&asked, part, TEXT_UNITS_MAX));
             self.turn().await;
-            let buttons = (at + 1 == parts.len()).then(saying::yes_or_no);
-            question = Some(saying::send(line, place, &words, at == 0, buttons).await?);
+            let buttons = (is_here && at + 1 == parts.len()).then(saying::yes_or_no);
+            asked_by = Some(saying::send(line, place, &words, at == 0, buttons).await?);
         }
-        let Some(question) = question else { return Ok(None) };
+        let Some(asked_by) = asked_by else { return Ok(None) };
         let now = Instant::now();
         self.state().pace.sent(place, now);
-        let over = self.state().questions.asked(*place, question, to.peer.as_str(), time, now);
+        if !is_here {
+            return Ok(None);
+        }
+        let over = self.state().questions.asked(*place, asked_by, to.peer.as_str(), time, now);
         for (chat, message) in over {
             self.without_buttons(line, chat, message).await;
         }
-        progress.question = Some(question);
+        progress.question = Some(asked_by);
         // What was shown so far comes again below the question.
         if let Some(shown) = progress.shown.take() {
             let _ = line.quick.delete_message(place.chat_id(), MessageId(shown)).await;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use archond_actors::command::Intent;
+use archond_actors::domain::is_call_name;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -240,10 +241,15 @@ impl Conversation {
             }
             return Ok(());
         };
-        pending.asked = None;
+        // What was said about somebody else's call leaves the own question open.
+        if decision.split_whitespace().any(is_call_name) {
+            console.ask("> ")?;
+        } else {
+            pending.asked = None;
+        }
         let key = message_key().map_err(|source| CliError::Random { source })?;
         let (archon, thread) = (self.archon.clone(), self.thread.clone());
-        let op = Op::Chat { archon, text: decision.to_owned(), key, thread };
+        let op = Op::Chat { archon, text: decision, key, thread };
         pending.beside.push(self.client.send(op).await?);
         Ok(())
     }

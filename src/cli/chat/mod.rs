@@ -6,6 +6,7 @@ use archond_actors::domain::{ArchonId, SessionKey, ThreadId};
 use tokio::runtime::Runtime;
 
 mod answer;
+mod asked;
 mod conversation;
 mod slash;
 mod typed;
@@ -133,6 +134,10 @@ fn converse(
     runtime.block_on(greet(console, &mut conversation))?;
     let history = places.state.join(HISTORY_FILE);
     let mut editor = LineEditor::open(&history, Box::new(|typed| (0, slash::completions(typed))))?;
+    if let Some(above) = editor.above() {
+        let watched = asked::watch(places.socket.clone(), conversation.archon().to_owned(), above);
+        watched.or_else(|error| console.note(&format!("what others want is not shown here: {error}")))?;
+    }
     loop {
         let line = match editor.read("> ")? {
             Typed::Line(line) => line,

@@ -1,5 +1,6 @@
 //! What a typed line means: slash commands by their unique beginning, everything else word for word.
 use archond_actors::command::{COMMANDS, Command};
+use archond_actors::domain::is_call_name;
 
 /// Names that end the chat. They never leave the terminal.
 const LEAVE: [&str; 3] = ["/quit", "/exit", "/bye"];
@@ -44,16 +45,21 @@ pub(super) fn read(line: &str) -> Line {
 }
 
 /// What a person who is asked about a call means.
-pub(super) fn decision(line: &str) -> Option<&'static str> {
+pub(super) fn decision(line: &str) -> Option<String> {
     let words: Vec<String> = line.split_whitespace().map(str::to_lowercase).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["y" | "yes" | "/yes" | "/approve"] | ["/approve", "once"] => Some("/approve"),
-        ["s" | "session"] | ["/approve" | "/yes", "session"] => Some("/approve session"),
-        ["a" | "always"] | ["/approve" | "/yes", "always"] => Some("/approve always"),
-        ["n" | "no" | "/no" | "/deny"] => Some("/deny"),
-        _ => None,
-    }
+    let said = match words.as_slice() {
+        ["y" | "yes" | "/yes" | "/approve"] | ["/approve", "once"] => "/approve",
+        ["s" | "session"] | ["/approve" | "/yes", "session"] => "/approve session",
+        ["a" | "always"] | ["/approve" | "/yes", "always"] => "/approve always",
+        ["n" | "no" | "/no" | "/deny"] => "/deny",
+        // About a call of somebody else, by its name.
+        ["/approve" | "/yes" | "/deny" | "/no", .., name] if is_call_name(name) => {
+            return Some(line.trim().to_owned());
+        }
+        _ => return None,
+    };
+    Some(said.to_owned())
 }
 
 /// Whether another session may be the current one after this line: whoever named one does so no more.
