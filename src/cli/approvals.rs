@@ -25,7 +25,7 @@ pub(super) enum ApprovalsCommand {
         /// Also to its like, for the rest of the session
         #[arg(long, conflicts_with = "always")]
         session: bool,
-        /// Also to its like, for good
+        /// Also to its like, for good; not for a call of somebody else's turn
         #[arg(long)]
         always: bool,
     },

@@ -4,6 +4,8 @@
 //! said before, or fill the clipboard. Every character is judged alone, so a sequence cut in two by streaming is caught as well.
 use std::borrow::Cow;
 
+use archond_actors::domain::steers;
+
 /// Replaces every character that a terminal would obey. Line ends and tabs stay.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_plain) {
@@ -13,12 +15,7 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
 }
 
 fn is_plain(c: char) -> bool {
-    match c {
-        '\n' | '\t' => true,
-        // Changes of the writing direction make a text read as another one.
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' => false,
-        _ => !c.is_control(),
-    }
+    matches!(c, '\n' | '\t') || !steers(c)
 }
 
 /// The picture of a control character: ESC becomes `␛`.
@@ -49,6 +46,7 @@ mod tests {
             ("\u{9b}31m", "\u{fffd}31m"),
             ("a\u{8}b\u{7f}\0", "a␈b␡␀"),
             ("abc\u{202e}cba", "abc\u{fffd}cba"),
+            ("one\u{2028}two", "one\u{fffd}two"),
         ];
         for (text, wanted) in table {
             assert_eq!(plain(text), wanted, "{text:?}");

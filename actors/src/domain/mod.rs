@@ -1,11 +1,12 @@
 //! The words of the house as plain types: no I/O, no wire format, no actor.
 //!
-//! Reading order: [`ids`], [`message`], [`channel`], [`media`], [`access`], [`session`], [`attachment`], [`memory`], [`meaning`], [`generation`], [`tool`], [`spec`], [`status`].
+//! Reading order: [`ids`], [`letters`], [`message`], [`channel`], [`media`], [`access`], [`session`], [`attachment`], [`memory`], [`meaning`], [`generation`], [`tool`], [`spec`], [`status`].
 pub mod access;
 pub mod attachment;
 pub mod channel;
 pub mod generation;
 pub mod ids;
+pub mod letters;
 pub mod meaning;
 pub mod media;
 pub mod memory;
@@ -34,6 +35,7 @@ pub use ids::{
     ArchonId, ChannelId, GenerationId, IdError, InboxId, ModelId, NoteId, OutboxId, PeerId, SessionKey,
     ThreadId,
 };
+pub use letters::steers;
 pub use meaning::{Embedder, Indexed, Maker, Meant, Place, Remembered, Sought, Unindexed, Vector};
 pub use media::{Brought, MediaBounds, Senses};
 pub use memory::{

@@ -1,4 +1,5 @@
 //! What the owner is asked about a call, and how it is put to him.
+use super::letters::steers;
 use super::memory::PeerKey;
 
 /// A call that waits for the owner's yes.
@@ -59,10 +60,8 @@ pub fn quoted(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Controls and changes of the writing direction make a text read as another one.
 fn visible(c: char) -> char {
-    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{2028}' | '\u{2029}');
-    if turns || (c.is_control() && c != '\t') { char::REPLACEMENT_CHARACTER } else { c }
+    if c != '\t' && steers(c) { char::REPLACEMENT_CHARACTER } else { c }
 }
 
 #[cfg(test)]

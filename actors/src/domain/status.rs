@@ -102,6 +102,14 @@ pub struct SessionStatus {
     pub asked: Vec<AskedCall>,
 }
 
+impl SessionStatus {
+    /// The calls that wait for the owner's yes, each with the session whose turn wants it.
+    pub fn into_asked(self) -> impl Iterator<Item = (SessionKey, AskedCall)> {
+        let Self { key, asked, .. } = self;
+        asked.into_iter().map(move |asked| (key.clone(), asked))
+    }
+}
+
 /// A call that waits for the owner's yes, as a session tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskedCall {

@@ -76,9 +76,7 @@ impl HarnessState {
     /// The calls that wait for an owner who is here: those of users, and his own. Whoever is at the machine sees all.
     async fn asked(&self, here: Option<&PeerKey>) -> Vec<(SessionKey, AskedCall)> {
         let running = self.statuses(|resident| resident.running.is_some()).await;
-        let of =
-            |status: SessionStatus| status.asked.into_iter().map(move |asked| (status.key.clone(), asked));
-        let all = running.into_iter().flat_map(of);
+        let all = running.into_iter().flat_map(SessionStatus::into_asked);
         all.filter(|(key, asked)| asked.of_user || here.is_none_or(|here| key.peer_key() == *here)).collect()
     }
 }

@@ -264,9 +264,7 @@ impl House {
         // Of one that hangs nothing can be known.
         let sessions =
             futures::future::join_all(archons.iter().map(|archon| archon.harness.sessions())).await;
-        let of =
-            |status: SessionStatus| status.asked.into_iter().map(move |asked| (status.key.clone(), asked));
-        sessions.into_iter().flatten().flatten().flat_map(of).collect()
+        sessions.into_iter().flatten().flatten().flat_map(SessionStatus::into_asked).collect()
     }
 
     /// A terminal shows an owner what waits for him of this Archon, and asks again within [`crate::channel::WATCH_MAX`].

@@ -2,7 +2,7 @@
 //!
 //! The marks are laid here, in the daemon, around what the process brought: no page can leave them out, and none can end them, because
 //! each line has its own. They also survive when the middle of an answer is left out later.
-use archond_actors::domain::Outcome;
+use archond_actors::domain::{Outcome, steers};
 use serde::{Deserialize, Serialize};
 
 use crate::web::Place;
@@ -100,8 +100,7 @@ fn quote(text: &str, room: usize) -> (String, usize) {
 
 /// Every character that could end a line, or steer a terminal or the direction of a text, is a blank.
 fn one_line(char: char) -> char {
-    let steers = matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if steers || (char.is_control() && char != '\t') { ' ' } else { char }
+    if char != '\t' && steers(char) { ' ' } else { char }
 }
 
 #[cfg(test)]
