@@ -168,7 +168,7 @@ pub(super) fn best_length(
         let right = |chances: &Vec<f64>| expected(chances.get(..draft).unwrap_or(chances));
         let more = 1.0 + chances.iter().map(right).sum::<f64>() / answers as f64;
         let beforehand = drafting / pace.takes(0, answers);
-        more / (pace.at_best_longer(answers * (1 + draft), answers) + beforehand)
+        more / (pace.takes_at_best(answers * (1 + draft)) / pace.takes_at_best(answers) + beforehand)
     };
     let most = chances.iter().map(Vec::len).max().unwrap_or(0);
     let takes = |draft: usize| drafting + pace.takes(read, answers * (1 + draft));

@@ -8,6 +8,9 @@ use super::pace::Pace;
 use super::tests::{engine, request, start};
 use super::*;
 
+/// Longest step that is made for guesses.
+const LONGEST: Duration = Duration::from_millis(200);
+
 #[track_caller]
 fn check_guess(tokens: &str, most: usize, wanted: &str) {
     let tokens: Vec<char> = tokens.chars().collect();
@@ -83,7 +86,7 @@ fn pays(answers: &[(bool, usize)], pace: &Pace, read: usize) -> usize {
         })
         .collect();
     let told: Vec<_> = told.iter().map(|(guess, odds)| (guess, odds)).collect();
-    worthwhile(&told, pace, read, Duration::from_millis(200))
+    worthwhile(&told, pace, read, LONGEST)
 }
 
 #[test]
@@ -105,6 +108,50 @@ fn steps_stay_short() {
     assert_eq!(pays(&[(true, 50)], &pace, 0), 7);
     assert_eq!(pays(&[(true, 50)], &pace, 13), 2, "what is read goes before what is guessed");
     assert_eq!(pays(&[(true, 50)], &pace, 64), 0);
+}
+
+/// Tokens a second on a machine whose step, prompt's row and answer's row take so many seconds, give or take a seventh: with as many
+/// guesses as the costs that were measured speak for, or the true ones. In each eighth step somebody's prompt is read.
+fn speed(costs: [f64; 3], answers: usize, chance: f64, knows_all: bool) -> f64 {
+    let takes = |read: usize, rows: usize| costs[0] + costs[1] * read as f64 + costs[2] * rows as f64;
+    let right = |draft: usize| 1.0 + expected(&vec![chance; draft]);
+    let best =
+        (0..=DRAFT_TOKENS_MAX).filter(|draft| takes(0, answers * (1 + draft)) <= LONGEST.as_secs_f64());
+    let speed = |draft: &usize| right(*draft) / takes(0, answers * (1 + draft));
+    let best = best.max_by(|one, other| speed(one).total_cmp(&speed(other))).unwrap_or(0);
+    let mut pace = Pace::new(16, Duration::from_millis(60));
+    let (mut took, mut written, mut chaos) = (0.0, 0.0, 12345_u64);
+    for step in 0..2000 {
+        let read = if step % 8 == 7 { 30 } else { 0 };
+        let draft = match (read, knows_all) {
+            (0, true) => best,
+            (0, false) => {
+                best_length(&vec![vec![chance; DRAFT_TOKENS_MAX]; answers], 0.0, &pace, 0, LONGEST).0
+            }
+            _ => 0,
+        };
+        chaos ^= chaos << 13;
+        chaos ^= chaos >> 7;
+        chaos ^= chaos << 17;
+        let rows = answers * (1 + draft);
+        let seconds = takes(read, rows) * (0.85 + 0.3 * (chaos % 1000) as f64 / 1000.0);
+        pace.observe(read, rows, Duration::from_secs_f64(seconds));
+        (took, written) = (took + seconds, written + answers as f64 * right(draft));
+    }
+    written / took
+}
+
+#[test]
+fn what_is_measured_is_nearly_as_good_as_to_know() {
+    // Rows cost all, as much as the weights, next to nothing.
+    for costs in [[0.005, 0.0025, 0.0044], [0.040, 0.002, 0.004], [0.080, 0.001, 0.001]] {
+        for (answers, chance) in
+            [0.1, 0.3, 0.5, 0.7, 0.9].into_iter().flat_map(|chance| [(1, chance), (8, chance)])
+        {
+            let [measured, known] = [false, true].map(|known| speed(costs, answers, chance, known));
+            assert!(measured > 0.9 * known, "{costs:?}, {answers} answers, {chance}: {measured} of {known}");
+        }
+    }
 }
 
 #[test]

@@ -5,8 +5,8 @@
 //!
 //! A step costs a fixed part, in which the weights are read, and a part for each row: less for one of a prompt, whose output is not
 //! needed, than for one from which a token is chosen. Every step says something about the sum. An extended Kalman filter takes it apart:
-//! its state is the three parts' logarithms, which drift as the machine's other work does; so parts stay positive, all constants are
-//! ratios, and what the steps say nothing about stays as it was.
+//! its state is the three parts' logarithms, which drift as the machine's other work does, mostly together; so parts stay positive, all
+//! constants are ratios, and what the steps say nothing about stays as it was.
 use std::time::Duration;
 
 use crate::catalogue::READ_STEP_TOKENS;
@@ -27,8 +27,10 @@ const STEP_ALONE: Duration = Duration::from_millis(900);
 pub(super) const STEP_SHARED: Duration = Duration::from_millis(175);
 /// Standard deviation of a step's time that is chance, as a ratio (of logarithms).
 const NOISE: f64 = 0.2;
-/// The same of what the parts may change by from one step to the next.
+/// The same of what all parts together may change by from one step to the next: other programs come and go.
 const DRIFT: f64 = 0.05;
+/// The same of each part by itself, which hardly anything changes but the length of the contexts.
+const DRIFT_APART: f64 = 0.015;
 /// A part that no step has said anything about for long is as unknown as by this ratio.
 const DOUBT_MAX: f64 = 1.0;
 /// A step that took longer than expected by more than so many standard deviations was probably held up: it counts as one that took so
@@ -66,15 +68,14 @@ impl Pace {
         dot(&self.parts, &[1.0, read as f64, written as f64])
     }
 
-    /// How many times longer a step with so many rows of answers takes than one with fewer: the least that one standard deviation allows.
+    /// The least that a step may take, within one standard deviation, that has so many rows of answers and reads nothing; in seconds.
     ///
-    /// Optimism makes what looks too dear be tried again when little is known of it, and only then (upper confidence bound, as for
-    /// bandits): nothing else would ever find out that it no longer is.
-    pub(super) fn at_best_longer(&self, more: usize, fewer: usize) -> f64 {
-        let ([step, _, row], [of_step, _, of_row]) = (self.shares(0, more), self.shares(0, fewer));
-        let differ = [step - of_step, 0.0, row - of_row];
-        let variance = dot(&self.doubt.map(|doubt| dot(&doubt, &differ)), &differ).max(0.0);
-        self.takes(0, more) / self.takes(0, fewer) * (-variance.sqrt()).exp()
+    /// Optimism makes what was not measured for long be tried again, and only that (upper confidence bound, as for bandits). Whoever
+    /// compares two steps must be as optimistic about both: otherwise the one that is never made can never show that it is shorter.
+    pub(super) fn takes_at_best(&self, written: usize) -> f64 {
+        let shares = self.shares(0, written);
+        let variance = dot(&self.doubt.map(|doubt| dot(&doubt, &shares)), &shares).max(0.0);
+        self.takes(0, written) * (-variance.sqrt()).exp()
     }
 
     /// What each part has of the time of such a step: the derivatives of its logarithm by theirs.
@@ -98,15 +99,28 @@ impl Pace {
         if fits(halfway) { halfway } else { budget }
     }
 
-    /// Takes in a step that read so many tokens of prompts and had so many rows of answers.
-    pub(super) fn observe(&mut self, read: usize, written: usize, took: Duration) {
+    /// What was known before the next step is a little less sure in it.
+    fn drift(&mut self) {
         for (place, doubt) in self.doubt.iter_mut().enumerate() {
-            if let Some(own) = doubt.get_mut(place)
-                && *own < DOUBT_MAX * DOUBT_MAX
-            {
-                *own += DRIFT * DRIFT;
+            doubt.iter_mut().for_each(|shared| *shared += DRIFT * DRIFT);
+            if let Some(own) = doubt.get_mut(place) {
+                *own += DRIFT_APART * DRIFT_APART;
             }
         }
+        let mut bounds = [1.0; 3];
+        for (place, (bound, doubt)) in bounds.iter_mut().zip(&self.doubt).enumerate() {
+            let own = doubt.get(place).copied().unwrap_or_default();
+            *bound = (DOUBT_MAX / own.sqrt()).min(1.0);
+        }
+        // Both sides alike, so that it stays a covariance.
+        for (doubt, bound) in self.doubt.iter_mut().zip(&bounds) {
+            doubt.iter_mut().zip(&bounds).for_each(|(shared, other)| *shared *= bound * other);
+        }
+    }
+
+    /// Takes in a step that read so many tokens of prompts and had so many rows of answers.
+    pub(super) fn observe(&mut self, read: usize, written: usize, took: Duration) {
+        self.drift();
         let expected = self.takes(read, written);
         let shares = self.shares(read, written);
         let together = self.doubt.map(|doubt| dot(&doubt, &shares));
@@ -181,14 +195,29 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_slows_down_slows_all_down() {
+        let mut pace = seen([0.030, 0.0035, 0.005], &MIXED);
+        for _ in 0..100 {
+            pace.observe(0, 8, Duration::from_millis(70));
+        }
+        let before = pace.takes(64, 0);
+        for _ in 0..30 {
+            pace.observe(0, 8, Duration::from_millis(210));
+        }
+        let slower = pace.takes(64, 0) / before;
+        assert!((2.0..4.0).contains(&slower), "reading was not seen meanwhile: {slower}");
+    }
+
+    #[test]
     fn what_is_not_known_is_judged_kindly() {
         let mut pace = seen([0.030, 0.010, 0.010], &MIXED);
-        let known = pace.at_best_longer(16, 8);
-        assert!((1.5..1.73).contains(&known), "{known}");
-        for _ in 0..200 {
+        let longer = |pace: &Pace| pace.takes_at_best(16) / pace.takes_at_best(8);
+        let known = longer(&pace);
+        assert!((1.6..1.8).contains(&known), "{known}");
+        for _ in 0..2000 {
             pace.observe(0, 8, Duration::from_millis(110));
         }
-        let forgotten = pace.at_best_longer(16, 8);
+        let forgotten = longer(&pace);
         assert!(forgotten < 0.95 * known, "{forgotten} after {known}");
         assert!((pace.takes(0, 16) / pace.takes(0, 8) - 1.73).abs() < 0.1, "{pace:?}");
     }
@@ -202,7 +231,7 @@ mod tests {
             for (read, written, took) in steps {
                 pace.observe(read, written, Duration::from_nanos(took));
                 prop_assert!(pace.parts.iter().all(|part| part.is_finite() && *part > 0.0), "{pace:?}");
-                prop_assert!((0.0..=16.1).contains(&pace.at_best_longer(16, 1)), "{pace:?}");
+                prop_assert!(pace.takes_at_best(16) <= pace.takes(0, 16), "{pace:?}");
                 prop_assert!((16..=256).contains(&pace.budget(0)) && (16..=96).contains(&pace.budget(1)));
             }
         }
