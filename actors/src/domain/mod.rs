@@ -1,12 +1,12 @@
 //! The words of the house as plain types: no I/O, no wire format, no actor.
 //!
-//! Reading order: [`ids`], [`letters`], [`message`], [`channel`], [`media`], [`access`], [`session`], [`attachment`], [`memory`], [`meaning`], [`generation`], [`tool`], [`spec`], [`status`].
+//! Reading order: [`ids`], [`characters`], [`message`], [`channel`], [`media`], [`access`], [`session`], [`attachment`], [`memory`], [`meaning`], [`generation`], [`tool`], [`spec`], [`status`].
 pub mod access;
 pub mod attachment;
 pub mod channel;
+pub mod characters;
 pub mod generation;
 pub mod ids;
-pub mod letters;
 pub mod meaning;
 pub mod media;
 pub mod memory;
@@ -26,6 +26,7 @@ pub use channel::{
     Batch, ChannelStatus, Cursor, ENCLOSURES_MAX, Enclosure, EnclosureKind, Inbound, MediaId, Parcel,
     Receipt, ReplyTo, Shown, Undeliverable, Waybill, house_key,
 };
+pub use characters::steers;
 pub use generation::{
     AnswerForm, AnswerPart, CallRule, ChatRole, ChatTurn, Chosen, Content, Conversation, Finding,
     FinishReason, GenerationRequest, Inquiry, Passage, Prompt, Refusal, Sampling, Shape, Stretch, Token,
@@ -35,7 +36,6 @@ pub use ids::{
     ArchonId, ChannelId, GenerationId, IdError, InboxId, ModelId, NoteId, OutboxId, PeerId, SessionKey,
     ThreadId,
 };
-pub use letters::steers;
 pub use meaning::{Embedder, Indexed, Maker, Meant, Place, Remembered, Sought, Unindexed, Vector};
 pub use media::{Brought, MediaBounds, Senses};
 pub use memory::{

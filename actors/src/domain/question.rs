@@ -1,5 +1,5 @@
 //! What the owner is asked about a call, and how it is put to him.
-use super::letters::steers;
+use super::characters::steers;
 use super::memory::PeerKey;
 
 /// A call that waits for the owner's yes.

@@ -149,7 +149,7 @@ fn what_is_measured_is_nearly_as_good_as_to_know() {
             [0.1, 0.3, 0.5, 0.7, 0.9].into_iter().flat_map(|chance| [(1, chance), (8, chance)])
         {
             let [measured, known] = [false, true].map(|known| speed(costs, answers, chance, known));
-            assert!(measured > 0.9 * known, "{costs:?}, {answers} answers, {chance}: {measured} of {known}");
+            assert!(measured > 0.93 * known, "{costs:?}, {answers} answers, {chance}: {measured} of {known}");
         }
     }
 }

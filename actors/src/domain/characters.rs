@@ -1,6 +1,6 @@
-//! Letters that do something rather than say something.
+//! Characters that do something rather than say something.
 
-/// Whether a letter changes how those around it are read, so that a text reads as another one: controls, what turns the writing
+/// Whether a character changes how those around it are read, so that a text reads as another one: controls, what turns the writing
 /// direction (Unicode's property `Bidi_Control`), and what ends a line without being a line end (U+2028, U+2029).
 ///
 /// Tabs and line ends do so too: whoever wants those looks first.
@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_that_say_something_steer_nothing() {
+    fn characters_that_say_something_steer_nothing() {
         for says in ['a', 'ß', '你', '🙂', 'א', ' ', '\u{a0}', '\u{200d}', '\u{301}'] {
             assert!(!steers(says), "{says:?}");
         }
